@@ -1,0 +1,86 @@
+import { optionError, refuseUnknown } from './option-errors.js'
+import { ReplicationLagGauge } from './replication-lag-gauge.js'
+import type { ReplicationSource } from './sources/source.js'
+
+/** Options of {@link ReplicationLagInstrumentation}. All may be left out. */
+export interface ReplicationLagInstrumentationConfig {
+  /** Whether to start at construction. `registerInstrumentations` and NodeSDK enable it in any case. Default: true. */
+  readonly enabled?: boolean
+  /** The lag map to report from. Default: an empty one of its own, `instrumentation.gauge`. */
+  readonly gauge?: ReplicationLagGauge
+  /** What to poll for positions; what is read goes into the gauge. Each needs a name of its own. Default: none. */
+  readonly sources?: readonly ReplicationSource[]
+  /** From the start of one read of a source to the next, in milliseconds, 1 … 2^31 − 1. Default: 5000. */
+  readonly pollIntervalMillis?: number
+  /** How long a read may take before it is aborted and counts as failed, in milliseconds, 1 … 2^31 − 1. Default: 5000. */
+  readonly pollTimeoutMillis?: number
+  /**
+   * How long a follower that a source no longer reports is still measured, from its last known position, in milliseconds,
+   * 0 … Infinity. Default: 3600000 (one hour).
+   */
+  readonly retentionMillis?: number
+}
+
+/** The same with the defaults filled in. */
+export type ResolvedConfig = Required<ReplicationLagInstrumentationConfig>
+
+/** The longest delay that Node's timers take: longer ones fire at once. */
+const MAX_TIMER_MILLIS = 2 ** 31 - 1
+
+/** @throws TypeError that names the option and what was expected. */
+export function resolveConfig(config: ReplicationLagInstrumentationConfig): ResolvedConfig {
+  if (typeof (config as unknown) !== 'object' || (config as unknown) === null) {
+    throw optionError('config', 'an object', config)
+  }
+  const {
+    enabled = true,
+    gauge = new ReplicationLagGauge(),
+    sources = [],
+    pollIntervalMillis = 5000,
+    pollTimeoutMillis = 5000,
+    retentionMillis = 3_600_000,
+    ...unknown
+  } = config
+  refuseUnknown(unknown)
+  if (typeof enabled !== 'boolean') throw optionError('enabled', 'a boolean', enabled)
+  // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
+  if (!hasMethod(gauge, 'forEachFollower'))
+    throw optionError('gauge', 'a ReplicationLagGauge', gauge)
+  checkSources(sources)
+  checkMillis('pollIntervalMillis', pollIntervalMillis, 1, MAX_TIMER_MILLIS)
+  checkMillis('pollTimeoutMillis', pollTimeoutMillis, 1, MAX_TIMER_MILLIS)
+  checkMillis('retentionMillis', retentionMillis, 0, Infinity)
+  return {
+    enabled,
+    gauge,
+    sources: [...sources],
+    pollIntervalMillis,
+    pollTimeoutMillis,
+    retentionMillis,
+  }
+}
+
+function checkSources(sources: readonly ReplicationSource[]): void {
+  if (!Array.isArray(sources)) throw optionError('sources', 'an array of sources', sources)
+  const names = new Set<string>()
+  for (const [index, source] of (sources as readonly ReplicationSource[]).entries()) {
+    const option = `sources[${index}]`
+    if (!hasMethod(source, 'read'))
+      throw optionError(option, 'a source with a method read(signal)', source)
+    const { name } = source
+    if (typeof name !== 'string' || name === '')
+      throw optionError(`${option}.name`, 'a non-empty string', name)
+    if (names.has(name))
+      throw optionError(`${option}.name`, 'a name that no other source has', name)
+    names.add(name)
+  }
+}
+
+function checkMillis(option: string, value: unknown, min: number, max: number): void {
+  if (typeof value === 'number' && value >= min && value <= max) return
+  throw optionError(option, `a number of milliseconds from ${min} to ${max}`, value)
+}
+
+function hasMethod(value: unknown, method: string): boolean {
+  return typeof (value as Record<string, unknown> | null | undefined)?.[method] === 'function'
+}

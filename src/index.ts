@@ -1,0 +1,13 @@
+export { AtomicSeqno } from './atomic-seqno.js'
+export type { FollowerId, ReplicaId, ShardId } from './follower.js'
+export { ReplicationLagInstrumentation } from './instrumentation.js'
+export type { ReplicationLagInstrumentationConfig } from './config.js'
+export { ReplicationLagGauge, type FollowerLag } from './replication-lag-gauge.js'
+export { ReplicationState } from './replication-state.js'
+export type { Seqno } from './seqno.js'
+export type {
+  FollowerReading,
+  ReplicationReading,
+  ReplicationSource,
+  ShardReading,
+} from './sources/source.js'

@@ -1,0 +1,113 @@
+import { tell } from './diagnostics.js'
+import { errorMessage, show } from './show.js'
+import type { ReplicationReading, ReplicationSource } from './sources/source.js'
+
+export interface PollerOptions {
+  /** From the start of one read to the start of the next, in milliseconds. */
+  readonly intervalMillis: number
+  /** How long a read may take before it counts as failed and is aborted, in milliseconds. */
+  readonly timeoutMillis: number
+}
+
+/**
+ * Reads a source again and again on a timer of its own, which does not keep the process alive.
+ *
+ * One read is in flight at a time, also while it hangs past its deadline and over a stop and start: a slow system never
+ * gets a second question before it answered or gave up on the first. Failures are told through `diag` once per change of
+ * state, not once per poll.
+ */
+export class SourcePoller {
+  readonly #source: ReplicationSource
+  readonly #onReading: (reading: ReplicationReading) => void
+  readonly #options: PollerOptions
+  #running = false
+  #inFlight: AbortController | undefined
+  #timer: NodeJS.Timeout | undefined
+  /** What was told last: '' while the source answers, else which kind of failure it is in. */
+  #failure = ''
+  #note: string | undefined
+
+  /** @param onReading takes what a read found; if it throws, the read counts as failed. */
+  constructor(
+    source: ReplicationSource,
+    onReading: (reading: ReplicationReading) => void,
+    options: PollerOptions,
+  ) {
+    this.#source = source
+    this.#onReading = onReading
+    this.#options = options
+  }
+
+  /** Starts polling, with the first read at once. */
+  start(): void {
+    if (this.#running) return
+    this.#running = true
+    // A read that the last stop aborted goes on to the next one by itself when it settles.
+    if (!this.#inFlight) void this.#poll()
+  }
+
+  /** Stops polling and aborts the read in flight; what that still brings is dropped. */
+  stop(): void {
+    this.#running = false
+    clearTimeout(this.#timer)
+    this.#inFlight?.abort(new Error('polling was stopped'))
+  }
+
+  async #poll(): Promise<void> {
+    const { intervalMillis, timeoutMillis } = this.#options
+    const startedAt = performance.now()
+    const controller = (this.#inFlight = new AbortController())
+    const deadline = setTimeout(() => {
+      const error = new DeadlineError(`no answer within ${timeoutMillis} ms`)
+      controller.abort(error)
+      this.#failed(error)
+    }, timeoutMillis).unref()
+    try {
+      const reading = await this.#source.read(controller.signal)
+      if (!controller.signal.aborted) {
+        this.#onReading(reading)
+        this.#succeeded(reading)
+      }
+    } catch (error) {
+      if (!controller.signal.aborted) this.#failed(error)
+    }
+    clearTimeout(deadline)
+    this.#inFlight = undefined
+    if (!this.#running) return
+    const wait = Math.max(0, intervalMillis - (performance.now() - startedAt))
+    this.#timer = setTimeout(() => void this.#poll(), wait).unref()
+  }
+
+  #succeeded({ note }: ReplicationReading): void {
+    if (this.#failure !== '') tell('info', `source ${show(this.#source.name)} answers again`)
+    this.#failure = ''
+    if (note !== undefined && note !== this.#note) {
+      tell('debug', `source ${show(this.#source.name)}: ${note}`)
+    }
+    this.#note = note
+  }
+
+  #failed(error: unknown): void {
+    const failure = failureKind(error)
+    if (failure === this.#failure) return
+    this.#failure = failure
+    tell('error', `source ${show(this.#source.name)} cannot be read: ${errorMessage(error)}`)
+  }
+}
+
+class DeadlineError extends Error {
+  readonly code = 'deadline'
+}
+
+/**
+ * What tells one failure from another: the error's code, where it has one. Not the message, which may hold a port or a
+ * pid that differs each time.
+ */
+function failureKind(error: unknown): string {
+  try {
+    const { code, name } = error as { code?: unknown; name?: unknown }
+    return `failed: ${String(code ?? name)}`
+  } catch {
+    return 'failed'
+  }
+}

@@ -1,0 +1,154 @@
+import { parseName, type ShardId } from '../follower.js'
+import { optionError, refuseUnknown } from '../option-errors.js'
+import { POSTGRES_QUERY, type PostgresRow } from './postgres-query.js'
+import type { FollowerReading, ReplicationReading, ReplicationSource } from './source.js'
+import { StableNames } from './stable-names.js'
+
+/** What is used of a `pg` Client: one connection, that is already connected. */
+export interface PostgresClient {
+  query(text: string): Promise<{ rows: unknown[] }>
+}
+
+/** What is used of a `pg` Pool. Each read takes one connection of it and gives it back. */
+export interface PostgresPool {
+  readonly totalCount: number
+  connect(): Promise<PostgresPoolClient>
+}
+
+/** A connection of a pool. */
+export interface PostgresPoolClient extends PostgresClient {
+  release(destroy?: boolean): void
+  on(event: 'error', listener: () => void): unknown
+  off(event: 'error', listener: () => void): unknown
+}
+
+/** Options of {@link postgresSource}. */
+export interface PostgresSourceOptions {
+  /**
+   * A `pg` Pool or Client of the node whose followers to report. With a Pool a read that misses its deadline costs that
+   * one connection; with a Client the next read waits until the server has answered the last. The role needs `pg_monitor`.
+   */
+  readonly client: PostgresPool | PostgresClient
+  /** The shard to report the followers under: the name of the database cluster. */
+  readonly shard: ShardId
+}
+
+/**
+ * Reads the followers of one PostgreSQL node, a primary or a standby that others stream from.
+ *
+ * Leader seqno: the node's own newest WAL position. Applied seqno: what the follower has replayed; for a logical slot
+ * what its consumer has confirmed (`confirmed_flush_lsn`); for a physical slot that nobody is connected to, the WAL it
+ * still holds (`restart_lsn`). Both are bytes of WAL since `0/0`.
+ *
+ * A follower is named by its slot, else its `application_name`, else its address; of several that would have one name,
+ * the later ones get `@address` as well.
+ *
+ * @throws TypeError that names the option that cannot work.
+ */
+export function postgresSource(options: PostgresSourceOptions): ReplicationSource {
+  const { client, shard } = checkOptions(options)
+  const names = new StableNames()
+  return {
+    name: `postgres:${shard}`,
+    async read(signal) {
+      const { rows } = await query(client, signal)
+      return toReading(shard, rows as PostgresRow[], names)
+    },
+  }
+}
+
+function toReading(shard: string, rows: PostgresRow[], names: StableNames): ReplicationReading {
+  const node = rows[0]
+  if (!node) throw new Error('the query returned no row')
+  const hidden = rows.find(({ connection, state }) => connection !== null && state === null)
+  if (hidden) {
+    const role = JSON.stringify(hidden.role_name)
+    throw new Error(
+      `the role ${role} may not see the positions of followers: GRANT pg_monitor TO ${role}`,
+    )
+  }
+  const followers = toFollowers(rows, names)
+  if (node.leader === null) {
+    return { shards: [], note: 'a standby that has neither received nor replayed any WAL yet' }
+  }
+  const reading = { shards: [{ shard, leaderSeqno: BigInt(node.leader), followers }] }
+  if (followers.length > 0) return reading
+  return {
+    ...reading,
+    note: node.in_recovery
+      ? 'a standby that no follower streams from; its own lag is reported by the node that it follows'
+      : 'a primary that no follower streams from',
+  }
+}
+
+function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[] {
+  const measured = rows.filter((row) => row.applied !== null)
+  const bearers = measured.map(({ connection, slot_name, application_name, client_addr }) => {
+    const address = client_addr ?? 'local'
+    return {
+      key: slot_name === null ? `connection ${connection ?? ''}` : `slot ${slot_name}`,
+      name: slot_name ?? (application_name === '' ? address : (application_name ?? address)),
+      // A slot is the same follower wherever it is connected from.
+      address: slot_name === null ? address : 'slot',
+    }
+  })
+  const replicas = names.assign(bearers)
+  return measured.map(({ applied }, index) => ({
+    replica: replicas[index] as string,
+    appliedSeqno: BigInt(applied as string),
+  }))
+}
+
+async function query(
+  client: PostgresPool | PostgresClient,
+  signal: AbortSignal,
+): Promise<{ rows: unknown[] }> {
+  if (!isPool(client)) return client.query(POSTGRES_QUERY)
+  const connection = await client.connect()
+  if (signal.aborted) {
+    connection.release()
+    throw signal.reason
+  }
+  // Destroying the connection is the only way out of a query that hangs, be it that the server is there no more.
+  const destroy = () => connection.release(true)
+  signal.addEventListener('abort', destroy)
+  // Without a listener, a connection that breaks while it is lent out would end the process.
+  connection.on('error', ignore)
+  const giveBack = (broken: boolean) => {
+    connection.off('error', ignore)
+    signal.removeEventListener('abort', destroy)
+    if (!signal.aborted) connection.release(broken)
+  }
+  try {
+    const result = await connection.query(POSTGRES_QUERY)
+    giveBack(false)
+    return result
+  } catch (error) {
+    giveBack(true)
+    throw error
+  }
+}
+
+function ignore(): void {
+  // The query that was under way has been rejected with the same error.
+}
+
+function isPool(client: PostgresPool | PostgresClient): client is PostgresPool {
+  return 'totalCount' in client
+}
+
+function checkOptions(options: PostgresSourceOptions): PostgresSourceOptions & { shard: string } {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+    throw optionError('options', 'an object', options)
+  }
+  const { client, shard, ...unknown } = options
+  refuseUnknown(unknown)
+  const { query, connect } = (client as Partial<PostgresClient & PostgresPool> | null) ?? {}
+  if (typeof query !== 'function' || typeof connect !== 'function') {
+    throw optionError('client', 'a Pool or Client of pg', client)
+  }
+  const name = parseName(shard)
+  if (name === undefined)
+    throw optionError('shard', 'a non-empty string or a non-negative integer', shard)
+  return { client, shard: name }
+}
