@@ -26,12 +26,7 @@ export class AtomicSeqno {
   constructor(initial?: Seqno)
   /** @internal A handle of a register in a map's slab. */
   constructor(initial: undefined, slab: SeqnoSlab, register: number, onRejected: OnRejected)
-  constructor(
-    initial: Seqno = 0n,
-    slab = new SeqnoSlab(1),
-    register = 0,
-    onRejected: OnRejected | undefined = undefined,
-  ) {
+  constructor(initial: Seqno = 0n, slab = new SeqnoSlab(1), register = 0, onRejected?: OnRejected) {
     const seqno = parseSeqno(initial)
     if (seqno === undefined) throw optionError('initial', EXPECTED_SEQNO, initial)
     this.#slab = slab

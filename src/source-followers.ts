@@ -1,4 +1,5 @@
 import { show } from './show.js'
+import { tell } from './diagnostics.js'
 import { parseName } from './follower.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 import { parseSeqno } from './seqno.js'
@@ -18,6 +19,7 @@ export class SourceFollowers {
   readonly #gauge: ReplicationLagGauge
   readonly #retentionMillis: number
   readonly #shards = new Map<string, Sightings>()
+  #toldRow = false
 
   constructor(gauge: ReplicationLagGauge, retentionMillis: number) {
     this.#gauge = gauge
@@ -36,7 +38,10 @@ export class SourceFollowers {
     if (!Array.isArray(shards)) {
       throw new TypeError(`expected a reading with an array of shards, got ${show(reading)}`)
     }
-    for (const shard of shards as ShardReading[]) this.#applyShard(shard, now)
+    for (const shard of shards as ShardReading[]) {
+      if (isObject(shard) && Array.isArray(shard.followers)) this.#applyShard(shard, now)
+      else this.#refuse('a shard with an array of followers', shard)
+    }
     this.#forget(now)
   }
 
@@ -44,6 +49,10 @@ export class SourceFollowers {
     const name = parseName(shard)
     let sightings = name === undefined ? undefined : this.#shards.get(name)
     for (const follower of followers) {
+      if (!isObject(follower)) {
+        this.#refuse('a follower', follower)
+        continue
+      }
       if (!this.#applyFollower(shard, follower, sightings)) continue
       sightings ??= new Map<string | undefined, number>()
       sightings.set(replicaName(follower), now)
@@ -70,6 +79,11 @@ export class SourceFollowers {
     )
   }
 
+  #refuse(expected: string, row: unknown): void {
+    if (!this.#toldRow) tell('warn', `reading: expected ${expected}, got ${show(row)} (told once)`)
+    this.#toldRow = true
+  }
+
   #forget(now: number): void {
     for (const [shard, sightings] of this.#shards) {
       for (const [replica, seenAt] of sightings) {
@@ -82,6 +96,10 @@ export class SourceFollowers {
       this.#gauge.remove(shard)
     }
   }
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null
 }
 
 function replicaName({ replica }: FollowerReading): string | undefined {

@@ -1,5 +1,6 @@
 /** A row of {@link POSTGRES_QUERY}: the node, and one of its followers (null where it has none). */
 export interface PostgresRow {
+  /** The role that reads, quoted as SQL wants it. */
   readonly role_name: string
   readonly in_recovery: boolean
   /** The node's own newest WAL position in bytes; null on a standby that has none yet. */
@@ -61,7 +62,7 @@ node as materialized (
     end - '0/0')::text as leader
 )
 select
-  current_user as role_name,
+  quote_ident(current_user) as role_name,
   node.in_recovery,
   node.leader,
   coalesce(follower.connection, follower.pid::text) as connection,

@@ -62,7 +62,7 @@ function toReading(shard: string, rows: PostgresRow[], names: StableNames): Repl
   if (!node) throw new Error('the query returned no row')
   const hidden = rows.find(({ connection, state }) => connection !== null && state === null)
   if (hidden) {
-    const role = JSON.stringify(hidden.role_name)
+    const role = hidden.role_name
     throw new Error(
       `the role ${role} may not see the positions of followers: GRANT pg_monitor TO ${role}`,
     )

@@ -1,0 +1,177 @@
+import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import { describe, expect, it } from 'vitest'
+import { eventually } from '../support/eventually.js'
+import { readLags, TestCluster, write } from '../support/postgres.js'
+
+describe('postgresSource on a primary', () => {
+  it('reports every streaming follower in bytes of WAL behind the primary’s own position', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const [paused, current] = await Promise.all([
+      cluster.startStandby({ name: 's1', of: primary, slot: 'slot_1' }),
+      cluster.startStandby({ name: 's2', of: primary }),
+    ])
+    const source = cluster.source(primary)
+    await paused.pauseReplay()
+    const stoppedAt = await paused.position()
+    await write(primary)
+    await current.untilCaughtUpWith(primary)
+    await eventually(async () => {
+      const written = await primary.position()
+      expect(await readLags(source)).toEqual({ slot_1: Number(written - stoppedAt), s2: 0 })
+      expect(written - stoppedAt).toBeGreaterThan(100_000n)
+    })
+    await paused.resumeReplay()
+    await eventually(async () => expect(await readLags(source)).toEqual({ slot_1: 0, s2: 0 }))
+  })
+
+  it('tells positions as bytes since 0/0', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    await cluster.startStandby({ name: 's1', of: primary })
+    const before = await primary.position()
+    const { shards } = await cluster.source(primary).read(AbortSignal.timeout(10_000))
+    const after = await primary.position()
+    expect(shards).toHaveLength(1)
+    expect(shards[0]?.shard).toBe('pg')
+    expect(shards[0]?.leaderSeqno).toBeGreaterThanOrEqual(before)
+    expect(shards[0]?.leaderSeqno).toBeLessThanOrEqual(after)
+  })
+
+  it('goes on measuring a stopped follower by its slot, and drops one that has none', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const [slotted, slotless] = await Promise.all([
+      cluster.startStandby({ name: 's1', of: primary, slot: 'slot_1' }),
+      cluster.startStandby({ name: 's2', of: primary }),
+    ])
+    const source = cluster.source(primary)
+    await Promise.all([slotted.stop(), slotless.stop()])
+    await write(primary)
+    await eventually(async () => {
+      const lags = await readLags(source)
+      expect(Object.keys(lags)).toEqual(['slot_1'])
+      expect(lags['slot_1']).toBeGreaterThan(100_000)
+    })
+    await Promise.all([slotted.start(), slotless.start()])
+    await eventually(async () => expect(await readLags(source)).toEqual({ slot_1: 0, s2: 0 }))
+  })
+
+  it('gives two followers of one name distinct names, which they keep over a reconnection', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const source = cluster.source(primary)
+    const first = await cluster.startStandby({ name: 's1', of: primary, applicationName: 'same' })
+    expect(Object.keys(await readLags(source))).toEqual(['same'])
+    const second = await cluster.startStandby({ name: 's2', of: primary, applicationName: 'same' })
+    const names = ['same', 'same@127.0.0.1']
+    await eventually(async () => expect(Object.keys(await readLags(source)).sort()).toEqual(names))
+    await second.pauseReplay()
+    await first.stop()
+    await write(primary)
+    await eventually(async () => {
+      const lags = await readLags(source)
+      expect(Object.keys(lags)).toEqual(['same@127.0.0.1'])
+      expect(lags['same@127.0.0.1']).toBeGreaterThan(100_000)
+    })
+    await first.start()
+    await eventually(async () => {
+      const lags = await readLags(source)
+      expect(lags['same']).toBe(0)
+      expect(lags['same@127.0.0.1']).toBeGreaterThan(100_000)
+    })
+  })
+
+  it('says that there is no follower where there is none', async () => {
+    await using cluster = await TestCluster.create()
+    const reading = await cluster
+      .source(await cluster.startPrimary())
+      .read(AbortSignal.timeout(10_000))
+    expect(reading.shards).toMatchObject([{ shard: 'pg', followers: [] }])
+    expect(reading.note).toBe('a primary that no follower streams from')
+  })
+
+  it('goes on after a restart of the primary', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    await cluster.startStandby({ name: 's1', of: primary })
+    const source = cluster.source(primary)
+    expect(Object.keys(await readLags(source))).toEqual(['s1'])
+    await primary.stop()
+    await expect(readLags(source)).rejects.toThrow()
+    await primary.start()
+    await write(primary)
+    await eventually(async () => expect(await readLags(source)).toEqual({ s1: 0 }))
+  })
+
+  it('takes a connected Client as well as a Pool', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    await cluster.startStandby({ name: 's1', of: primary })
+    const source = postgresSource({ client: await cluster.client(primary), shard: 7 })
+    expect(source.name).toBe('postgres:7')
+    expect(Object.keys(await readLags(source))).toEqual(['s1'])
+    expect(Object.keys(await readLags(source))).toEqual(['s1'])
+  })
+})
+
+describe('postgresSource on a standby', () => {
+  it('reports the followers that stream from it, against its own newest position', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const middle = await cluster.startStandby({ name: 'middle', of: primary })
+    const end = await cluster.startStandby({ name: 'end', of: middle })
+    const source = cluster.source(middle)
+    await end.pauseReplay()
+    await write(primary)
+    await middle.untilCaughtUpWith(primary)
+    await eventually(async () => {
+      const gap = (await middle.position()) - (await end.position())
+      expect(gap).toBeGreaterThan(100_000n)
+      expect(await readLags(source)).toEqual({ end: Number(gap) })
+    })
+    await end.resumeReplay()
+    await eventually(async () => expect(await readLags(source)).toEqual({ end: 0 }))
+  })
+
+  it('measures against what it has received, not against what it has replayed itself', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const middle = await cluster.startStandby({ name: 'middle', of: primary })
+    await cluster.startStandby({ name: 'end', of: middle })
+    const source = cluster.source(middle)
+    await middle.pauseReplay()
+    const stoppedAt = await middle.position()
+    await write(primary)
+    const written = await primary.position()
+    await eventually(async () => {
+      const { shards } = await source.read(AbortSignal.timeout(10_000))
+      expect(shards[0]?.leaderSeqno).toBeGreaterThanOrEqual(written)
+    })
+    expect(await middle.position()).toBe(stoppedAt)
+  })
+
+  it('reports nothing of a plain one, and says why', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const standby = await cluster.startStandby({ name: 's1', of: primary })
+    const reading = await cluster.source(standby).read(AbortSignal.timeout(10_000))
+    expect(reading.shards).toMatchObject([{ followers: [] }])
+    expect(reading.note).toMatch(
+      /^a standby that no follower streams from; its own lag is reported by/,
+    )
+  })
+
+  it('reports as a primary once it is promoted', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const middle = await cluster.startStandby({ name: 'middle', of: primary })
+    const end = await cluster.startStandby({ name: 'end', of: middle })
+    const [old, promoted] = [cluster.source(primary), cluster.source(middle)]
+    await middle.promote()
+    await write(middle)
+    await end.untilCaughtUpWith(middle)
+    await eventually(async () => expect(await readLags(promoted)).toEqual({ end: 0 }))
+    await eventually(async () => expect(await readLags(old)).toEqual({}))
+  })
+})

@@ -1,0 +1,49 @@
+import type { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
+import { listen } from './http.js'
+import { parsePrometheusText, type Exposition } from './prometheus-text.js'
+
+export {
+  parsePrometheusText,
+  type Exposition,
+  type Family,
+  type Sample,
+} from './prometheus-text.js'
+
+/** What a Prometheus server would see of an exporter. */
+export interface MetricsEndpoint {
+  readonly url: string
+  /** One scrape: the text. */
+  readonly scrape: () => Promise<string>
+  /** One scrape: parsed, so malformed text throws. */
+  readonly read: () => Promise<Exposition>
+  readonly close: () => Promise<void>
+}
+
+/**
+ * Serves an exporter's metrics on a free TCP port.
+ * The exporter's own server cannot: it takes port 0 for 9464. Create it with `preventServerStart: true`.
+ */
+export async function serveMetrics(
+  exporter: Pick<PrometheusExporter, 'getMetricsRequestHandler'>,
+): Promise<MetricsEndpoint> {
+  const server = await listen((request, response) => {
+    if (request.url === '/metrics') exporter.getMetricsRequestHandler(request, response)
+    else response.writeHead(404).end()
+  })
+  const url = `${server.url}/metrics`
+  const scrape = async () => {
+    const response = await fetch(url)
+    const body = await response.text()
+    const type = response.headers.get('content-type') ?? ''
+    if (!response.ok || !type.startsWith('text/plain')) {
+      throw new Error(`scrape: expected 200 text/plain, got ${response.status} ${type}: ${body}`)
+    }
+    return body
+  }
+  return {
+    url,
+    scrape,
+    read: async () => parsePrometheusText(await scrape()),
+    close: server.close,
+  }
+}

@@ -1,0 +1,36 @@
+import { MetricReader, type MetricData } from '@opentelemetry/sdk-metrics'
+
+/** One point of a gauge or a sum, as the SDK collected it. */
+export interface Point {
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly value: number
+}
+
+/** A reader that collects when a test asks, through no exporter. Errors in collection fail the test. */
+export class TestReader extends MetricReader {
+  /** Collects once: every metric of every scope. */
+  async metrics(): Promise<MetricData[]> {
+    const { resourceMetrics, errors } = await this.collect()
+    if (errors.length > 0) throw new AggregateError(errors, 'collection failed')
+    return resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)
+  }
+
+  /** Collects once: the points of one metric, in the SDK's order; none if nothing reported it. */
+  async points(name: string): Promise<Point[]> {
+    const metrics = (await this.metrics()).filter(({ descriptor }) => descriptor.name === name)
+    return metrics.flatMap(({ dataPoints }) => dataPoints.map(toPoint))
+  }
+
+  protected override onShutdown(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  protected override onForceFlush(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+function toPoint({ attributes, value }: MetricData['dataPoints'][number]): Point {
+  if (typeof value !== 'number') throw new TypeError('expected a gauge or a sum, got a histogram')
+  return { attributes: { ...attributes }, value }
+}
