@@ -1,4 +1,4 @@
-import pg from 'pg'
+import type pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { eventually } from '../support/eventually.js'
 import { readLags, TestCluster, write } from '../support/postgres.js'
