@@ -2,6 +2,12 @@ export { AtomicSeqno } from './atomic-seqno.js'
 export type { FollowerId, ReplicaId, ShardId } from './follower.js'
 export { ReplicationLagInstrumentation } from './instrumentation.js'
 export type { ReplicationLagInstrumentationConfig } from './config.js'
+export {
+  ReplicationLagMetricProducer,
+  type GaugeData,
+  type GaugePoint,
+  type ProducedMetrics,
+} from './metric-producer.js'
 export { ReplicationLagGauge, type FollowerLag } from './replication-lag-gauge.js'
 export { ReplicationState } from './replication-state.js'
 export type { Seqno } from './seqno.js'

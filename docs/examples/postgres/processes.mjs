@@ -1,0 +1,73 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { promisify } from 'node:util'
+
+/** @returns {Promise<number>} a port that nobody listens on; somebody else may take it any moment */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
+
+/**
+ * @param {number} parent a process id
+ * @returns {Promise<number[]>} the ids of its children
+ */
+export async function childrenOf(parent) {
+  try {
+    const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')
+    return children.split(' ').filter(Boolean).map(Number)
+  } catch {
+    // No such file on macOS, nor with some kernels.
+    const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid='])
+    const pairs = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
+    return pairs.flatMap(([pid, ppid]) => (pid && ppid === parent ? [pid] : []))
+  }
+}
+
+/**
+ * Sends a signal to a process that may be gone.
+ *
+ * @param {number} pid
+ * @param {NodeJS.Signals} signal
+ */
+export function send(pid, signal) {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // Gone since it was looked up.
+  }
+}
+
+/**
+ * The servers do not keep this process alive, so waiting for one must.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ */
+export async function keepAlive(promise) {
+  const timer = setInterval(() => undefined, 1_000)
+  try {
+    return await promise
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+/**
+ * The last lines of a log.
+ *
+ * @param {string} file
+ * @param {number} start where to begin, in bytes
+ */
+export function tail(file, start) {
+  const lines = readFileSync(file).subarray(start).toString().trimEnd().split('\n')
+  return lines.slice(-15).join('\n')
+}

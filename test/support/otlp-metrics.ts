@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs'
+import protobuf from 'protobufjs'
+
+/** One point of a gauge or a sum, with all that OTLP says about it. */
+export interface OtlpPoint {
+  readonly metric: string
+  readonly kind: 'gauge' | 'sum'
+  readonly description: string
+  readonly unit: string
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly value: number
+  readonly valueType: 'int' | 'double'
+  readonly startTimeUnixNano: bigint
+  readonly timeUnixNano: bigint
+  readonly scope: { readonly name: string; readonly version: string }
+  readonly resource: Readonly<Record<string, unknown>>
+}
+
+// What toObject() makes of the messages in otlp-metrics.proto, with the options below.
+interface Request {
+  resourceMetrics: { resource: { attributes: KeyValue[] } | null; scopeMetrics: ScopeMetrics[] }[]
+}
+interface ScopeMetrics {
+  scope: { name: string; version: string } | null
+  metrics: Metric[]
+}
+interface Metric {
+  name: string
+  description: string
+  unit: string
+  data?: 'gauge' | 'sum'
+  gauge?: { dataPoints: NumberDataPoint[] }
+  sum?: { dataPoints: NumberDataPoint[] }
+}
+interface NumberDataPoint {
+  attributes: KeyValue[]
+  startTimeUnixNano: string
+  timeUnixNano: string
+  asDouble?: number
+  asInt?: string
+}
+interface KeyValue {
+  key: string
+  value: AnyValue | null
+}
+interface AnyValue {
+  stringValue?: string
+  boolValue?: boolean
+  intValue?: string
+  doubleValue?: number
+  arrayValue?: { values: AnyValue[] }
+  kvlistValue?: { values: KeyValue[] }
+  bytesValue?: string
+}
+
+const proto = readFileSync(new URL('./otlp-metrics.proto', import.meta.url), 'utf8')
+const ExportRequest = protobuf.parse(proto).root.lookupType('ExportMetricsServiceRequest')
+
+/** Reads the body of an OTLP/HTTP export in protobuf. Throws on what is none. */
+export function decodeProtobuf(body: Uint8Array): OtlpPoint[] {
+  return toPoints(ExportRequest.decode(body))
+}
+
+/** Reads the body of an OTLP/HTTP export in JSON. Throws on what is none. */
+export function decodeJson(body: string): OtlpPoint[] {
+  const request: unknown = JSON.parse(body)
+  if (typeof request !== 'object' || request === null || !('resourceMetrics' in request)) {
+    throw new TypeError('expected an object with resourceMetrics')
+  }
+  return toPoints(ExportRequest.fromObject(request))
+}
+
+function toPoints(message: protobuf.Message): OtlpPoint[] {
+  const request = ExportRequest.toObject(message, {
+    longs: String,
+    bytes: String,
+    arrays: true,
+    defaults: true,
+    oneofs: true,
+  }) as Request
+  return request.resourceMetrics.flatMap(({ resource, scopeMetrics }) =>
+    scopeMetrics.flatMap(({ scope, metrics }) =>
+      metrics.flatMap((metric) => {
+        const { name, description, unit, data } = metric
+        if (name === '') throw new TypeError('a metric without a name')
+        if (data === undefined) throw new TypeError(`${name}: expected a gauge or a sum`)
+        return (metric[data]?.dataPoints ?? []).map((point) => ({
+          metric: name,
+          kind: data,
+          description,
+          unit,
+          attributes: toRecord(point.attributes),
+          ...toValue(point, name),
+          startTimeUnixNano: BigInt(point.startTimeUnixNano),
+          timeUnixNano: BigInt(point.timeUnixNano),
+          scope: { name: scope?.name ?? '', version: scope?.version ?? '' },
+          resource: toRecord(resource?.attributes ?? []),
+        }))
+      }),
+    ),
+  )
+}
+
+function toValue(
+  { asInt, asDouble }: NumberDataPoint,
+  metric: string,
+): Pick<OtlpPoint, 'value' | 'valueType'> {
+  if (asInt !== undefined) return { value: Number(asInt), valueType: 'int' }
+  if (asDouble !== undefined) return { value: asDouble, valueType: 'double' }
+  throw new TypeError(`${metric}: a point without a value`)
+}
+
+function toRecord(attributes: readonly KeyValue[]): Record<string, unknown> {
+  const keys = new Set(attributes.map(({ key }) => key))
+  if (keys.size < attributes.length) throw new TypeError('an attribute occurs twice')
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, value && toUnknown(value)]))
+}
+
+function toUnknown(value: AnyValue): unknown {
+  if (value.intValue !== undefined) return BigInt(value.intValue)
+  if (value.arrayValue) return value.arrayValue.values.map(toUnknown)
+  if (value.kvlistValue) return toRecord(value.kvlistValue.values)
+  return value.stringValue ?? value.boolValue ?? value.doubleValue ?? value.bytesValue
+}

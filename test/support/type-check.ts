@@ -1,0 +1,67 @@
+import { dirname, join, relative } from 'node:path'
+import ts from 'typescript'
+import { repository } from './repository.js'
+
+export interface TypeCheckOptions {
+  /** Files that need not exist, by path: what is in them. */
+  readonly contents?: ReadonlyMap<string, string>
+  /** The folder to look up `@opentelemetry/…` from, for every file, also those of the package. */
+  readonly openTelemetryFrom?: string
+  /** Changes to the options of the repository's tsconfig.json. */
+  readonly compilerOptions?: ts.CompilerOptions
+}
+
+export interface TypeCheck {
+  /** One line each, `file:line: message`; none if all is well. */
+  readonly errors: readonly string[]
+  /** Every file that was read, the types of dependencies too. */
+  readonly files: readonly string[]
+}
+
+/** Checks files as `npm run check` does, and all that they import. */
+export function typeCheck(paths: readonly string[], settings: TypeCheckOptions = {}): TypeCheck {
+  const { contents = new Map<string, string>(), openTelemetryFrom, compilerOptions } = settings
+  const options = { ...readCompilerOptions(), ...compilerOptions }
+  const host = ts.createCompilerHost(options)
+  host.fileExists = (path) => contents.has(path) || ts.sys.fileExists(path)
+  host.readFile = (path) => contents.get(path) ?? ts.sys.readFile(path)
+  if (openTelemetryFrom !== undefined) resolveFrom(host, join(openTelemetryFrom, 'index.ts'))
+
+  const program = ts.createProgram(paths, options, host)
+  const files = program.getSourceFiles().map(({ fileName }) => fileName)
+  return { errors: ts.getPreEmitDiagnostics(program).map(toLine), files }
+}
+
+/** As paths of a tsconfig.json would, but these do not go by the `exports` of a package. */
+function resolveFrom(host: ts.CompilerHost, openTelemetryFrom: string): void {
+  host.resolveModuleNameLiterals = (literals, containingFile, redirected, options, sourceFile) =>
+    literals.map((literal) => {
+      const isOpenTelemetry = literal.text.startsWith('@opentelemetry/')
+      // A package of OpenTelemetry finds the others by itself.
+      const isDependency = containingFile.includes('/node_modules/')
+      return ts.resolveModuleName(
+        literal.text,
+        isOpenTelemetry && !isDependency ? openTelemetryFrom : containingFile,
+        options,
+        host,
+        undefined,
+        redirected,
+        ts.getModeForUsageLocation(sourceFile, literal, options),
+      )
+    })
+}
+
+function readCompilerOptions(): ts.CompilerOptions {
+  const path = join(repository, 'tsconfig.json')
+  const { config } = ts.readConfigFile(path, (file) => ts.sys.readFile(file)) as { config: object }
+  // The files are named by the caller.
+  const alone = { ...config, include: [], files: [] }
+  return ts.parseJsonConfigFileContent(alone, ts.sys, dirname(path), undefined, path).options
+}
+
+function toLine({ file, start = 0, messageText }: ts.Diagnostic): string {
+  const message = ts.flattenDiagnosticMessageText(messageText, '\n')
+  if (!file) return message
+  const { line } = file.getLineAndCharacterOfPosition(start)
+  return `${relative(repository, file.fileName)}:${line + 1}: ${message}`
+}
