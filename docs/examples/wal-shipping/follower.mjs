@@ -1,0 +1,97 @@
+/**
+ * @import { Readable } from 'node:stream'
+ * @import { AtomicSeqno } from 'opentelemetry-instrumentation-replication-lag'
+ * @import { Changes } from './segment.mjs'
+ * @import { Transport } from './transport.mjs'
+ */
+import { decodeSegment } from './segment.mjs'
+import { SegmentLog } from './segment-log.mjs'
+
+/** A node that applies the leader's segments to a map, and keeps them in a log of its own. */
+export class Follower {
+  #log
+  #appliedSeqno
+  /** @type {Map<string, string>} */
+  #values = new Map()
+  /** @type {Readable | undefined} */
+  #stream
+  /** @type {AsyncIterator<Buffer, undefined> | undefined} */
+  #segments
+
+  /**
+   * @private use {@link Follower.open}
+   * @param {SegmentLog} log
+   * @param {AtomicSeqno} appliedSeqno
+   */
+  constructor(log, appliedSeqno) {
+    this.#log = log
+    this.#appliedSeqno = appliedSeqno
+  }
+
+  /**
+   * A follower in the state that the log in the folder leads to.
+   *
+   * @param {string} folder
+   * @param {AtomicSeqno} appliedSeqno from `gauge.applied(shard)`, or `gauge.applied(shard, replica)` if there are several
+   */
+  static async open(folder, appliedSeqno) {
+    const log = await SegmentLog.open(folder)
+    const follower = new Follower(log, appliedSeqno)
+    for (let seqno = 1n; seqno <= log.seqno; seqno++) {
+      follower.#applyChanges(decodeSegment(await log.read(seqno)).changes)
+    }
+    appliedSeqno.store(log.seqno)
+    return follower
+  }
+
+  /** The newest seqno applied; 0 if none was. */
+  get seqno() {
+    return this.#log.seqno
+  }
+
+  /** @param {string} key */
+  get(key) {
+    return this.#values.get(key)
+  }
+
+  /**
+   * Asks for the segments that this follower does not have yet. Segments arrive as {@link apply} takes them.
+   *
+   * @param {Transport} transport
+   */
+  connect(transport) {
+    this.disconnect()
+    this.#stream = transport.connect(this.seqno)
+    this.#segments = this.#stream[Symbol.asyncIterator]()
+  }
+
+  disconnect() {
+    this.#stream?.destroy()
+  }
+
+  /**
+   * Applies that many segments, and waits for them if they are not there yet; without a limit it goes on for ever.
+   * Rejects when the connection breaks: connect again, and nothing is lost or applied twice.
+   *
+   * @param {number} [limit]
+   */
+  async apply(limit = Infinity) {
+    if (!this.#segments) throw new Error('not connected')
+    for (let applied = 0; applied < limit; applied++) {
+      const { done, value: segment } = await this.#segments.next()
+      if (done) throw new Error('the connection is closed')
+      const { seqno, changes } = decodeSegment(segment)
+      await this.#log.append(seqno, segment)
+      this.#applyChanges(changes)
+      this.#appliedSeqno.store(seqno)
+    }
+  }
+
+  /** @param {Changes} changes */
+  #applyChanges(changes) {
+    for (const [key, value] of Object.entries(changes)) {
+      if (value === null) this.#values.delete(key)
+      else this.#values.set(key, value)
+    }
+  }
+}

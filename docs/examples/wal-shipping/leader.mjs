@@ -1,0 +1,53 @@
+/**
+ * @import { AtomicSeqno } from 'opentelemetry-instrumentation-replication-lag'
+ * @import { Changes } from './segment.mjs'
+ */
+import { encodeSegment } from './segment.mjs'
+import { SegmentLog } from './segment-log.mjs'
+
+/** The node that writes the log. */
+export class Leader {
+  #leaderSeqno
+  #lastAppend = Promise.resolve(0n)
+
+  /**
+   * @private use {@link Leader.open}
+   * @param {SegmentLog} log
+   * @param {AtomicSeqno} leaderSeqno
+   */
+  constructor(log, leaderSeqno) {
+    this.log = log
+    this.#leaderSeqno = leaderSeqno
+    leaderSeqno.store(log.seqno)
+  }
+
+  /**
+   * A leader that goes on where the log in the folder ends.
+   *
+   * @param {string} folder
+   * @param {AtomicSeqno} leaderSeqno from `gauge.leader(shard)`
+   */
+  static async open(folder, leaderSeqno) {
+    return new Leader(await SegmentLog.open(folder), leaderSeqno)
+  }
+
+  /**
+   * Resolves with the segment's seqno when it would survive a crash.
+   *
+   * @param {Changes} changes
+   */
+  append(changes) {
+    // One after the other, in the order of the calls. Once one has failed, so do all that follow: only reopening the log
+    // tells what is on disk.
+    this.#lastAppend = this.#lastAppend.then(() => this.#append(changes))
+    return this.#lastAppend
+  }
+
+  /** @param {Changes} changes */
+  async #append(changes) {
+    const seqno = this.log.seqno + 1n
+    await this.log.append(seqno, encodeSegment(seqno, changes))
+    this.#leaderSeqno.store(seqno)
+    return seqno
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * @import { Writable } from 'node:stream'
+ * @import { SegmentLog } from './segment-log.mjs'
+ */
+import { once } from 'node:events'
+
+/**
+ * Ships the segments that one follower does not have, in order, and then every new one, until the stream is closed.
+ * Each follower has a call of its own, so each has its own position and its own speed.
+ *
+ * @param {SegmentLog} log the leader's
+ * @param {Writable} stream to the follower
+ * @param {bigint} after the last seqno that the follower has
+ */
+export async function ship(log, stream, after) {
+  const closed = new AbortController()
+  stream.once('close', () => closed.abort())
+  try {
+    if (after > log.seqno) {
+      throw new Error(
+        `the follower has segment ${after}, but the leader's log ends at ${log.seqno}`,
+      )
+    }
+    for (let seqno = after + 1n; !stream.destroyed; seqno++) {
+      await log.waitFor(seqno, closed.signal)
+      const hasRoom = stream.write(await log.read(seqno))
+      if (!hasRoom) await once(stream, 'drain', { signal: closed.signal })
+    }
+  } catch (error) {
+    // The follower's next read throws it. If the stream was closed this does nothing.
+    stream.destroy(/** @type {Error} */ (error))
+  }
+}

@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
+import { onTestFinished } from 'vitest'
+import { Follower } from '../../docs/examples/wal-shipping/follower.mjs'
+import { Leader } from '../../docs/examples/wal-shipping/leader.mjs'
+import { ship } from '../../docs/examples/wal-shipping/shipper.mjs'
+import { Transport } from '../../docs/examples/wal-shipping/transport.mjs'
+
+async function createFolder() {
+  const folder = await mkdtemp(join(tmpdir(), 'wal-shipping-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  return folder
+}
+
+/** One machine: its nodes can be stopped and started again, which finds their folders as they were. */
+export async function createMachine() {
+  const folder = await createFolder()
+  const gauge = new ReplicationLagGauge()
+  return {
+    gauge,
+    leaderFolder: join(folder, 'leader'),
+    openLeader: () => Leader.open(join(folder, 'leader'), gauge.leader('orders')),
+    openFollower: (replica?: string) =>
+      Follower.open(join(folder, `follower-${replica ?? ''}`), gauge.applied('orders', replica)),
+  }
+}
+
+export interface Shipment {
+  readonly after: bigint
+  readonly ended: Promise<void>
+}
+
+export function createTransport(leader: Leader, shipments: Shipment[] = []) {
+  const transport = new Transport((stream, after) => {
+    shipments.push({ after, ended: ship(leader.log, stream, after) })
+  })
+  onTestFinished(() => transport.close())
+  return transport
+}
+
+export async function append(leader: Leader, count: number) {
+  for (let n = 0; n < count; n++) {
+    await leader.append({ newest: `${leader.log.seqno + 1n}` })
+  }
+}
+
+export function segmentFile(folder: string, seqno: number) {
+  return join(folder, `${String(seqno).padStart(20, '0')}.segment`)
+}
