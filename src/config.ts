@@ -19,6 +19,16 @@ export interface ReplicationLagInstrumentationConfig {
    * 0 … Infinity. Default: 3600000 (one hour).
    */
   readonly retentionMillis?: number
+  /**
+   * Whether to report the positions themselves as well, `replication_leader_seqno` and `replication_applied_seqno`: for a
+   * leader and followers that are in different processes. A leader without a follower has no lag then. Default: false.
+   */
+  readonly positions?: boolean
+  /**
+   * Whether to report through ObservableGauges. Say false where a {@link ReplicationLagMetricProducer} reports the gauge
+   * and this only polls the sources. Default: true.
+   */
+  readonly observableGauges?: boolean
 }
 
 /** The same with the defaults filled in. */
@@ -39,10 +49,14 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
     pollIntervalMillis = 5000,
     pollTimeoutMillis = 5000,
     retentionMillis = 3_600_000,
+    positions = false,
+    observableGauges = true,
     ...unknown
   } = config
   refuseUnknown(unknown)
-  if (typeof enabled !== 'boolean') throw optionError('enabled', 'a boolean', enabled)
+  checkBoolean('enabled', enabled)
+  checkBoolean('positions', positions)
+  checkBoolean('observableGauges', observableGauges)
   // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
   if (!hasMethod(gauge, 'forEachFollower'))
     throw optionError('gauge', 'a ReplicationLagGauge', gauge)
@@ -57,7 +71,21 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
     pollIntervalMillis,
     pollTimeoutMillis,
     retentionMillis,
+    positions,
+    observableGauges,
   }
+}
+
+/** @throws TypeError if it is no ReplicationLagGauge. */
+export function checkGauge(gauge: unknown): void {
+  // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
+  if (!hasMethod(gauge, 'forEachFollower'))
+    throw optionError('gauge', 'a ReplicationLagGauge', gauge)
+}
+
+/** @throws TypeError if it is no boolean. */
+export function checkBoolean(option: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw optionError(option, 'a boolean', value)
 }
 
 function checkSources(sources: readonly ReplicationSource[]): void {

@@ -4,6 +4,7 @@ export { ReplicationLagInstrumentation } from './instrumentation.js'
 export type { ReplicationLagInstrumentationConfig } from './config.js'
 export {
   ReplicationLagMetricProducer,
+  type ReplicationLagMetricProducerOptions,
   type GaugeData,
   type GaugePoint,
   type ProducedMetrics,

@@ -8,7 +8,7 @@ import {
 import { tell } from './diagnostics.js'
 import { errorMessage, show } from './show.js'
 import type { ReplicaId, ShardId } from './follower.js'
-import { LAG_SEQNO, SCOPE } from './metrics.js'
+import { SCOPE, selectMetrics, type Metric } from './metrics.js'
 import {
   resolveConfig,
   type ReplicationLagInstrumentationConfig,
@@ -16,15 +16,27 @@ import {
 } from './config.js'
 import { SourcePoller } from './poller.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
-import { lagBetween } from './seqno.js'
-import { SourceFollowers } from './source-followers.js'
+import type { ReplicationReading } from './sources/source.js'
+import { SourceRecord } from './source-record.js'
 
 /** How often to look whether a global meter provider has been set, while there is none. */
 const GLOBAL_PROVIDER_MILLIS = 1000
 
+/** A source that is polled, and what is known of it. */
+interface PolledSource {
+  readonly poller: SourcePoller
+  readonly record: SourceRecord
+}
+
+/** An ObservableGauge, and the callback that was added to it. */
+interface Observation {
+  readonly instrument: ObservableGauge
+  readonly callback: ObservableCallback
+}
+
 /**
- * Reports `replication_lag_seqno` of every follower in a lag map through an ObservableGauge, and polls sources that keep
- * the map up to date.
+ * Reports every follower in a lag map through ObservableGauges, `replication_lag_seqno` first of all, and polls sources
+ * that keep the map up to date.
  *
  * It is an OpenTelemetry `Instrumentation` by structure: give it to `registerInstrumentations` or to NodeSDK, or call
  * {@link setMeterProvider}. Without a provider of its own it uses the global one, also one that is set later.
@@ -34,17 +46,17 @@ export class ReplicationLagInstrumentation {
   readonly instrumentationVersion = SCOPE.version
 
   #config: ResolvedConfig
-  #pollers: SourcePoller[] = []
+  #polled: PolledSource[] = []
   #enabled = false
   #provider: MeterProvider | undefined
-  #instrument: ObservableGauge | undefined
+  #observations: Observation[] = []
   #globalWatch: NodeJS.Timeout | undefined
   #toldFailure = false
 
   /** @throws TypeError that names the option that cannot work and says what was expected. */
   constructor(config: ReplicationLagInstrumentationConfig = {}) {
     this.#config = resolveConfig(config)
-    this.#pollers = createPollers(this.#config)
+    this.#polled = createPolledSources(this.#config)
     if (this.#config.enabled) this.enable()
   }
 
@@ -63,14 +75,22 @@ export class ReplicationLagInstrumentation {
     if (this.#enabled) return
     this.#enabled = true
     this.#attach()
-    for (const poller of this.#pollers) poller.start()
+    for (const { poller, record } of this.#polled) {
+      this.gauge.sources.add(record)
+      poller.start()
+    }
   }
 
   /** Stops reporting and polling, until {@link enable}. The lag map stays as it is. */
   disable(): void {
     this.#enabled = false
     this.#detach()
-    for (const poller of this.#pollers) poller.stop()
+    for (const { poller, record } of this.#polled) {
+      poller.stop()
+      // What it last read grows old from here on; another attachment of the gauge must not take it for fresh.
+      record.withhold()
+      this.gauge.sources.delete(record)
+    }
   }
 
   /**
@@ -109,28 +129,21 @@ export class ReplicationLagInstrumentation {
     const wasEnabled = this.#enabled
     this.disable()
     this.#config = resolved
-    this.#pollers = createPollers(resolved)
+    this.#polled = createPolledSources(resolved)
     if (wasEnabled) this.enable()
   }
 
-  /** Reports every follower of the map. Synchronous, does no I/O, never throws. */
-  readonly #observe: ObservableCallback = (result) => {
-    try {
-      this.gauge.forEachFollower((follower, leaderSeqno, appliedSeqno) =>
-        result.observe(lagBetween(leaderSeqno, appliedSeqno ?? 0n), follower),
-      )
-    } catch (error) {
-      if (!this.#toldFailure) tell('error', `cannot collect: ${errorMessage(error)} (told once)`)
-      this.#toldFailure = true
-    }
-  }
-
   #attach(): void {
+    if (!this.#config.observableGauges) return
     const provider = this.#provider ?? metrics.getMeterProvider()
     const meter = provider.getMeter(SCOPE.name, SCOPE.version)
-    const { name, ...options } = LAG_SEQNO
-    this.#instrument = meter.createObservableGauge(name, options)
-    this.#instrument.addCallback(this.#observe)
+    this.#observations = selectMetrics(this.#config).map((metric) => {
+      const { name, description, unit, valueType } = metric
+      const instrument = meter.createObservableGauge(name, { description, unit, valueType })
+      const callback = this.#createCallback(metric)
+      instrument.addCallback(callback)
+      return { instrument, callback }
+    })
     if (this.#provider || meter !== createNoopMeter()) return
     // There is no global provider yet, and the API does not say when one is set.
     this.#globalWatch = setInterval(() => {
@@ -142,18 +155,35 @@ export class ReplicationLagInstrumentation {
 
   #detach(): void {
     clearInterval(this.#globalWatch)
-    this.#instrument?.removeCallback(this.#observe)
-    this.#instrument = undefined
+    for (const { instrument, callback } of this.#observations.splice(0)) {
+      instrument.removeCallback(callback)
+    }
+  }
+
+  /** Reports the points of a metric. Synchronous, does no I/O, never throws. */
+  #createCallback(metric: Metric): ObservableCallback {
+    const { gauge } = this
+    return (result) => {
+      try {
+        metric.collect(gauge, (value, attributes) => result.observe(value, attributes))
+      } catch (error) {
+        if (!this.#toldFailure)
+          tell('error', `cannot collect ${metric.name}: ${errorMessage(error)} (told once)`)
+        this.#toldFailure = true
+      }
+    }
   }
 }
 
-function createPollers(config: ResolvedConfig): SourcePoller[] {
+function createPolledSources(config: ResolvedConfig): PolledSource[] {
   const { gauge, sources, retentionMillis, pollIntervalMillis, pollTimeoutMillis } = config
   return sources.map((source) => {
-    const followers = new SourceFollowers(gauge, retentionMillis)
-    return new SourcePoller(source, (reading) => followers.apply(reading, performance.now()), {
-      intervalMillis: pollIntervalMillis,
-      timeoutMillis: pollTimeoutMillis,
-    })
+    const record = new SourceRecord(source.name, gauge, retentionMillis)
+    const listener = {
+      onReading: (reading: ReplicationReading) => record.apply(reading, performance.now()),
+      onMiss: () => record.miss(),
+    }
+    const options = { intervalMillis: pollIntervalMillis, timeoutMillis: pollTimeoutMillis }
+    return { record, poller: new SourcePoller(source, listener, options) }
   })
 }

@@ -1,21 +1,24 @@
-import type { HrTime } from '@opentelemetry/api'
-import type { FollowerId } from './follower.js'
-import { LAG_SEQNO, SCOPE, type MetricDefinition } from './metrics.js'
-import { optionError } from './option-errors.js'
+import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
+import { checkBoolean, checkGauge } from './config.js'
+import { SCOPE, selectMetrics, type Metric } from './metrics.js'
+import { optionError, refuseUnknown } from './option-errors.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
-import { lagBetween } from './seqno.js'
 
 /** One point of a gauge, as the SDK has it. */
 export interface GaugePoint {
   readonly startTime: HrTime
   readonly endTime: HrTime
-  readonly attributes: FollowerId
+  readonly attributes: Attributes
   readonly value: number
 }
 
 /** A gauge with its points, as the SDK has it. */
 export interface GaugeData {
-  readonly descriptor: MetricDefinition & {
+  readonly descriptor: {
+    readonly name: string
+    readonly description: string
+    readonly unit: string
+    readonly valueType: ValueType
     readonly type: 'OBSERVABLE_GAUGE'
     readonly advice: object
   }
@@ -43,51 +46,68 @@ const NO_RESOURCE = {
   getRawAttributes: (): [] => [],
 }
 
+/** Options of {@link ReplicationLagMetricProducer}. */
+export interface ReplicationLagMetricProducerOptions {
+  /**
+   * Whether to report the positions themselves as well, `replication_leader_seqno` and `replication_applied_seqno`: for a
+   * leader and followers that are in different processes. A leader without a follower has no lag then. Default: false.
+   */
+  readonly positions?: boolean
+}
+
 /**
- * Reports `replication_lag_seqno` of every follower in a lag map as a MetricProducer: for fleets that are large or change.
+ * Reports the followers in a lag map as a MetricProducer: for fleets that are large or change.
  *
  * Give it to a reader: `new PrometheusExporter({ metricProducers: [producer] })`, or the `metricProducers` of a
- * PeriodicExportingMetricReader. The metric is the same as that of {@link ReplicationLagInstrumentation}, but a removed
+ * PeriodicExportingMetricReader. The metrics are the same as those of {@link ReplicationLagInstrumentation}, but a removed
  * follower is gone at the next collection, there is no limit to the number of series, and nothing is kept between
- * collections. Never give one reader both: it would report every follower twice.
+ * collections. Never give one reader both: it would report every follower twice. (An instrumentation that polls sources
+ * for a producer has `observableGauges: false`.)
  */
 export class ReplicationLagMetricProducer {
   readonly #gauge: ReplicationLagGauge
+  readonly #metrics: readonly Metric[]
 
-  /** @throws TypeError if `gauge` is no ReplicationLagGauge. */
-  constructor(gauge: ReplicationLagGauge) {
-    // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
-    if (
-      typeof (gauge as Partial<ReplicationLagGauge> | null | undefined)?.forEachFollower !==
-      'function'
-    ) {
-      throw optionError('gauge', 'a ReplicationLagGauge', gauge)
+  /** @throws TypeError that names what cannot work, and says what was expected. */
+  constructor(gauge: ReplicationLagGauge, options: ReplicationLagMetricProducerOptions = {}) {
+    checkGauge(gauge)
+    if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
+      throw optionError('options', 'an object', options)
     }
+    const { positions = false, ...unknown } = options
+    refuseUnknown(unknown)
+    checkBoolean('positions', positions)
     this.#gauge = gauge
+    this.#metrics = selectMetrics({ positions })
   }
 
   /** Collects every follower now. Never rejects: an error is among the result's `errors`. */
   collect(): Promise<ProducedMetrics> {
-    const dataPoints: GaugePoint[] = []
     const errors: unknown[] = []
+    const metrics: GaugeData[] = []
     const time = now()
-    try {
-      this.#gauge.forEachFollower((attributes, leaderSeqno, appliedSeqno) => {
-        const value = lagBetween(leaderSeqno, appliedSeqno ?? 0n)
-        dataPoints.push({ startTime: time, endTime: time, attributes, value })
-      })
-    } catch (error) {
-      errors.push(error)
+    for (const metric of this.#metrics) {
+      try {
+        const dataPoints: GaugePoint[] = []
+        metric.collect(this.#gauge, (value, attributes) => {
+          dataPoints.push({ startTime: time, endTime: time, attributes, value })
+        })
+        if (dataPoints.length > 0) metrics.push(gaugeData(metric, dataPoints))
+      } catch (error) {
+        errors.push(error)
+      }
     }
-    const metrics = dataPoints.length > 0 ? [gaugeData(LAG_SEQNO, dataPoints)] : []
     const scopeMetrics = metrics.length > 0 ? [{ scope: { ...SCOPE }, metrics }] : []
     return Promise.resolve({ resourceMetrics: { resource: NO_RESOURCE, scopeMetrics }, errors })
   }
 }
 
-function gaugeData(definition: MetricDefinition, dataPoints: GaugePoint[]): GaugeData {
+function gaugeData(
+  { name, description, unit, valueType }: Metric,
+  dataPoints: GaugePoint[],
+): GaugeData {
   return {
-    descriptor: { ...definition, type: 'OBSERVABLE_GAUGE', advice: {} },
+    descriptor: { name, description, unit, valueType, type: 'OBSERVABLE_GAUGE', advice: {} },
     aggregationTemporality: 1,
     dataPointType: 2,
     dataPoints,

@@ -9,6 +9,14 @@ export interface PollerOptions {
   readonly timeoutMillis: number
 }
 
+/** Told of every read that was due. */
+export interface PollListener {
+  /** Takes what a read found; if it throws, the read counts as failed. */
+  onReading(reading: ReplicationReading): void
+  /** A read failed or, past its deadline, is still under way when the next one is due. */
+  onMiss(): void
+}
+
 /**
  * Reads a source again and again on a timer of its own, which does not keep the process alive.
  *
@@ -18,23 +26,19 @@ export interface PollerOptions {
  */
 export class SourcePoller {
   readonly #source: ReplicationSource
-  readonly #onReading: (reading: ReplicationReading) => void
+  readonly #listener: PollListener
   readonly #options: PollerOptions
   #running = false
   #inFlight: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
+  #missTimer: NodeJS.Timeout | undefined
   /** What was told last: '' while the source answers, else which kind of failure it is in. */
   #failure = ''
   #note: string | undefined
 
-  /** @param onReading takes what a read found; if it throws, the read counts as failed. */
-  constructor(
-    source: ReplicationSource,
-    onReading: (reading: ReplicationReading) => void,
-    options: PollerOptions,
-  ) {
+  constructor(source: ReplicationSource, listener: PollListener, options: PollerOptions) {
     this.#source = source
-    this.#onReading = onReading
+    this.#listener = listener
     this.#options = options
   }
 
@@ -50,6 +54,7 @@ export class SourcePoller {
   stop(): void {
     this.#running = false
     clearTimeout(this.#timer)
+    clearInterval(this.#missTimer)
     this.#inFlight?.abort(new Error('polling was stopped'))
   }
 
@@ -61,17 +66,20 @@ export class SourcePoller {
       const error = new DeadlineError(`no answer within ${timeoutMillis} ms`)
       controller.abort(error)
       this.#failed(error)
+      // No other read starts before this one settles, but those that would have been due are missed.
+      this.#missTimer = setInterval(() => this.#listener.onMiss(), intervalMillis).unref()
     }, timeoutMillis).unref()
     try {
       const reading = await this.#source.read(controller.signal)
       if (!controller.signal.aborted) {
-        this.#onReading(reading)
+        this.#listener.onReading(reading)
         this.#succeeded(reading)
       }
     } catch (error) {
       if (!controller.signal.aborted) this.#failed(error)
     }
     clearTimeout(deadline)
+    clearInterval(this.#missTimer)
     this.#inFlight = undefined
     if (!this.#running) return
     const wait = Math.max(0, intervalMillis - (performance.now() - startedAt))
@@ -88,6 +96,7 @@ export class SourcePoller {
   }
 
   #failed(error: unknown): void {
+    this.#listener.onMiss()
     const failure = failureKind(error)
     if (failure === this.#failure) return
     this.#failure = failure

@@ -5,6 +5,7 @@ import { Rejections } from './rejections.js'
 import { ReplicationState, type Follower, type ShardFollowers } from './replication-state.js'
 import { lagBetween, parseSeqno, type Seqno } from './seqno.js'
 import { SeqnoSlabs } from './seqno-slabs.js'
+import type { SourceRecord } from './source-record.js'
 
 /** What a gauge knew of one follower at one moment. */
 export interface FollowerLag {
@@ -52,6 +53,9 @@ export class ReplicationLagGauge {
   readonly #leaders = new Map<string, Leader>()
   readonly #registers = new SeqnoSlabs()
   readonly #rejections = new Rejections()
+
+  /** @internal The sources that are polled into this gauge. */
+  readonly sources = new Set<SourceRecord>()
 
   /**
    * @param state what the followers have applied, where someone else keeps it up to date; it is read at every collection.
@@ -167,23 +171,46 @@ export class ReplicationLagGauge {
   /**
    * @internal Visits every follower whose lag is known, without copying the map.
    * The visitor may update and remove followers while it runs.
+   *
+   * @param withUnseen whether a leader that no follower was seen of counts as having one.
    */
-  forEachFollower(visit: FollowerVisitor): void {
+  forEachFollower(visit: FollowerVisitor, withUnseen = true): void {
     for (const leader of this.#leaders.values()) {
       const followers = this.#followersOf(leader)
       if (followers?.unnamed) this.#visit(leader, followers.unnamed, visit)
       if (followers?.replicas) {
         for (const follower of followers.replicas.values()) this.#visit(leader, follower, visit)
-      } else if (!followers?.unnamed && this.#registers.isWritten(leader.register)) {
+      } else if (withUnseen && !followers?.unnamed && this.#registers.isWritten(leader.register)) {
         leader.unseen ??= followerId(leader.shard, undefined)
         visit(leader.unseen, this.#registers.load(leader.register), undefined)
       }
     }
   }
 
+  /** @internal Visits every leader whose seqno is known; not one whose followers are all withheld. */
+  forEachLeader(visit: (shard: string, leaderSeqno: bigint) => void): void {
+    for (const leader of this.#leaders.values()) {
+      const { unnamed, replicas } = this.#followersOf(leader) ?? {}
+      const followers = [...(unnamed ? [unnamed] : []), ...(replicas?.values() ?? [])]
+      const isWithheld = followers.length > 0 && followers.every((follower) => follower.isWithheld)
+      if (isWithheld || !this.#registers.isWritten(leader.register)) continue
+      visit(leader.shard, this.#registers.load(leader.register))
+    }
+  }
+
+  /** @internal Visits every follower whose applied seqno is known, also where the leader is not. */
+  forEachApplied(visit: (follower: FollowerId, appliedSeqno: bigint) => void): void {
+    this.#state.forEachApplied(visit)
+  }
+
+  /** @internal Leaves a follower out of the reports, or puts it back in. */
+  setWithheld(shard: string, replica: string | undefined, isWithheld: boolean): void {
+    this.#state.setWithheld(shard, replica, isWithheld)
+  }
+
   #visit({ register }: Leader, follower: Follower, visit: FollowerVisitor): void {
     const appliedSeqno = this.#state.appliedSeqnoOf(follower)
-    if (!this.#registers.isWritten(register)) return
+    if (follower.isWithheld || !this.#registers.isWritten(register)) return
     visit(follower.id, this.#registers.load(register), appliedSeqno)
   }
 

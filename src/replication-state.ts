@@ -9,6 +9,8 @@ export interface Follower {
   readonly id: FollowerId
   readonly register: number
   handle: AtomicSeqno | undefined
+  /** Not reported, because its source has not been read for too long. */
+  isWithheld: boolean
 }
 
 /** The followers of one shard. A gauge keeps hold of it between collections, for as long as it is `live`. */
@@ -112,6 +114,28 @@ export class ReplicationState {
     return this.#registers.isWritten(register) ? this.#registers.load(register) : undefined
   }
 
+  /** @internal */
+  setWithheld(shard: string, replica: string | undefined, isWithheld: boolean): void {
+    const follower = this.#find(shard, replica)
+    if (follower) follower.isWithheld = isWithheld
+  }
+
+  /** @internal Visits every follower that has applied something. */
+  forEachApplied(visit: (follower: FollowerId, appliedSeqno: bigint) => void): void {
+    for (const { unnamed, replicas } of this.#shards.values()) {
+      if (unnamed) this.#visitApplied(unnamed, visit)
+      for (const follower of replicas?.values() ?? []) this.#visitApplied(follower, visit)
+    }
+  }
+
+  #visitApplied(
+    follower: Follower,
+    visit: (follower: FollowerId, appliedSeqno: bigint) => void,
+  ): void {
+    const appliedSeqno = follower.isWithheld ? undefined : this.appliedSeqnoOf(follower)
+    if (appliedSeqno !== undefined) visit(follower.id, appliedSeqno)
+  }
+
   #find(shard: ShardId, replica: ReplicaId | undefined): Follower | undefined {
     // Most callers pass strings that are names already: those need no parsing to be looked up.
     const shardName = typeof shard === 'string' ? shard : parseName(shard)
@@ -143,7 +167,12 @@ export class ReplicationState {
       followers = { unnamed: undefined, replicas: undefined, live: true }
       this.#shards.set(id.shard, followers)
     }
-    const follower: Follower = { id, register: this.#registers.allocate(), handle: undefined }
+    const follower: Follower = {
+      id,
+      register: this.#registers.allocate(),
+      handle: undefined,
+      isWithheld: false,
+    }
     if (id.replica === undefined) followers.unnamed = follower
     else (followers.replicas ??= new Map()).set(id.replica, follower)
     return follower

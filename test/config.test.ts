@@ -17,6 +17,8 @@ describe('options', () => {
       pollIntervalMillis: 5000,
       pollTimeoutMillis: 5000,
       retentionMillis: 3_600_000,
+      positions: false,
+      observableGauges: true,
     })
     expect(instrumentation.gauge).toBeInstanceOf(ReplicationLagGauge)
   })
@@ -29,6 +31,8 @@ describe('options', () => {
       pollIntervalMillis: 100,
       pollTimeoutMillis: 50,
       retentionMillis: Infinity,
+      positions: true,
+      observableGauges: false,
     }
     expect(new ReplicationLagInstrumentation(config).getConfig()).toEqual(config)
   })
@@ -37,6 +41,8 @@ describe('options', () => {
     [null, /^config: expected an object, got null/],
     ['config', /^config: expected an object, got "config"/],
     [{ enabled: 'yes' }, /^enabled: expected a boolean, got "yes"/],
+    [{ positions: 1 }, /^positions: expected a boolean, got 1/],
+    [{ observableGauges: null }, /^observableGauges: expected a boolean, got null/],
     [{ gauge: null }, /^gauge: expected a ReplicationLagGauge, got null/],
     [{ gauge: {} }, /^gauge: expected a ReplicationLagGauge, got an object/],
     [{ guage: new ReplicationLagGauge() }, /^guage: there is no such option/],

@@ -1,17 +1,24 @@
 import type { ReplicationReading } from 'opentelemetry-instrumentation-replication-lag'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { SourcePoller } from '../src/poller.js'
+import { SourcePoller, type PollListener } from '../src/poller.js'
 import { eventually } from './support/eventually.js'
 import { recordDiag, type DiagRecorder } from './support/diag.js'
 import { reading, ScriptedSource } from './support/scripted-source.js'
 
 const EMPTY: ReplicationReading = { shards: [] }
+const listener: PollListener = {
+  onReading: (found) => void readings.push(found),
+  onMiss: () => {
+    misses++
+  },
+}
 const INTERVAL = 1000
 const TIMEOUT = 300
 
 let told: DiagRecorder
 let source: ScriptedSource
 let readings: ReplicationReading[]
+let misses: number
 let poller: SourcePoller
 
 beforeEach(() => {
@@ -19,7 +26,8 @@ beforeEach(() => {
   told = recordDiag()
   source = new ScriptedSource()
   readings = []
-  poller = new SourcePoller(source, (found) => void readings.push(found), {
+  misses = 0
+  poller = new SourcePoller(source, listener, {
     intervalMillis: INTERVAL,
     timeoutMillis: TIMEOUT,
   })
@@ -123,6 +131,33 @@ describe('a read past its deadline', () => {
   })
 })
 
+describe('a read that is missed', () => {
+  it('is counted when it fails, when it is past its deadline, and when it is not even started', async () => {
+    poller.start()
+    await fail(new Error('refused'))
+    expect(misses).toBe(1)
+    await pass(INTERVAL + TIMEOUT)
+    expect(misses).toBe(2)
+    await pass(2 * INTERVAL)
+    expect(misses).toBe(4)
+    await fail(source.last.signal.reason)
+    expect(misses).toBe(4)
+    await pass(0)
+    await answer(EMPTY)
+    expect(misses).toBe(4)
+  })
+
+  it('is not counted once polling is stopped', async () => {
+    poller.start()
+    await pass(TIMEOUT)
+    expect(misses).toBe(1)
+    poller.stop()
+    await pass(10 * INTERVAL)
+    expect(misses).toBe(1)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
 describe('a poller that is stopped during a read', () => {
   it('aborts it, drops what it brings and does not call that a failure', async () => {
     poller.start()
@@ -208,8 +243,11 @@ describe('failures', () => {
   it('may be in taking over what was read', async () => {
     poller = new SourcePoller(
       source,
-      () => {
-        throw new TypeError('not a reading')
+      {
+        ...listener,
+        onReading: () => {
+          throw new TypeError('not a reading')
+        },
       },
       { intervalMillis: INTERVAL, timeoutMillis: TIMEOUT },
     )

@@ -71,7 +71,8 @@ function toReading(shard: string, rows: PostgresRow[], names: StableNames): Repl
   if (node.leader === null) {
     return { shards: [], note: 'a standby that has neither received nor replayed any WAL yet' }
   }
-  const reading = { shards: [{ shard, leaderSeqno: BigInt(node.leader), followers }] }
+  const { epoch } = node
+  const reading = { shards: [{ shard, leaderSeqno: BigInt(node.leader), followers, epoch }] }
   if (followers.length > 0) return reading
   return {
     ...reading,
@@ -82,7 +83,8 @@ function toReading(shard: string, rows: PostgresRow[], names: StableNames): Repl
 }
 
 function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[] {
-  const measured = rows.filter((row) => row.applied !== null)
+  // A slot that was never used has no position, and neither has what only receives WAL, such as pg_receivewal.
+  const measured = rows.filter(({ applied, lost }) => applied !== null || lost === true)
   const bearers = measured.map(({ connection, slot_name, application_name, client_addr }) => {
     const address = client_addr ?? 'local'
     return {
@@ -93,9 +95,13 @@ function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[]
     }
   })
   const replicas = names.assign(bearers)
-  return measured.map(({ applied }, index) => ({
+  return measured.map(({ applied, connected, lost, slot_name }, index) => ({
     replica: replicas[index] as string,
-    appliedSeqno: BigInt(applied as string),
+    connected: connected === true,
+    ...(applied !== null && { appliedSeqno: BigInt(applied) }),
+    ...(lost === true && {
+      problem: `its slot ${slot_name ?? ''} is lost: the server has removed WAL that it needs, so it must be rebuilt`,
+    }),
   }))
 }
 

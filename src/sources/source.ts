@@ -6,7 +6,7 @@ import type { Seqno } from '../seqno.js'
  * The instrumentation polls it: one read at a time, each with a deadline.
  */
 export interface ReplicationSource {
-  /** What to call it in messages; each source of an instrumentation has its own. */
+  /** The `source` attribute of its metrics; each source of an instrumentation has its own. */
   readonly name: string
   /**
    * Reads the positions once.
@@ -20,7 +20,7 @@ export interface ReplicationSource {
 
 /** What a source found in one read. */
 export interface ReplicationReading {
-  /** Every shard that was seen. A follower that was in an earlier reading and is not in this one has disconnected. */
+  /** Every shard that was seen. */
   readonly shards: readonly ShardReading[]
   /** Why there is nothing to report, where that is worth knowing. Told at debug level when it changes. */
   readonly note?: string
@@ -31,7 +31,16 @@ export interface ShardReading {
   readonly shard: ShardId
   /** The newest seqno in the leader's log. */
   readonly leaderSeqno: Seqno
+  /**
+   * Every follower that the system knows of. One that was in an earlier reading and is not in this one has disconnected:
+   * it is measured from its last known position for the retention time.
+   */
   readonly followers: readonly FollowerReading[]
+  /**
+   * What identifies the history that the seqnos belong to, if the system has that: a term, a timeline, a replication id.
+   * When it changes, all that was known of the shard is forgotten: seqnos of two histories cannot be compared.
+   */
+  readonly epoch?: string
 }
 
 /** One follower in a reading. */
@@ -40,4 +49,8 @@ export interface FollowerReading {
   readonly replica?: ReplicaId
   /** The newest seqno that it has applied. Leave it out while that is unknown: the follower keeps its last known one. */
   readonly appliedSeqno?: Seqno
+  /** Whether it is connected to its leader. Default: true. */
+  readonly connected?: boolean
+  /** What is wrong with it, and what to do. Told at warn level when it changes. */
+  readonly problem?: string
 }

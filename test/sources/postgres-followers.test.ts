@@ -75,7 +75,7 @@ describe('what counts as a follower of PostgreSQL', () => {
     expect(await readLags(cluster.source(primary))).toEqual({ s1: 0 })
   })
 
-  it('is no slot that was never used, and no slot whose WAL is gone', async () => {
+  it('is no slot that was never used, and of a slot whose WAL is gone only that it is lost', async () => {
     await using cluster = await TestCluster.create()
     const conf = {
       wal_keep_size: 0,
@@ -97,6 +97,14 @@ describe('what counts as a follower of PostgreSQL', () => {
       )
       expect(slot).toEqual({ wal_status: 'lost' })
     })
-    expect(await readLags(source)).toEqual({})
+    const { shards } = await source.read(AbortSignal.timeout(10_000))
+    expect(shards[0]?.followers).toEqual([
+      {
+        replica: 'lost',
+        connected: false,
+        problem:
+          'its slot lost is lost: the server has removed WAL that it needs, so it must be rebuilt',
+      },
+    ])
   })
 })

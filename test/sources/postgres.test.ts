@@ -53,6 +53,8 @@ describe('postgresSource on a primary', () => {
       expect(Object.keys(lags)).toEqual(['slot_1'])
       expect(lags['slot_1']).toBeGreaterThan(100_000)
     })
+    const { shards } = await source.read(AbortSignal.timeout(10_000))
+    expect(shards[0]?.followers).toMatchObject([{ replica: 'slot_1', connected: false }])
     await Promise.all([slotted.start(), slotless.start()])
     await eventually(async () => expect(await readLags(source)).toEqual({ slot_1: 0, s2: 0 }))
   })
@@ -160,6 +162,27 @@ describe('postgresSource on a standby', () => {
     expect(reading.note).toMatch(
       /^a standby that no follower streams from; its own lag is reported by/,
     )
+  })
+
+  it('tells another epoch once it is promoted, and the same one over a restart', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const standby = await cluster.startStandby({ name: 's1', of: primary })
+    // Not a superuser, and nothing but pg_monitor.
+    await primary.query('create role monitor login in role pg_monitor')
+    await standby.untilCaughtUpWith(primary)
+    const [onPrimary, onStandby] = [primary, standby].map((node) => {
+      const source = cluster.source(node, { user: 'monitor' })
+      return async () => (await source.read(AbortSignal.timeout(10_000))).shards[0]?.epoch
+    })
+    const first = await onPrimary?.()
+    expect(first).toMatch(/^\d{19}\/1$/)
+    expect(await onStandby?.()).toBe(first)
+    await primary.restart()
+    expect(await onPrimary?.()).toBe(first)
+    await standby.promote()
+    expect(await onStandby?.()).toBe(first?.replace(/1$/, '2'))
+    expect(await onPrimary?.()).toBe(first)
   })
 
   it('reports as a primary once it is promoted', async () => {

@@ -57,16 +57,18 @@ export class TestCluster implements AsyncDisposable {
   }
 }
 
-/** Followers as `name: lag in bytes`, from one read. */
-export async function readLags(source: ReplicationSource): Promise<Record<string, number>> {
+/** Followers as `name: lag in bytes`, from one read; `undefined` for one whose position is not known. */
+export async function readLags(
+  source: ReplicationSource,
+): Promise<Record<string, number | undefined>> {
   const { shards } = await source.read(AbortSignal.timeout(10_000))
   const lags = shards.flatMap(({ leaderSeqno, followers }) =>
     followers.map(({ replica, appliedSeqno }) => [
       replica ?? '',
-      Number(BigInt(leaderSeqno) - BigInt(appliedSeqno ?? 0)),
+      appliedSeqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(appliedSeqno)),
     ]),
   )
-  return Object.fromEntries(lags) as Record<string, number>
+  return Object.fromEntries(lags) as Record<string, number | undefined>
 }
 
 /** Writes a good 100 kB of WAL. */

@@ -1,0 +1,144 @@
+import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import {
+  type ReplicationLagGauge,
+  ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+  type ReplicationLagInstrumentationConfig,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually } from '../support/eventually.js'
+import { reading, ScriptedSource } from '../support/scripted-source.js'
+import { TestReader } from '../support/test-reader.js'
+
+const cleanUps: (() => unknown)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
+})
+
+/** The same gauge behind both attachments, each with a reader of its own. */
+function attachBoth(config: ReplicationLagInstrumentationConfig): {
+  gauge: ReplicationLagGauge
+  instrumentation: ReplicationLagInstrumentation
+  readers: Record<'observed' | 'produced', TestReader>
+} {
+  const instrumentation = new ReplicationLagInstrumentation({ pollIntervalMillis: 20, ...config })
+  const { gauge } = instrumentation
+  const positions = config.positions ?? false
+  const readers = {
+    observed: new TestReader(),
+    produced: new TestReader({
+      metricProducers: [new ReplicationLagMetricProducer(gauge, { positions })],
+    }),
+  }
+  const [observing, producing] = Object.values(readers).map((reader) => {
+    const provider = new MeterProvider({ readers: [reader] })
+    cleanUps.push(() => provider.shutdown())
+    return provider
+  })
+  cleanUps.push(() => instrumentation.disable())
+  if (observing && producing) instrumentation.setMeterProvider(observing)
+  return { gauge, instrumentation, readers }
+}
+
+/** What a reader sees: `name{labels} value`, sorted, but for times. */
+async function lines(reader: TestReader): Promise<string[]> {
+  const metrics = await reader.metrics()
+  const found = metrics.flatMap(({ descriptor: { name }, dataPoints }) =>
+    dataPoints.map(({ attributes, value }) => {
+      const labels = Object.values(attributes).join(',')
+      return `${name}{${labels}} ${name.endsWith('timestamp_seconds') ? 'a time' : JSON.stringify(value)}`
+    }),
+  )
+  return found.sort()
+}
+
+describe.each(['observed', 'produced'] as const)('the metrics, %s', (path) => {
+  it('tell the health of sources and followers', async () => {
+    const source = new ScriptedSource('db')
+    const { readers } = attachBoth({ sources: [source] })
+    const reader = readers[path]
+    expect(await lines(reader)).toEqual(['replication_source_up{db} 0'])
+    source.last.answer(reading('a', 10, { r1: 4, r2: undefined }))
+    const healthy = [
+      'replication_follower_connected{a,r1} 1',
+      'replication_follower_connected{a,r2} 1',
+      'replication_lag_seqno{a,r1} 6',
+      'replication_source_last_success_timestamp_seconds{db} a time',
+      'replication_source_up{db} 1',
+    ]
+    await eventually(async () => expect(await lines(reader)).toEqual(healthy))
+    await eventually(() => expect(source.reads).toHaveLength(2))
+    source.last.answer(reading('a', 20, { r2: undefined }))
+    await eventually(async () =>
+      expect(await lines(reader)).toEqual([
+        'replication_follower_connected{a,r1} 0',
+        'replication_follower_connected{a,r2} 1',
+        'replication_lag_seqno{a,r1} 16',
+        'replication_source_last_success_timestamp_seconds{db} a time',
+        'replication_source_up{db} 1',
+      ]),
+    )
+  })
+
+  it('tell positions where that is wanted, and then no lag of a leader alone', async () => {
+    const { gauge, readers } = attachBoth({ positions: true })
+    gauge.updateLeaderSeqno('both', 10)
+    gauge.updateAppliedSeqno('both', 4)
+    gauge.updateLeaderSeqno('leader only', 7)
+    gauge.updateAppliedSeqno('follower only', 3, 'r1')
+    gauge.applied('follower only', 'nothing yet')
+    gauge.leader('no leader yet')
+    expect(await lines(readers[path])).toEqual([
+      'replication_applied_seqno{both} 4',
+      'replication_applied_seqno{follower only,r1} 3',
+      'replication_lag_seqno{both} 6',
+      'replication_leader_seqno{both} 10',
+      'replication_leader_seqno{leader only} 7',
+    ])
+  })
+
+  it('tell no positions otherwise', async () => {
+    const { gauge, readers } = attachBoth({})
+    gauge.updateLeaderSeqno('leader only', 7)
+    gauge.updateAppliedSeqno('follower only', 3)
+    expect(await lines(readers[path])).toEqual(['replication_lag_seqno{leader only} 7'])
+  })
+})
+
+describe('the producer', () => {
+  it('withholds lag and positions of a source that fails, and tells that it is down', async () => {
+    const source = new ScriptedSource('db')
+    const { readers } = attachBoth({ sources: [source], positions: true })
+    source.last.answer(reading('a', 10, { r1: 4, r2: 5 }))
+    await eventually(() => expect(source.reads).toHaveLength(2))
+    expect(await lines(readers.produced)).toContain('replication_lag_seqno{a,r1} 6')
+    // It hangs: nothing more is answered.
+    source.last.fail(new Error('refused'))
+    await eventually(async () =>
+      expect(await lines(readers.produced)).toEqual([
+        'replication_follower_connected{a,r1} 1',
+        'replication_follower_connected{a,r2} 1',
+        'replication_source_last_success_timestamp_seconds{db} a time',
+        'replication_source_up{db} 0',
+      ]),
+    )
+  })
+
+  it('withholds what is no longer polled once the instrumentation is disabled', async () => {
+    const source = new ScriptedSource('db')
+    const { instrumentation, readers } = attachBoth({ sources: [source], observableGauges: false })
+    source.last.answer(reading('a', 10, { r1: 4 }))
+    await eventually(async () =>
+      expect(await lines(readers.produced)).toContain('replication_lag_seqno{a,r1} 6'),
+    )
+    expect(await lines(readers.observed)).toEqual([])
+    instrumentation.disable()
+    expect(await lines(readers.produced)).toEqual([])
+    instrumentation.enable()
+    await eventually(async () => {
+      // The first that it answers may be one that was aborted.
+      source.last.answer(reading('a', 20, { r1: 4 }))
+      expect(await lines(readers.produced)).toContain('replication_lag_seqno{a,r1} 16')
+    })
+  })
+})

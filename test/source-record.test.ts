@@ -1,0 +1,309 @@
+import {
+  ReplicationLagGauge,
+  type ReplicationReading,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { SourceRecord } from '../src/source-record.js'
+import { recordDiag, type DiagRecorder } from './support/diag.js'
+import { reading } from './support/scripted-source.js'
+
+let told: DiagRecorder
+let gauge: ReplicationLagGauge
+beforeEach(() => {
+  told = recordDiag()
+  gauge = new ReplicationLagGauge()
+})
+afterEach(() => {
+  told.stop()
+})
+
+/** The map as `replica: lag`, of every shard. */
+const lags = () =>
+  Object.fromEntries(
+    gauge
+      .collectMetrics()
+      .map(({ shard, replica, lagSeqno }) => [`${shard}/${replica ?? ''}`, lagSeqno]),
+  )
+
+describe('a reading', () => {
+  it('becomes the lag of its followers', () => {
+    new SourceRecord('s', gauge, 1000).apply(reading('a', 10, { r1: 10, r2: 3 }), 0)
+    expect(lags()).toEqual({ 'a/r1': 0, 'a/r2': 7 })
+  })
+
+  it('may have shards whose follower is unnamed', () => {
+    const followers = [{ appliedSeqno: 4 }]
+    new SourceRecord('s', gauge, 1000).apply(
+      { shards: [{ shard: 7, leaderSeqno: 10, followers }] },
+      0,
+    )
+    expect(lags()).toEqual({ '7/': 6 })
+  })
+
+  it('without followers reports nothing: a leader alone has no lag', () => {
+    new SourceRecord('s', gauge, 1000).apply(reading('a', 10, {}), 0)
+    expect(lags()).toEqual({})
+  })
+
+  it('leaves out a follower whose position is not known yet', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 9, starting: undefined }), 0)
+    expect(lags()).toEqual({ 'a/r1': 1 })
+  })
+
+  it('keeps the last position of a follower that is there but does not tell its position', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 9 }), 0)
+    record.apply(reading('a', 20, { r1: undefined }), 5000)
+    expect(lags()).toEqual({ 'a/r1': 11 })
+  })
+})
+
+describe('a follower that is no longer in the readings', () => {
+  it('is measured from its last position until the retention time is over', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 10, r2: 10 }), 0)
+    record.apply(reading('a', 50, { r1: 50 }), 999)
+    expect(lags()).toEqual({ 'a/r1': 0, 'a/r2': 40 })
+    record.apply(reading('a', 60, { r1: 60 }), 1000)
+    expect(lags()).toEqual({ 'a/r1': 0 })
+  })
+
+  it('goes on as the same one when it comes back', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 10, r2: 10 }), 0)
+    record.apply(reading('a', 50, { r1: 50 }), 900)
+    record.apply(reading('a', 60, { r1: 60, r2: 55 }), 1800)
+    record.apply(reading('a', 60, { r1: 60 }), 2700)
+    expect(lags()).toEqual({ 'a/r1': 0, 'a/r2': 5 })
+  })
+
+  it('takes its shard with it when it is the last one', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 10 }), 0)
+    record.apply({ shards: [] }, 1000)
+    expect(lags()).toEqual({})
+    expect(gauge.remove('a')).toBe(false)
+  })
+
+  it('is removed at once with a retention of 0, and never with Infinity', () => {
+    const never = new SourceRecord('s', gauge, Infinity)
+    never.apply(reading('b', 10, { r1: 10 }), 0)
+    never.apply(reading('b', 20, {}), 1e15)
+    const atOnce = new SourceRecord('s', gauge, 0)
+    atOnce.apply(reading('a', 10, { r1: 10, r2: 10 }), 0)
+    atOnce.apply(reading('a', 20, { r2: 10 }), 1)
+    expect(lags()).toEqual({ 'a/r2': 10, 'b/r1': 10 })
+  })
+
+  it('is removed also if it is the unnamed one', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 9, followers: [{ appliedSeqno: 4 }] }] }, 0)
+    record.apply({ shards: [] }, 1000)
+    expect(lags()).toEqual({})
+  })
+})
+
+describe('a reading that makes no sense', () => {
+  it.each([null, undefined, 7, {}, { shards: 'a' }])('is refused as a whole if it is %s', (bad) => {
+    const record = new SourceRecord('s', gauge, 1000)
+    expect(() => record.apply(bad as unknown as ReplicationReading, 0)).toThrow(
+      /^expected a reading with an array of shards/,
+    )
+  })
+
+  it('loses only the rows that make none; they are told', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(
+      {
+        shards: [
+          null,
+          { shard: '', leaderSeqno: 5, followers: [{ replica: 'x', appliedSeqno: 1 }] },
+          { shard: 'no followers', leaderSeqno: 5 },
+          { shard: 'a', leaderSeqno: 10, followers: [null, { replica: 'r1', appliedSeqno: -1 }] },
+          {
+            shard: 'b',
+            leaderSeqno: 10,
+            followers: [
+              { replica: '', appliedSeqno: 3 },
+              { replica: 'r1', appliedSeqno: 4 },
+            ],
+          },
+          { shard: 'c', leaderSeqno: 1.5, followers: [{ appliedSeqno: 4 }] },
+        ],
+      } as unknown as ReplicationReading,
+      0,
+    )
+    expect(lags()).toEqual({ 'b/r1': 6 })
+    expect(
+      told.matching('warn: ', 'source "s": expected a shard with an array of followers'),
+    ).toHaveLength(1)
+    expect(told.matching('shard: expected')).toHaveLength(1)
+    expect(told.matching('replica: expected')).toHaveLength(1)
+    expect(told.matching('applied seqno of shard "a", replica "r1"')).toHaveLength(1)
+    expect(told.matching('leader seqno of shard "c"')).toHaveLength(1)
+  })
+})
+
+describe('a follower of a source', () => {
+  const connections = (record: SourceRecord) => {
+    const found: Record<string, boolean> = {}
+    record.forEachFollower(({ shard, replica }, isConnected) => {
+      found[`${shard}/${replica ?? ''}`] = isConnected
+    })
+    return found
+  }
+
+  it('is connected while it is in the readings, unless the source says otherwise', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(
+      {
+        shards: [
+          {
+            shard: 'a',
+            leaderSeqno: 10,
+            followers: [
+              { replica: 'r1', appliedSeqno: 10 },
+              { replica: 'slot', appliedSeqno: 4, connected: false },
+              { replica: 'starting' },
+            ],
+          },
+        ],
+      },
+      0,
+    )
+    expect(connections(record)).toEqual({ 'a/r1': true, 'a/slot': false, 'a/starting': true })
+    record.apply(reading('a', 10, { slot: 9 }), 1)
+    expect(connections(record)).toEqual({ 'a/r1': false, 'a/slot': true, 'a/starting': false })
+    record.apply(reading('a', 10, { slot: 9 }), 1000)
+    expect(connections(record)).toEqual({ 'a/slot': true })
+  })
+
+  it('has its problem told once, and again when it is another', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const withProblem = (problem?: string): ReplicationReading => ({
+      shards: [
+        {
+          shard: 'a',
+          leaderSeqno: 1,
+          followers: [{ replica: 'r1', ...(problem !== undefined && { problem }) }],
+        },
+      ],
+    })
+    for (const problem of ['lost', 'lost', undefined, 'lost', 'gone']) {
+      record.apply(withProblem(problem), 0)
+    }
+    expect(told.messages).toEqual(
+      ['lost', 'lost', 'gone'].map(
+        (problem) =>
+          expect.stringContaining(`source "s": follower "r1" of shard "a": ${problem}`) as string,
+      ),
+    )
+  })
+
+  it('that is there twice in one reading is taken once, and told', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const followers = [1, 2].map((appliedSeqno) => ({ replica: 'r1', appliedSeqno }))
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 10, followers }] }, 0)
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 11, followers }] }, 0)
+    expect(lags()).toEqual({ 'a/r1': 10 })
+    expect(
+      told.matching('warn: ', 'expected one row for the follower "r1" of shard "a"'),
+    ).toHaveLength(1)
+  })
+
+  it('may be one of a million', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const followers = Array.from({ length: 1_000_000 }, (_, replica) => ({
+      replica,
+      appliedSeqno: 1,
+    }))
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 10, followers }] }, 0)
+    expect(gauge.lagSeqno('a', 999_999)).toBe(9)
+    record.apply({ shards: [] }, 1000)
+    expect(lags()).toEqual({})
+  })
+
+  it('that goes back is believed: it may have been rebuilt', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 9 }), 0)
+    record.apply(reading('a', 8, { r1: 2 }), 1)
+    expect(lags()).toEqual({ 'a/r1': 6 })
+  })
+})
+
+describe('an epoch', () => {
+  const inEpoch = (epoch: string, leaderSeqno: number, applied: Record<string, number>) => {
+    const [shard] = reading('a', leaderSeqno, applied).shards
+    if (!shard) throw new Error('the reading has one shard')
+    return { shards: [{ ...shard, epoch }] }
+  }
+
+  it('that is new forgets the followers of the old one', () => {
+    const record = new SourceRecord('s', gauge, 3_600_000)
+    record.apply(inEpoch('1', 1000, { promoted: 1000, r2: 990 }), 0)
+    record.apply(inEpoch('2', 1010, { r2: 1005 }), 1)
+    expect(lags()).toEqual({ 'a/r2': 5 })
+    const followers: string[] = []
+    record.forEachFollower(({ replica }) => void followers.push(replica ?? ''))
+    expect(followers).toEqual(['r2'])
+  })
+
+  it('that is new compares no follower with a leader of the other history', () => {
+    const record = new SourceRecord('s', gauge, 3_600_000)
+    record.apply(inEpoch('1', 1000, { r1: 10 }), 0)
+    record.apply(
+      {
+        shards: [
+          { shard: 'a', leaderSeqno: 1_000_000, followers: [{ replica: 'r1' }], epoch: '2' },
+        ],
+      },
+      1,
+    )
+    expect(lags()).toEqual({})
+  })
+})
+
+describe('a source', () => {
+  it('is down and without a success before its first read', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    expect(record.isUp).toBe(false)
+    expect(record.lastSuccessSeconds).toBeUndefined()
+  })
+
+  it('is up after a read, with the time of day', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const before = Date.now() / 1000
+    record.apply({ shards: [] }, 0)
+    expect(record.isUp).toBe(true)
+    expect(record.lastSuccessSeconds).toBeGreaterThanOrEqual(before)
+    expect(record.lastSuccessSeconds).toBeLessThanOrEqual(Date.now() / 1000)
+  })
+
+  it('that misses a read is down at once, and has its followers withheld after the third', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 4 }), 0)
+    gauge.updateLeaderSeqno('other', 3)
+    for (const expected of [
+      { 'a/r1': 6, 'other/': 3 },
+      { 'a/r1': 6, 'other/': 3 },
+      { 'other/': 3 },
+    ]) {
+      record.miss()
+      expect(record.isUp).toBe(false)
+      expect(lags()).toEqual(expected)
+    }
+    expect(gauge.lagSeqno('a', 'r1')).toBe(6)
+  })
+
+  it('that recovers heals by itself', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 4, r2: 10 }), 0)
+    for (let misses = 0; misses < 5; misses++) record.miss()
+    record.apply(reading('a', 20, { r1: 4 }), 1)
+    expect(record.isUp).toBe(true)
+    expect(lags()).toEqual({ 'a/r1': 16, 'a/r2': 10 })
+    record.miss()
+    expect(lags()).toEqual({ 'a/r1': 16, 'a/r2': 10 })
+  })
+})
