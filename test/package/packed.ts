@@ -1,0 +1,98 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { listFiles, readJson, repository } from '../support/repository.js'
+
+/** The `package.json` of the package, as far as tests read it. */
+export interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly sideEffects?: boolean
+  readonly scripts: Readonly<Record<string, string>>
+  readonly exports: Readonly<Record<string, unknown>>
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
+}
+
+/** What `npm publish` would upload. */
+export interface PackedPackage {
+  readonly tarball: string
+  readonly size: number
+  /** The paths in it, sorted. */
+  readonly files: readonly string[]
+  readonly manifest: Manifest
+}
+
+/** Runs a program to its end; rejects with all it printed when it fails. */
+export function run(cwd: string, file: string, ...args: string[]): Promise<string> {
+  // npm tells its children where it was started; a child npm is to go by its own folder.
+  const env = { ...process.env, npm_config_local_prefix: undefined }
+  return new Promise((resolve, reject) => {
+    execFile(file, args, { cwd, env }, (error, stdout, stderr) => {
+      if (!error) resolve(stdout)
+      else reject(new Error(`${[file, ...args].join(' ')}\n${stdout}${stderr || error.message}`))
+    })
+  })
+}
+
+/** Runs a program that a development dependency brings. */
+export function runTool(cwd: string, tool: string, ...args: string[]): Promise<string> {
+  return run(cwd, process.execPath, join(repository, 'node_modules/.bin', tool), ...args)
+}
+
+/**
+ * Builds and packs the package in a copy of the repository's sources below `folder`, as `npm publish` does.
+ * The `dist` of the repository is left alone: somebody may be building or using it.
+ */
+export async function pack(folder: string): Promise<PackedPackage> {
+  const copy = join(folder, 'sources')
+  await mkdir(copy)
+  // What must not be packed is there too, to be left out.
+  for (const entry of ['package.json', 'tsconfig.json', 'src', 'docs', ...DOCUMENTS]) {
+    const path = join(repository, entry)
+    if (existsSync(path)) await cp(path, join(copy, entry), { recursive: true })
+  }
+  await mkdir(join(copy, 'test'))
+  await writeFile(join(copy, 'test/some.test.ts'), '')
+  await symlink(join(repository, 'node_modules'), join(copy, 'node_modules'))
+
+  const npm = await run(copy, 'npm', 'pack', '--json', '--pack-destination', folder)
+  // The output of the build comes first.
+  const [packed] = JSON.parse(npm.slice(npm.search(/^\[$/m))) as [
+    { filename: string; size: number; files: { path: string }[] },
+  ]
+  return {
+    tarball: join(folder, packed.filename),
+    size: packed.size,
+    files: packed.files.map(({ path }) => path).sort(),
+    manifest: readJson('package.json') as Manifest,
+  }
+}
+
+/** What is packed besides the build. */
+export const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
+
+/** The names of all source files, without their ending: `index`, `sources/postgres`, … */
+export function sourceNames(): string[] {
+  const files = listFiles('src').filter((path) => path.endsWith('.ts'))
+  return files.map((path) => path.slice('src/'.length, -'.ts'.length))
+}
+
+/**
+ * A new project with the package and the API installed by npm, and an SDK beside them; nothing is downloaded.
+ *
+ * @param packages the folder that holds the installed packages of one SDK line.
+ */
+export async function install(folder: string, tarball: string, packages: string): Promise<void> {
+  await mkdir(folder)
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true }))
+  const options = ['--offline', '--install-links', '--ignore-scripts', '--no-audit', '--no-fund']
+  const api = join(packages, 'api')
+  await run(folder, 'npm', 'install', '--strict-peer-deps', ...options, tarball, api)
+  // A link is enough: from its real place the SDK finds its own dependencies.
+  const sdk = 'sdk-metrics'
+  await symlink(join(packages, sdk), join(folder, 'node_modules/@opentelemetry', sdk))
+}
