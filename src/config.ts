@@ -20,6 +20,15 @@ export interface ReplicationLagInstrumentationConfig {
    */
   readonly retentionMillis?: number
   /**
+   * Whether to report `replication_lag_seconds` as well; if not, it costs nothing. Default: true.
+   */
+  readonly lagSeconds?: boolean
+  /**
+   * How often to look where the leaders are, to measure lag in seconds by, in milliseconds, 1 … 2^31 − 1. Leaders that are
+   * polled are looked at when they were. Default: 1000.
+   */
+  readonly sampleIntervalMillis?: number
+  /**
    * Whether to report the positions themselves as well, `replication_leader_seqno` and `replication_applied_seqno`: for a
    * leader and followers that are in different processes. A leader without a follower has no lag then. Default: false.
    */
@@ -49,20 +58,24 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
     pollIntervalMillis = 5000,
     pollTimeoutMillis = 5000,
     retentionMillis = 3_600_000,
+    lagSeconds = true,
+    sampleIntervalMillis = 1000,
     positions = false,
     observableGauges = true,
     ...unknown
   } = config
   refuseUnknown(unknown)
   checkBoolean('enabled', enabled)
+  checkBoolean('lagSeconds', lagSeconds)
+  checkTimer('sampleIntervalMillis', sampleIntervalMillis)
   checkBoolean('positions', positions)
   checkBoolean('observableGauges', observableGauges)
   // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
   if (!hasMethod(gauge, 'forEachFollower'))
     throw optionError('gauge', 'a ReplicationLagGauge', gauge)
   checkSources(sources)
-  checkMillis('pollIntervalMillis', pollIntervalMillis, 1, MAX_TIMER_MILLIS)
-  checkMillis('pollTimeoutMillis', pollTimeoutMillis, 1, MAX_TIMER_MILLIS)
+  checkTimer('pollIntervalMillis', pollIntervalMillis)
+  checkTimer('pollTimeoutMillis', pollTimeoutMillis)
   checkMillis('retentionMillis', retentionMillis, 0, Infinity)
   return {
     enabled,
@@ -71,6 +84,8 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
     pollIntervalMillis,
     pollTimeoutMillis,
     retentionMillis,
+    lagSeconds,
+    sampleIntervalMillis,
     positions,
     observableGauges,
   }
@@ -81,6 +96,11 @@ export function checkGauge(gauge: unknown): void {
   // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
   if (!hasMethod(gauge, 'forEachFollower'))
     throw optionError('gauge', 'a ReplicationLagGauge', gauge)
+}
+
+/** @throws TypeError if it is no delay that a timer takes. */
+export function checkTimer(option: string, value: unknown): void {
+  checkMillis(option, value, 1, MAX_TIMER_MILLIS)
 }
 
 /** @throws TypeError if it is no boolean. */

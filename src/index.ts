@@ -9,7 +9,11 @@ export {
   type GaugePoint,
   type ProducedMetrics,
 } from './metric-producer.js'
-export { ReplicationLagGauge, type FollowerLag } from './replication-lag-gauge.js'
+export {
+  ReplicationLagGauge,
+  type FollowerLag,
+  type ReplicationLagGaugeOptions,
+} from './replication-lag-gauge.js'
 export { ReplicationState } from './replication-state.js'
 export type { Seqno } from './seqno.js'
 export type {

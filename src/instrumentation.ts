@@ -51,6 +51,7 @@ export class ReplicationLagInstrumentation {
   #provider: MeterProvider | undefined
   #observations: Observation[] = []
   #globalWatch: NodeJS.Timeout | undefined
+  #sampling: NodeJS.Timeout | undefined
   #toldFailure = false
 
   /** @throws TypeError that names the option that cannot work and says what was expected. */
@@ -75,6 +76,7 @@ export class ReplicationLagInstrumentation {
     if (this.#enabled) return
     this.#enabled = true
     this.#attach()
+    this.#startSampling()
     for (const { poller, record } of this.#polled) {
       this.gauge.sources.add(record)
       poller.start()
@@ -85,6 +87,7 @@ export class ReplicationLagInstrumentation {
   disable(): void {
     this.#enabled = false
     this.#detach()
+    clearInterval(this.#sampling)
     for (const { poller, record } of this.#polled) {
       poller.stop()
       // What it last read grows old from here on; another attachment of the gauge must not take it for fresh.
@@ -131,6 +134,15 @@ export class ReplicationLagInstrumentation {
     this.#config = resolved
     this.#polled = createPolledSources(resolved)
     if (wasEnabled) this.enable()
+  }
+
+  /** Looks regularly where the leaders are, to measure lag in seconds by. */
+  #startSampling(): void {
+    const { observableGauges, lagSeconds, positions, sampleIntervalMillis } = this.#config
+    if (!observableGauges || !lagSeconds) return
+    const sample = () => this.gauge.sample(!positions)
+    sample()
+    this.#sampling = setInterval(sample, sampleIntervalMillis).unref()
   }
 
   #attach(): void {

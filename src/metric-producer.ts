@@ -1,5 +1,5 @@
 import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
-import { checkBoolean, checkGauge } from './config.js'
+import { checkBoolean, checkGauge, checkTimer } from './config.js'
 import { SCOPE, selectMetrics, type Metric } from './metrics.js'
 import { optionError, refuseUnknown } from './option-errors.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
@@ -49,6 +49,15 @@ const NO_RESOURCE = {
 /** Options of {@link ReplicationLagMetricProducer}. */
 export interface ReplicationLagMetricProducerOptions {
   /**
+   * Whether to report `replication_lag_seconds` as well; if not, it costs nothing. Default: true.
+   */
+  readonly lagSeconds?: boolean
+  /**
+   * How often to look where the leaders are, to measure lag in seconds by, in milliseconds, 1 … 2^31 − 1. Leaders that are
+   * polled are looked at when they were. Default: 1000.
+   */
+  readonly sampleIntervalMillis?: number
+  /**
    * Whether to report the positions themselves as well, `replication_leader_seqno` and `replication_applied_seqno`: for a
    * leader and followers that are in different processes. A leader without a follower has no lag then. Default: false.
    */
@@ -74,11 +83,19 @@ export class ReplicationLagMetricProducer {
     if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
       throw optionError('options', 'an object', options)
     }
-    const { positions = false, ...unknown } = options
+    const {
+      lagSeconds = true,
+      sampleIntervalMillis = 1000,
+      positions = false,
+      ...unknown
+    } = options
     refuseUnknown(unknown)
+    checkBoolean('lagSeconds', lagSeconds)
+    checkTimer('sampleIntervalMillis', sampleIntervalMillis)
     checkBoolean('positions', positions)
     this.#gauge = gauge
-    this.#metrics = selectMetrics({ positions })
+    this.#metrics = selectMetrics({ positions, lagSeconds })
+    if (lagSeconds) sampleWhileItLives(gauge, !positions, sampleIntervalMillis)
   }
 
   /** Collects every follower now. Never rejects: an error is among the result's `errors`. */
@@ -100,6 +117,21 @@ export class ReplicationLagMetricProducer {
     const scopeMetrics = metrics.length > 0 ? [{ scope: { ...SCOPE }, metrics }] : []
     return Promise.resolve({ resourceMetrics: { resource: NO_RESOURCE, scopeMetrics }, errors })
   }
+}
+
+/** A producer has no end of its own, so the timer must not be what keeps the gauge, nor the process. */
+function sampleWhileItLives(
+  gauge: ReplicationLagGauge,
+  withUnseen: boolean,
+  intervalMillis: number,
+): void {
+  const held = new WeakRef(gauge)
+  gauge.sample(withUnseen)
+  const timer = setInterval(() => {
+    const alive = held.deref()
+    if (alive) alive.sample(withUnseen)
+    else clearInterval(timer)
+  }, intervalMillis).unref()
 }
 
 function gaugeData(

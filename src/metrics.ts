@@ -13,6 +13,8 @@ export const SCOPE = {
 export interface MetricSelection {
   /** The positions themselves, beside the lag. */
   readonly positions: boolean
+  /** The lag in seconds as well. */
+  readonly lagSeconds: boolean
 }
 
 /** Takes one point of a metric. */
@@ -43,6 +45,16 @@ const lagSeqno = ({ positions }: MetricSelection): Metric => ({
     gauge.forEachFollower((follower, leaderSeqno, appliedSeqno) => {
       emit(lagBetween(leaderSeqno, appliedSeqno ?? 0n), follower)
     }, !positions)
+  },
+})
+
+const lagSeconds = ({ positions }: MetricSelection): Metric => ({
+  name: 'replication_lag_seconds',
+  description: 'For how long the leader has had the oldest entry that a follower has not applied.',
+  unit: 's',
+  valueType: ValueType.DOUBLE,
+  collect: (gauge, emit) => {
+    gauge.forEachLagSeconds((follower, seconds) => emit(seconds, follower), !positions)
   },
 })
 
@@ -110,6 +122,7 @@ const SOURCE_LAST_SUCCESS: Metric = {
 export function selectMetrics(selection: MetricSelection): Metric[] {
   return [
     lagSeqno(selection),
+    ...(selection.lagSeconds ? [lagSeconds(selection)] : []),
     ...(selection.positions ? [LEADER_SEQNO, APPLIED_SEQNO] : []),
     FOLLOWER_CONNECTED,
     SOURCE_UP,

@@ -1,9 +1,11 @@
 import { AtomicSeqno } from './atomic-seqno.js'
-import { optionError } from './option-errors.js'
+import { LeaderSamples } from './leader-samples.js'
+import { monotonicClock, type Clock } from './monotonic-clock.js'
+import { optionError, refuseUnknown } from './option-errors.js'
 import { followerId, parseName, type FollowerId, type ReplicaId, type ShardId } from './follower.js'
 import { Rejections } from './rejections.js'
 import { ReplicationState, type Follower, type ShardFollowers } from './replication-state.js'
-import { lagBetween, parseSeqno, type Seqno } from './seqno.js'
+import { lagBetween, MAX_SEQNO, parseSeqno, type Seqno } from './seqno.js'
 import { SeqnoSlabs } from './seqno-slabs.js'
 import type { SourceRecord } from './source-record.js'
 
@@ -21,11 +23,21 @@ export interface FollowerLag {
   readonly appliedSeqno?: bigint
 }
 
+/** Options of {@link ReplicationLagGauge}. */
+export interface ReplicationLagGaugeOptions {
+  /**
+   * A clock in milliseconds that does not go back, to measure lag in seconds by. Default: `performance.now`.
+   * It is for tests; it is never read on the update path.
+   */
+  readonly clock?: () => number
+}
+
 /** Called for every follower whose lag is known. */
-export type FollowerVisitor = (
+type FollowerVisitor = (
   follower: FollowerId,
   leaderSeqno: bigint,
   appliedSeqno: bigint | undefined,
+  leader: Leader,
 ) => void
 
 /** A shard's leader and the register of its seqno. */
@@ -37,6 +49,10 @@ interface Leader {
   followers: ShardFollowers | undefined
   /** The follower that is reported while the leader alone is known. */
   unseen: FollowerId | undefined
+  /** Its index among the samples; -1 before the first. */
+  sample: number
+  /** Whether its positions come from a source, so that they are news when it was polled, and at no other time. */
+  isPolled: boolean
 }
 
 /**
@@ -53,20 +69,32 @@ export class ReplicationLagGauge {
   readonly #leaders = new Map<string, Leader>()
   readonly #registers = new SeqnoSlabs()
   readonly #rejections = new Rejections()
+  readonly #clock: Clock
+  /** There once somebody has asked for lag in seconds. */
+  #samples: LeaderSamples | undefined
 
   /** @internal The sources that are polled into this gauge. */
   readonly sources = new Set<SourceRecord>()
 
   /**
    * @param state what the followers have applied, where someone else keeps it up to date; it is read at every collection.
-   * @throws TypeError if `state` is no ReplicationState.
+   * @throws TypeError if `state` is no ReplicationState, or an option cannot work.
    */
-  constructor(state: ReplicationState = new ReplicationState()) {
+  constructor(
+    state: ReplicationState = new ReplicationState(),
+    options: ReplicationLagGaugeOptions = {},
+  ) {
     // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
     if (typeof (state as Partial<ReplicationState> | null)?.followersOf !== 'function') {
       throw optionError('state', 'a ReplicationState', state)
     }
+    const { clock, ...unknown } = options
+    refuseUnknown(unknown)
+    if (clock !== undefined && typeof clock !== 'function') {
+      throw optionError('clock', 'a function that returns milliseconds', clock)
+    }
     this.#state = state
+    this.#clock = monotonicClock(clock)
   }
 
   /**
@@ -120,18 +148,23 @@ export class ReplicationLagGauge {
    * leader seqno if nothing was applied yet. Never throws.
    */
   lagSeqno(shard: ShardId, replica?: ReplicaId): number {
-    const leader = this.#find(shard)
-    if (!leader) return 0
-    const followers = this.#followersOf(leader)
-    const name = replica === undefined ? undefined : parseName(replica)
-    const follower =
-      replica === undefined ? followers?.unnamed : followers?.replicas?.get(name ?? '')
-    const isUnseen = replica === undefined && !followers?.replicas
-    if (!follower && !isUnseen) return 0
-    // The follower first: read the other way round, what it applies in between would show as a negative lag.
-    const appliedSeqno = follower && this.#state.appliedSeqnoOf(follower)
-    if (!this.#registers.isWritten(leader.register)) return 0
-    return lagBetween(this.#registers.load(leader.register), appliedSeqno ?? 0n)
+    const pair = this.#read(shard, replica)
+    return pair ? lagBetween(pair.leaderSeqno, pair.appliedSeqno) : 0
+  }
+
+  /**
+   * The lag of one follower in time: for how many seconds the leader has had the oldest entry that the follower has not
+   * applied. 0 when it has caught up, also if the leader has been idle for long, and for what was never seen. Where the
+   * entry is older than what is remembered, its age is at least what is returned. Never throws.
+   *
+   * `undefined` while that is not known: of a follower that is behind while nothing attached to the gauge measures seconds,
+   * or in the first moments of its leader.
+   */
+  lagSeconds(shard: ShardId, replica?: ReplicaId): number | undefined {
+    const pair = this.#read(shard, replica)
+    if (!pair || pair.appliedSeqno >= pair.leaderSeqno) return 0
+    const { leader, leaderSeqno, appliedSeqno } = pair
+    return this.#samples?.seconds(leader.sample, leaderSeqno, appliedSeqno, this.#clock())
   }
 
   /** All followers whose lag is known, as a copy: later updates do not change it. Never throws. */
@@ -160,6 +193,7 @@ export class ReplicationLagGauge {
     this.#leaders.delete(leader.shard)
     if (leader.handle) AtomicSeqno.detach(leader.handle)
     this.#registers.free(leader.register)
+    if (leader.sample >= 0) this.#samples?.remove(leader.sample)
     return true
   }
 
@@ -182,9 +216,80 @@ export class ReplicationLagGauge {
         for (const follower of followers.replicas.values()) this.#visit(leader, follower, visit)
       } else if (withUnseen && !followers?.unnamed && this.#registers.isWritten(leader.register)) {
         leader.unseen ??= followerId(leader.shard, undefined)
-        visit(leader.unseen, this.#registers.load(leader.register), undefined)
+        visit(leader.unseen, this.#registers.load(leader.register), undefined, leader)
       }
     }
+  }
+
+  /** @internal Visits every follower whose lag in seconds is known. The same as {@link forEachFollower} otherwise. */
+  forEachLagSeconds(
+    visit: (follower: FollowerId, seconds: number) => void,
+    withUnseen: boolean,
+  ): void {
+    const samples = this.#samples
+    if (!samples) return
+    const now = this.#clock()
+    this.forEachFollower((follower, leaderSeqno, appliedSeqno = 0n, { sample }) => {
+      const isBehind = appliedSeqno < leaderSeqno
+      const seconds = isBehind ? samples.seconds(sample, leaderSeqno, appliedSeqno, now) : 0
+      if (seconds !== undefined) visit(follower, seconds)
+    }, withUnseen)
+  }
+
+  /**
+   * @internal Remembers where every leader is now, to measure lag in seconds by; but for those that are polled.
+   *
+   * @param withUnseen whether a leader that no follower was seen of counts as having one.
+   */
+  sample(withUnseen: boolean): void {
+    const samples = (this.#samples ??= new LeaderSamples())
+    const now = this.#clock()
+    for (const leader of this.#leaders.values()) {
+      if (!leader.isPolled) this.#sample(samples, leader, withUnseen, now)
+    }
+  }
+
+  /** @internal Remembers where a leader is that was polled just now. */
+  samplePolled(shard: string): void {
+    const leader = this.#leaders.get(shard)
+    if (!leader) return
+    leader.isPolled = true
+    if (this.#samples) this.#sample(this.#samples, leader, false, this.#clock())
+  }
+
+  #sample(samples: LeaderSamples, leader: Leader, withUnseen: boolean, now: number): void {
+    const { unnamed, replicas } = this.#followersOf(leader) ?? {}
+    const isUnseen = !unnamed && !replicas
+    let slowest = isUnseen && withUnseen ? 0n : MAX_SEQNO
+    if (unnamed) slowest = this.#state.appliedSeqnoOf(unnamed) ?? 0n
+    if (replicas) {
+      for (const follower of replicas.values()) {
+        const appliedSeqno = this.#state.appliedSeqnoOf(follower) ?? 0n
+        if (appliedSeqno < slowest) slowest = appliedSeqno
+      }
+    }
+    if (!this.#registers.isWritten(leader.register)) return
+    if (leader.sample < 0) leader.sample = samples.add()
+    samples.sample(leader.sample, this.#registers.load(leader.register), slowest, now)
+  }
+
+  /** Both positions of a follower that is reported; `undefined` for one that is not. */
+  #read(
+    shard: ShardId,
+    replica: ReplicaId | undefined,
+  ): { leader: Leader; leaderSeqno: bigint; appliedSeqno: bigint } | undefined {
+    const leader = this.#find(shard)
+    if (!leader) return undefined
+    const followers = this.#followersOf(leader)
+    const name = replica === undefined ? undefined : parseName(replica)
+    const follower =
+      replica === undefined ? followers?.unnamed : followers?.replicas?.get(name ?? '')
+    const isUnseen = replica === undefined && !followers?.replicas
+    if (!follower && !isUnseen) return undefined
+    // The follower first: read the other way round, what it applies in between would show as a negative lag.
+    const appliedSeqno = (follower && this.#state.appliedSeqnoOf(follower)) ?? 0n
+    if (!this.#registers.isWritten(leader.register)) return undefined
+    return { leader, leaderSeqno: this.#registers.load(leader.register), appliedSeqno }
   }
 
   /** @internal Visits every leader whose seqno is known; not one whose followers are all withheld. */
@@ -208,10 +313,11 @@ export class ReplicationLagGauge {
     this.#state.setWithheld(shard, replica, isWithheld)
   }
 
-  #visit({ register }: Leader, follower: Follower, visit: FollowerVisitor): void {
+  #visit(leader: Leader, follower: Follower, visit: FollowerVisitor): void {
+    const { register } = leader
     const appliedSeqno = this.#state.appliedSeqnoOf(follower)
     if (follower.isWithheld || !this.#registers.isWritten(register)) return
-    visit(follower.id, this.#registers.load(register), appliedSeqno)
+    visit(follower.id, this.#registers.load(register), appliedSeqno, leader)
   }
 
   #followersOf(leader: Leader): ShardFollowers | undefined {
@@ -237,6 +343,8 @@ export class ReplicationLagGauge {
       handle: undefined,
       followers: undefined,
       unseen: undefined,
+      sample: -1,
+      isPolled: false,
     }
     this.#leaders.set(shard, leader)
     return leader

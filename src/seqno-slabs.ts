@@ -19,9 +19,11 @@ export class SeqnoSlab {
   }
 
   store(register: number, seqno: bigint): void {
+    // Read first, because what comes after an atomic store waits for it.
+    const isFirst = this.#written[register] === 0
     Atomics.store(this.#values, register, seqno)
     // The value first, then the flag: whoever sees the flag sees a value.
-    if (this.#written[register] === 0) Atomics.store(this.#written, register, 1)
+    if (isFirst) Atomics.store(this.#written, register, 1)
   }
 
   isWritten(register: number): boolean {

@@ -7,7 +7,13 @@ export type Seqno = bigint | number
 /** What a seqno is, for messages. */
 export const EXPECTED_SEQNO = 'a bigint from 0 to 2^64-1 or a non-negative safe integer'
 
-const MAX_LAG = BigInt(Number.MAX_SAFE_INTEGER)
+/** The highest seqno. */
+export const MAX_SEQNO = 2n ** 64n - 1n
+
+const MAX_LAG = Number.MAX_SAFE_INTEGER
+const TWO_TO_52 = 2 ** 52
+const double = new Float64Array(1)
+const doubleBits = new BigUint64Array(double.buffer)
 
 /**
  * The 64-bit value of a seqno.
@@ -17,7 +23,18 @@ const MAX_LAG = BigInt(Number.MAX_SAFE_INTEGER)
  */
 export function parseSeqno(value: unknown): bigint | undefined {
   if (typeof value === 'bigint') return BigInt.asUintN(64, value) === value ? value : undefined
-  return Number.isSafeInteger(value) && (value as number) >= 0 ? BigInt(value as number) : undefined
+  if (!Number.isSafeInteger(value) || (value as number) < 0) return undefined
+  return toBigInt(value as number)
+}
+
+/**
+ * `BigInt(value)` of a non-negative safe integer. BigInt() is a call out of optimised code, this is not: below 2^52 the
+ * integer is the low 52 bits of the double 2^52 + value.
+ */
+function toBigInt(value: number): bigint {
+  if (value >= TWO_TO_52) return BigInt(value)
+  double[0] = TWO_TO_52 + value
+  return BigInt.asUintN(52, doubleBits[0] as bigint)
 }
 
 /**
@@ -25,8 +42,5 @@ export function parseSeqno(value: unknown): bigint | undefined {
  * A negative lag is information: the two were read at different moments, or the histories diverged.
  */
 export function lagBetween(leaderSeqno: bigint, appliedSeqno: bigint): number {
-  const lag = leaderSeqno - appliedSeqno
-  if (lag > MAX_LAG) return Number.MAX_SAFE_INTEGER
-  if (lag < -MAX_LAG) return -Number.MAX_SAFE_INTEGER
-  return Number(lag)
+  return Math.max(-MAX_LAG, Math.min(MAX_LAG, Number(leaderSeqno - appliedSeqno)))
 }

@@ -126,7 +126,9 @@ export class SourceRecord {
     }
     // Without a measured follower, a leader seqno would read as the lag of one that has applied nothing.
     const isMeasured = [...record.sightings.values()].some((sighting) => sighting.isMeasured)
-    if (isMeasured) this.#gauge.updateLeaderSeqno(name, leaderSeqno)
+    if (!isMeasured) return
+    this.#gauge.updateLeaderSeqno(name, leaderSeqno)
+    this.#gauge.samplePolled(name)
   }
 
   /** The record of a shard; one of another epoch is forgotten, with all that the map has of the shard. */

@@ -17,6 +17,8 @@ describe('options', () => {
       pollIntervalMillis: 5000,
       pollTimeoutMillis: 5000,
       retentionMillis: 3_600_000,
+      lagSeconds: true,
+      sampleIntervalMillis: 1000,
       positions: false,
       observableGauges: true,
     })
@@ -31,6 +33,8 @@ describe('options', () => {
       pollIntervalMillis: 100,
       pollTimeoutMillis: 50,
       retentionMillis: Infinity,
+      lagSeconds: false,
+      sampleIntervalMillis: 50,
       positions: true,
       observableGauges: false,
     }
@@ -41,6 +45,11 @@ describe('options', () => {
     [null, /^config: expected an object, got null/],
     ['config', /^config: expected an object, got "config"/],
     [{ enabled: 'yes' }, /^enabled: expected a boolean, got "yes"/],
+    [{ lagSeconds: 'yes' }, /^lagSeconds: expected a boolean, got "yes"/],
+    [
+      { sampleIntervalMillis: 0 },
+      /^sampleIntervalMillis: expected a number of milliseconds from 1 to/,
+    ],
     [{ positions: 1 }, /^positions: expected a boolean, got 1/],
     [{ observableGauges: null }, /^observableGauges: expected a boolean, got null/],
     [{ gauge: null }, /^gauge: expected a ReplicationLagGauge, got null/],

@@ -35,7 +35,7 @@ function createInstrumentation(
 ): ReplicationLagInstrumentation {
   const gauge = new ReplicationLagGauge()
   gauge.updateLeaderSeqno('a', 100)
-  const instrumentation = new ReplicationLagInstrumentation({ gauge, ...config })
+  const instrumentation = new ReplicationLagInstrumentation({ gauge, lagSeconds: false, ...config })
   cleanUps.push(() => instrumentation.disable())
   return instrumentation
 }
@@ -263,7 +263,10 @@ describe('a source', () => {
 describe('two instrumentations', () => {
   it('report side by side through one provider, and end independently', async () => {
     const { provider, reader } = createProvider()
-    const [one, two] = [createInstrumentation(), new ReplicationLagInstrumentation()]
+    const [one, two] = [
+      createInstrumentation(),
+      new ReplicationLagInstrumentation({ lagSeconds: false }),
+    ]
     cleanUps.push(() => two.disable())
     two.gauge.updateLeaderSeqno('b', 7)
     one.setMeterProvider(provider)

@@ -11,6 +11,7 @@ import {
   ReplicationLagGauge,
   ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
+  type ReplicationLagMetricProducerOptions,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { ODD_NAMES } from '../support/bad-input.js'
@@ -26,7 +27,8 @@ afterEach(async () => {
 
 /** A gauge with followers of every kind. */
 function createGauge(): ReplicationLagGauge {
-  const gauge = new ReplicationLagGauge()
+  // A clock that stands still: both paths are to see the same seconds.
+  const gauge = new ReplicationLagGauge(undefined, { clock: () => 0 })
   gauge.updateLeaderSeqno('leader only', 5)
   gauge.updateLeaderSeqno('orders', 100)
   gauge.updateAppliedSeqno('orders', 40)
@@ -170,7 +172,7 @@ describe('the producer', () => {
     const reader = new TestReader({ metricProducers: [new ReplicationLagMetricProducer(gauge)] })
     provide(reader).getMeter('app').createCounter('requests').add(7)
     const { resourceMetrics, errors } = await reader.collect()
-    expect(errors).toEqual([failure])
+    expect(errors).toEqual([failure, failure])
     expect(resourceMetrics.scopeMetrics).toHaveLength(1)
     expect(resourceMetrics.scopeMetrics[0]?.metrics[0]?.dataPoints[0]?.value).toBe(7)
   })
@@ -179,5 +181,24 @@ describe('the producer', () => {
     expect(() => new ReplicationLagMetricProducer(bad as ReplicationLagGauge)).toThrow(
       /^gauge: expected a ReplicationLagGauge, got/,
     )
+  })
+
+  it.each<[unknown, RegExp]>([
+    [null, /^options: expected an object, got null/],
+    [{ positions: 1 }, /^positions: expected a boolean, got 1/],
+    [{ lagSeconds: 'no' }, /^lagSeconds: expected a boolean, got "no"/],
+    [
+      { sampleIntervalMillis: 0 },
+      /^sampleIntervalMillis: expected a number of milliseconds from 1/,
+    ],
+    [{ position: true }, /^position: there is no such option/],
+  ])('throws a TypeError that names an option that cannot work: %j', (options, message) => {
+    const create = () =>
+      new ReplicationLagMetricProducer(
+        new ReplicationLagGauge(),
+        options as ReplicationLagMetricProducerOptions,
+      )
+    expect(create).toThrow(TypeError)
+    expect(create).toThrow(message)
   })
 })

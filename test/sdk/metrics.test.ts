@@ -1,11 +1,11 @@
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import {
-  type ReplicationLagGauge,
+  ReplicationLagGauge,
   ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
   type ReplicationLagInstrumentationConfig,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { eventually } from '../support/eventually.js'
 import { reading, ScriptedSource } from '../support/scripted-source.js'
 import { TestReader } from '../support/test-reader.js'
@@ -21,13 +21,17 @@ function attachBoth(config: ReplicationLagInstrumentationConfig): {
   instrumentation: ReplicationLagInstrumentation
   readers: Record<'observed' | 'produced', TestReader>
 } {
-  const instrumentation = new ReplicationLagInstrumentation({ pollIntervalMillis: 20, ...config })
+  const instrumentation = new ReplicationLagInstrumentation({
+    pollIntervalMillis: 20,
+    lagSeconds: false,
+    ...config,
+  })
   const { gauge } = instrumentation
-  const positions = config.positions ?? false
+  const { positions = false, lagSeconds = false } = config
   const readers = {
     observed: new TestReader(),
     produced: new TestReader({
-      metricProducers: [new ReplicationLagMetricProducer(gauge, { positions })],
+      metricProducers: [new ReplicationLagMetricProducer(gauge, { positions, lagSeconds })],
     }),
   }
   const [observing, producing] = Object.values(readers).map((reader) => {
@@ -102,6 +106,99 @@ describe.each(['observed', 'produced'] as const)('the metrics, %s', (path) => {
     gauge.updateLeaderSeqno('leader only', 7)
     gauge.updateAppliedSeqno('follower only', 3)
     expect(await lines(readers[path])).toEqual(['replication_lag_seqno{leader only} 7'])
+  })
+})
+
+describe.each(['observed', 'produced'] as const)('lag in seconds, %s', (path) => {
+  let now = 0
+  const createGauge = () => new ReplicationLagGauge(undefined, { clock: () => now })
+
+  it('is the age of the oldest entry that was not applied, looked at on a timer', async () => {
+    vi.useFakeTimers()
+    cleanUps.push(() => vi.useRealTimers())
+    const gauge = createGauge()
+    const { readers } = attachBoth({ gauge, lagSeconds: true })
+    const pass = async (seconds: number) => {
+      for (let second = 0; second < seconds; second++) {
+        now += 1000
+        await vi.advanceTimersByTimeAsync(1000)
+      }
+    }
+    gauge.updateLeaderSeqno('a', 10)
+    gauge.updateAppliedSeqno('a', 10)
+    await pass(1)
+    gauge.updateLeaderSeqno('a', 20)
+    await pass(5)
+    expect(await lines(readers[path])).toEqual([
+      'replication_lag_seconds{a} 4.9',
+      'replication_lag_seqno{a} 10',
+    ])
+    gauge.updateAppliedSeqno('a', 20)
+    expect(await lines(readers[path])).toEqual([
+      'replication_lag_seconds{a} 0',
+      'replication_lag_seqno{a} 0',
+    ])
+  })
+
+  it('is a double in seconds', async () => {
+    const gauge = createGauge()
+    gauge.updateLeaderSeqno('a', 10)
+    const { readers } = attachBoth({ gauge, lagSeconds: true })
+    const metric = (await readers[path].metrics()).find(
+      ({ descriptor }) => descriptor.name === 'replication_lag_seconds',
+    )
+    expect(metric?.descriptor).toMatchObject({ unit: 's', valueType: 1 })
+  })
+})
+
+describe('looking where the leaders are', () => {
+  it('ends with disable, and begins again with enable', async () => {
+    vi.useFakeTimers()
+    cleanUps.push(() => vi.useRealTimers())
+    const gauge = new ReplicationLagGauge()
+    const sample = vi.spyOn(gauge, 'sample')
+    const instrumentation = new ReplicationLagInstrumentation({ gauge, sampleIntervalMillis: 100 })
+    expect(sample).toHaveBeenCalledTimes(1)
+    await vi.advanceTimersByTimeAsync(200)
+    expect(sample).toHaveBeenCalledTimes(3)
+    instrumentation.disable()
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(sample).toHaveBeenCalledTimes(3)
+    expect(vi.getTimerCount()).toBe(0)
+    instrumentation.enable()
+    expect(sample).toHaveBeenCalledTimes(4)
+    instrumentation.disable()
+  })
+
+  it.each<ReplicationLagInstrumentationConfig>([
+    { lagSeconds: false },
+    { observableGauges: false },
+  ])('does not happen with %j', (config) => {
+    const gauge = new ReplicationLagGauge()
+    const sample = vi.spyOn(gauge, 'sample')
+    const instrumentation = new ReplicationLagInstrumentation({ gauge, ...config })
+    cleanUps.push(() => instrumentation.disable())
+    expect(sample).not.toHaveBeenCalled()
+  })
+
+  it('does not happen for a producer that reports no seconds', () => {
+    const gauge = new ReplicationLagGauge()
+    const sample = vi.spyOn(gauge, 'sample')
+    new ReplicationLagMetricProducer(gauge, { lagSeconds: false })
+    expect(sample).not.toHaveBeenCalled()
+  })
+
+  it('ends for a producer when its gauge is garbage, and keeps no process alive', async () => {
+    vi.useFakeTimers()
+    cleanUps.push(() => vi.useRealTimers())
+    const deref = vi.spyOn(WeakRef.prototype, 'deref')
+    cleanUps.push(() => deref.mockRestore())
+    new ReplicationLagMetricProducer(new ReplicationLagGauge())
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(vi.getTimerCount()).toBe(1)
+    deref.mockReturnValue(undefined)
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(vi.getTimerCount()).toBe(0)
   })
 })
 
