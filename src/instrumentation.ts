@@ -6,7 +6,7 @@ import {
   type ObservableGauge,
 } from '@opentelemetry/api'
 import { tell } from './diagnostics.js'
-import { errorMessage, show } from './show.js'
+import { errorMessage } from './show.js'
 import type { ReplicaId, ShardId } from './follower.js'
 import { SCOPE, selectMetrics, type Metric } from './metrics.js'
 import {
@@ -14,6 +14,7 @@ import {
   type ReplicationLagInstrumentationConfig,
   type ResolvedConfig,
 } from './config.js'
+import { optionError } from './option-errors.js'
 import { SourcePoller } from './poller.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 import type { ReplicationReading } from './sources/source.js'
@@ -103,7 +104,7 @@ export class ReplicationLagInstrumentation {
    */
   setMeterProvider(meterProvider: MeterProvider): void {
     if (typeof (meterProvider as Partial<MeterProvider> | null)?.getMeter !== 'function') {
-      throw new TypeError(`meterProvider: expected a MeterProvider, got ${show(meterProvider)}`)
+      throw optionError('meterProvider', 'a MeterProvider', meterProvider)
     }
     // What is the global one now, a no-op perhaps, was not chosen: one that becomes global later still takes its place.
     this.#provider = meterProvider === metrics.getMeterProvider() ? undefined : meterProvider
@@ -177,11 +178,12 @@ export class ReplicationLagInstrumentation {
     const { gauge } = this
     return (result) => {
       try {
+        gauge.attachments.asked('instrumentation')
         metric.collect(gauge, (value, attributes) => result.observe(value, attributes))
       } catch (error) {
-        if (!this.#toldFailure)
-          tell('error', `cannot collect ${metric.name}: ${errorMessage(error)} (told once)`)
+        if (this.#toldFailure) return
         this.#toldFailure = true
+        tell('error', `cannot collect ${metric.name}: ${errorMessage(error)} (told once)`)
       }
     }
   }

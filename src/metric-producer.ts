@@ -103,6 +103,7 @@ export class ReplicationLagMetricProducer {
     const errors: unknown[] = []
     const metrics: GaugeData[] = []
     const time = now()
+    this.#gauge.attachments.asked('producer')
     for (const metric of this.#metrics) {
       try {
         const dataPoints: GaugePoint[] = []

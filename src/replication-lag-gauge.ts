@@ -1,6 +1,7 @@
 import { AtomicSeqno } from './atomic-seqno.js'
 import { LeaderSamples } from './leader-samples.js'
 import { monotonicClock, type Clock } from './monotonic-clock.js'
+import { DoubleAttachment } from './double-attachment.js'
 import { optionError, refuseUnknown } from './option-errors.js'
 import { followerId, parseName, type FollowerId, type ReplicaId, type ShardId } from './follower.js'
 import { Rejections } from './rejections.js'
@@ -75,6 +76,9 @@ export class ReplicationLagGauge {
 
   /** @internal The sources that are polled into this gauge. */
   readonly sources = new Set<SourceRecord>()
+
+  /** @internal Who collects from this gauge. */
+  readonly attachments = new DoubleAttachment()
 
   /**
    * @param state what the followers have applied, where someone else keeps it up to date; it is read at every collection.

@@ -14,6 +14,7 @@ import {
   type ReplicationLagMetricProducerOptions,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { recordDiag, type DiagRecorder } from '../support/diag.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { startOtlpReceiver, type OtlpPoint } from '../support/otlp-receiver.js'
 import { serveMetrics } from '../support/prometheus.js'
@@ -200,5 +201,34 @@ describe('the producer', () => {
       )
     expect(create).toThrow(TypeError)
     expect(create).toThrow(message)
+  })
+})
+
+describe('both attachments of one gauge', () => {
+  /** A reader that has the producer, and one that may have the ObservableGauge as well. */
+  function attachBoth(sameReader: boolean): { told: DiagRecorder; readers: TestReader[] } {
+    const told = recordDiag()
+    cleanUps.push(() => told.stop())
+    const gauge = createGauge()
+    const produced = new TestReader({ metricProducers: [new ReplicationLagMetricProducer(gauge)] })
+    const observed = sameReader ? produced : new TestReader()
+    instrument(observed, gauge)
+    if (!sameReader) provide(produced)
+    return { told, readers: sameReader ? [produced] : [produced, observed] }
+  }
+
+  it('at one reader are told, once', async () => {
+    const { told, readers } = attachBoth(true)
+    for (let round = 0; round < 10; round++) await readers[0]?.collect()
+    expect(told.matching('warn', 'reports every follower twice')).toHaveLength(1)
+  })
+
+  it('at two readers are fine, also when they happen to collect at once', async () => {
+    const { told, readers } = attachBoth(false)
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(readers.map((reader) => reader.collect()))
+      for (const reader of readers) await reader.collect()
+    }
+    expect(told.messages).toEqual([])
   })
 })
