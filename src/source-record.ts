@@ -23,7 +23,9 @@ interface Sighting {
 
 /** The followers of one shard by replica name; `undefined` stands for the unnamed one. */
 interface ShardRecord {
-  epoch: string | undefined
+  readonly epoch: string | undefined
+  /** Whether the map has the shard from this source. */
+  isInMap: boolean
   readonly sightings: Map<string | undefined, Sighting>
 }
 
@@ -127,6 +129,7 @@ export class SourceRecord {
     // Without a measured follower, a leader seqno would read as the lag of one that has applied nothing.
     const isMeasured = [...record.sightings.values()].some((sighting) => sighting.isMeasured)
     if (!isMeasured) return
+    record.isInMap = true
     this.#gauge.updateLeaderSeqno(name, leaderSeqno)
     this.#gauge.samplePolled(name)
   }
@@ -135,8 +138,8 @@ export class SourceRecord {
   #recordOf(shard: string, epoch: string | undefined): ShardRecord {
     const known = this.#shards.get(shard)
     if (known && known.epoch === epoch) return known
-    if (known) this.#gauge.remove(shard)
-    const record: ShardRecord = { epoch, sightings: new Map() }
+    if (known?.isInMap) this.#gauge.remove(shard)
+    const record: ShardRecord = { epoch, isInMap: false, sightings: new Map() }
     this.#shards.set(shard, record)
     return record
   }
@@ -183,7 +186,7 @@ export class SourceRecord {
   }
 
   #forget(now: number): void {
-    for (const [shard, { sightings }] of this.#shards) {
+    for (const [shard, { sightings, isInMap }] of this.#shards) {
       for (const [replica, { seenAt, reading }] of sightings) {
         if (reading === this.#readings || now - seenAt < this.#retentionMillis) continue
         sightings.delete(replica)
@@ -191,7 +194,7 @@ export class SourceRecord {
       }
       if (sightings.size > 0) continue
       this.#shards.delete(shard)
-      this.#gauge.remove(shard)
+      if (isInMap) this.#gauge.remove(shard)
     }
   }
 }

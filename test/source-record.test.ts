@@ -45,6 +45,16 @@ describe('a reading', () => {
     expect(lags()).toEqual({})
   })
 
+  it('without followers leaves alone what others know of the shard', () => {
+    gauge.updateLeaderSeqno('a', 10)
+    gauge.updateAppliedSeqno('a', 4)
+    const record = new SourceRecord('s', gauge, 0)
+    record.apply(reading('a', 99, {}), 0)
+    record.apply(reading('a', 99, { starting: undefined }), 1)
+    record.apply({ shards: [] }, 2)
+    expect(lags()).toEqual({ 'a/': 6 })
+  })
+
   it('leaves out a follower whose position is not known yet', () => {
     const record = new SourceRecord('s', gauge, 1000)
     record.apply(reading('a', 10, { r1: 9, starting: undefined }), 0)
