@@ -98,12 +98,13 @@ export class SeqnoHistory {
    * How long the leader has had the oldest entry that a follower has not applied.
    *
    * Interpolated between the two samples that it was written between, so off by no more than the gap between them: the
-   * time from one call of {@link sample} to the next, or 5 % of the age. Never extrapolated: an entry that was there at
-   * the oldest sample is at least as old as that.
+   * time from one call of {@link sample} to the next, or 5 % of the age where samples were dropped. Never extrapolated:
+   * an entry that was there at the oldest sample is at least as old as that.
    *
    * @param appliedSeqno what the follower has applied, 0 … 2^64 − 1.
-   * @param leaderSeqno the leader seqno now, 0 … 2^64 − 1; lower than at the newest sample means that nothing is known.
+   * @param leaderSeqno the leader seqno now, 0 … 2^64 − 1; lower than at the newest sample is what it is for {@link sample}.
    * @param now in ms.
+   * @returns `UNKNOWN_AGE` itself where the leader has come back since the newest sample and may have written the entry anew.
    */
   age(appliedSeqno: bigint, leaderSeqno: bigint, now: number): SeqnoAge {
     if (appliedSeqno >= leaderSeqno) return CAUGHT_UP
