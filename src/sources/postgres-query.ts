@@ -45,7 +45,7 @@ with follower as materialized (
     r.pid as pid,
     r.backend_start as backend_start,
     r.state as state,
-    r.application_name as application_name,
+    nullif(r.application_name, '') as application_name,
     host(r.client_addr) as client_addr,
     case when not s.temporary then s.slot_name end as slot_name,
     (r.pid is not null or s.active) as connected,

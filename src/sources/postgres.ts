@@ -86,13 +86,10 @@ function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[]
   // A slot that was never used has no position, and neither has what only receives WAL, such as pg_receivewal.
   const measured = rows.filter(({ applied, lost }) => applied !== null || lost === true)
   const bearers = measured.map(({ connection, slot_name, application_name, client_addr }) => {
+    // A slot is the same follower, whichever connection holds it and wherever that comes from.
+    if (slot_name !== null) return { key: `slot ${slot_name}`, name: slot_name, address: 'slot' }
     const address = client_addr ?? 'local'
-    return {
-      key: slot_name === null ? `connection ${connection ?? ''}` : `slot ${slot_name}`,
-      name: slot_name ?? (application_name === '' ? address : (application_name ?? address)),
-      // A slot is the same follower wherever it is connected from.
-      address: slot_name === null ? address : 'slot',
-    }
+    return { key: `connection ${connection as string}`, name: application_name ?? address, address }
   })
   const replicas = names.assign(bearers)
   return measured.map(({ applied, connected, lost, slot_name }, index) => ({
@@ -100,7 +97,7 @@ function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[]
     connected: connected === true,
     ...(applied !== null && { appliedSeqno: BigInt(applied) }),
     ...(lost === true && {
-      problem: `its slot ${slot_name ?? ''} is lost: the server has removed WAL that it needs, so it must be rebuilt`,
+      problem: `its slot ${slot_name as string} is lost: the server has removed WAL that it needs, so it must be rebuilt`,
     }),
   }))
 }

@@ -153,6 +153,16 @@ describe('the producer', () => {
     expect(other.resourceMetrics.scopeMetrics[0]?.metrics[0]?.dataPoints).toHaveLength(14)
   })
 
+  it('has a resource without attributes, that gives way to any other', async () => {
+    const { resourceMetrics } = await new ReplicationLagMetricProducer(createGauge()).collect()
+    const { resource } = resourceMetrics
+    const other = { attributes: { 'service.name': 'app' } }
+    expect(resource.merge(other)).toBe(other)
+    expect(resource.merge(null)).toBe(resource)
+    expect(resource.attributes).toEqual({})
+    expect(resource.getRawAttributes()).toEqual([])
+  })
+
   it('stamps the points with the time of the collection', async () => {
     const before = Date.now()
     const { resourceMetrics } = await new ReplicationLagMetricProducer(createGauge()).collect()

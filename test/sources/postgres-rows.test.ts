@@ -22,7 +22,6 @@ const FOLLOWER: PostgresRow = {
   ...NODE,
   connection: '42 2026-01-01',
   state: 'streaming',
-  application_name: '',
   connected: true,
   lost: false,
   applied: '900',
