@@ -115,6 +115,24 @@ describe('lagSeconds', () => {
     expect(gauge.lagSeconds('a')).toBe(0)
   })
 
+  it('is not known while the leader is not, handle or no handle', () => {
+    gauge.updateAppliedSeqno('a', 5)
+    const leader = gauge.leader('a')
+    pass(1)
+    expect(gauge.lagSeconds('a')).toBe(0)
+    expect(seconds()).toEqual({})
+    leader.store(5)
+    expect(gauge.lagSeconds('a')).toBe(0)
+  })
+
+  it('ignores a source that polls a shard which the map does not take', () => {
+    gauge.sample(true)
+    const record = new SourceRecord('s', gauge, Infinity)
+    const followers = [{ appliedSeqno: 1 }]
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: -1, followers }] }, now)
+    expect(seconds()).toEqual({})
+  })
+
   it('begins anew for a shard that was removed', () => {
     gauge.updateLeaderSeqno('a', 5)
     pass(0)
