@@ -150,7 +150,8 @@ export class ReplicationLagInstrumentation {
     if (!this.#config.observableGauges) return
     const provider = this.#provider ?? metrics.getMeterProvider()
     const meter = provider.getMeter(SCOPE.name, SCOPE.version)
-    this.#observations = selectMetrics(this.#config).map((metric) => {
+    const health = this.#config.sources.length > 0
+    this.#observations = selectMetrics({ ...this.#config, health }).map((metric) => {
       const { name, description, unit, valueType } = metric
       const instrument = meter.createObservableGauge(name, { description, unit, valueType })
       const callback = this.#createCallback(metric)

@@ -94,7 +94,7 @@ export class ReplicationLagMetricProducer {
     checkTimer('sampleIntervalMillis', sampleIntervalMillis)
     checkBoolean('positions', positions)
     this.#gauge = gauge
-    this.#metrics = selectMetrics({ positions, lagSeconds })
+    this.#metrics = selectMetrics({ positions, lagSeconds, health: true })
     if (lagSeconds) sampleWhileItLives(gauge, !positions, sampleIntervalMillis)
   }
 

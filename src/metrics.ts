@@ -15,6 +15,8 @@ export interface MetricSelection {
   readonly positions: boolean
   /** The lag in seconds as well. */
   readonly lagSeconds: boolean
+  /** The health of sources and of the followers that they report: an instrument costs something without points, too. */
+  readonly health: boolean
 }
 
 /** Takes one point of a metric. */
@@ -124,8 +126,6 @@ export function selectMetrics(selection: MetricSelection): Metric[] {
     lagSeqno(selection),
     ...(selection.lagSeconds ? [lagSeconds(selection)] : []),
     ...(selection.positions ? [LEADER_SEQNO, APPLIED_SEQNO] : []),
-    FOLLOWER_CONNECTED,
-    SOURCE_UP,
-    SOURCE_LAST_SUCCESS,
+    ...(selection.health ? [FOLLOWER_CONNECTED, SOURCE_UP, SOURCE_LAST_SUCCESS] : []),
   ]
 }
