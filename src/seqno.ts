@@ -37,10 +37,26 @@ function toBigInt(value: number): bigint {
   return BigInt.asUintN(52, doubleBits[0] as bigint)
 }
 
+/** To take two seqnos apart into words of 32 bits: subtracting bigints would allocate one for each point of a collection. */
+const pair = new BigUint64Array(2)
+const words = new Uint32Array(pair.buffer)
+/** Where in its two words a seqno has the upper one: that depends on the machine. */
+pair[0] = 1n
+const UPPER = words[0] === 1 ? 1 : 0
+
 /**
  * Leader seqno − applied seqno: subtracted exactly, signed, then saturated at ±(2^53 − 1) so that it is an exact `number`.
  * A negative lag is information: the two were read at different moments, or the histories diverged.
  */
 export function lagBetween(leaderSeqno: bigint, appliedSeqno: bigint): number {
-  return Math.max(-MAX_LAG, Math.min(MAX_LAG, Number(leaderSeqno - appliedSeqno)))
+  pair[0] = leaderSeqno
+  pair[1] = appliedSeqno
+  const upper = word(UPPER) - word(UPPER + 2)
+  // Exact up to 2^53, and what is rounded beyond is saturated.
+  const lag = upper * 2 ** 32 + (word(1 - UPPER) - word(3 - UPPER))
+  return Math.max(-MAX_LAG, Math.min(MAX_LAG, lag))
+}
+
+function word(index: number): number {
+  return words[index] as number
 }

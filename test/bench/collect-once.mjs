@@ -4,15 +4,15 @@ import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-rep
 import { BenchReader } from './bench-reader.mjs'
 import { median, medianRatio } from './statistics.mjs'
 
-// One process of collect.mjs: prints its figures as JSON.
+// One process of collect.mjs: prints its figures as JSON. Its argument: shards.
 
 const METRIC = 'replication_lag_seqno'
-const SHARDS = 1000
+const SHARDS = Number(process.argv[2])
 const WARM_UP_ROUNDS = 200
 const ROUNDS = 600
 
 /**
- * Something to collect 1,000 points from.
+ * Something to collect a point a shard from.
  *
  * @typedef {object} Subject
  * @property {BenchReader} reader

@@ -1,5 +1,6 @@
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import promClient from 'prom-client'
+import { usedBytes } from './in-process.mjs'
 
 const FOLLOWERS = 65_536
 const BAR = 400
@@ -47,15 +48,6 @@ function bytesPerFollower(build) {
   // Something must use it after the measurement, or it might be gone before.
   kept.pop()
   return Math.round(bytes / FOLLOWERS)
-}
-
-function usedBytes() {
-  if (!globalThis.gc) throw new Error('expected node --expose-gc')
-  // Several times, because V8 drops code that is no longer used only after some collections.
-  for (let i = 0; i < 5; i++) globalThis.gc()
-  // SharedArrayBuffers are counted in arrayBuffers, but not in external.
-  const { heapUsed, arrayBuffers } = process.memoryUsage()
-  return heapUsed + arrayBuffers
 }
 
 /** @typedef {typeof FLEETS[number]} Fleet */

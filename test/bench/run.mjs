@@ -1,18 +1,53 @@
+import { benchBothMetrics } from './both-metrics.mjs'
 import { benchCollection } from './collect.mjs'
+import { benchFleetCollection } from './fleet-collect.mjs'
+import { benchChurn, benchFleetMemory } from './fleet-memory.mjs'
+import { benchGrowth } from './growth.mjs'
+import { benchHistoryMemory } from './history-memory.mjs'
+import { benchHostStall } from './host-stall.mjs'
+import { benchHttp } from './http.mjs'
 import { benchMemory } from './memory.mjs'
 import { markdown, writeSection } from './report.mjs'
+import { benchSampling } from './sampling.mjs'
 import { benchUpdates } from './update.mjs'
 
-// npm run bench [-- --write]: measures what docs/performance.md claims, on the Node that runs it.
+// npm run bench [-- --all] [--write] [--only=<name>,…]: measures what docs/performance.md claims, on the Node that runs it.
+// Without --all it leaves out what takes minutes. --write puts the figures into that page.
 // A missed bar is shown and is no failure: the figures depend on the machine and on what else it does.
 
-// Memory last: the fleets that it builds would leave the peers with less specialised code.
-const rows = [
-  ...(await benchUpdates(1)),
-  ...(await benchUpdates(1000)),
-  benchCollection(),
-  ...benchMemory(),
-]
+/** @typedef {import('./report.mjs').Row} Row */
+
+/**
+ * Memory after the updates: the fleets that it builds would leave the peers with less specialised code.
+ *
+ * @type {Record<string, { run: () => Row[] | Promise<Row[]>, takesMinutes?: true }>}
+ */
+const BENCHES = {
+  updates: { run: async () => [...(await benchUpdates(1)), ...(await benchUpdates(1000))] },
+  collection: { run: () => [benchCollection(10), benchCollection(1000)] },
+  memory: { run: benchMemory },
+  bothMetrics: { run: benchBothMetrics },
+  sampling: { run: benchSampling },
+  historyMemory: { run: benchHistoryMemory },
+  fleetCollection: { run: benchFleetCollection },
+  fleetMemory: { run: benchFleetMemory },
+  http: { run: benchHttp },
+  growth: { run: benchGrowth, takesMinutes: true },
+  churn: { run: benchChurn, takesMinutes: true },
+  hostStall: { run: benchHostStall, takesMinutes: true },
+}
+
+const only = process.argv
+  .find((argument) => argument.startsWith('--only='))
+  ?.slice(7)
+  .split(',')
+const all = process.argv.includes('--all')
+/** @type {Row[]} */
+const rows = []
+for (const [name, { run, takesMinutes }] of Object.entries(BENCHES)) {
+  const isAsked = only === undefined ? all || !takesMinutes : only.includes(name)
+  if (isAsked) rows.push(...(await run()))
+}
 const section = markdown(rows)
 console.log(section)
 
