@@ -1,11 +1,28 @@
 import { tell } from './diagnostics.js'
 import { optionError } from './option-errors.js'
 import { EXPECTED_SEQNO, parseSeqno, type Seqno } from './seqno.js'
-import { SeqnoSlab } from './seqno-slabs.js'
+import { SeqnoRegister } from './seqno-register.js'
+import { SeqnoSlab } from './seqno-slab.js'
+import { isSlabMemory, LAYOUT, notShared, openShared, type Shared } from './shared-layout.js'
 import { show } from './show.js'
+
+const GIVER = 'AtomicSeqno.share()'
 
 /** Called with a value that is no seqno. */
 type OnRejected = (value: unknown) => void
+
+/** Hears what other threads have done with a register, which may be another now. Returns whether there was anything. */
+type CatchUp = () => boolean
+
+/** What {@link AtomicSeqno.share} gives and {@link AtomicSeqno.attach} takes. */
+export interface SharedSeqno extends Shared {
+  /** @internal */
+  readonly memory: SharedArrayBuffer
+  /** @internal */
+  readonly index: number
+  /** @internal */
+  readonly generation: number
+}
 
 /**
  * One register for a seqno, an unsigned 64-bit integer in shared memory: `store` and `load` are atomic.
@@ -13,9 +30,9 @@ type OnRejected = (value: unknown) => void
  * saves the look-up by name.
  */
 export class AtomicSeqno {
-  #slab: SeqnoSlab
-  #register: number
-  #onRejected: OnRejected | undefined
+  readonly #register: SeqnoRegister
+  readonly #onRejected: OnRejected | undefined
+  readonly #catchUp: CatchUp | undefined
   #rejected = 0
 
   /**
@@ -24,30 +41,69 @@ export class AtomicSeqno {
    * @throws TypeError if `initial` is no seqno.
    */
   constructor(initial?: Seqno)
-  /** @internal A handle of a register in a map's slab. */
-  constructor(initial: undefined, slab: SeqnoSlab, register: number, onRejected: OnRejected)
-  constructor(initial: Seqno = 0n, slab = new SeqnoSlab(1), register = 0, onRejected?: OnRejected) {
+  /** @internal A handle of somebody's register. */
+  constructor(
+    initial: undefined,
+    register: SeqnoRegister,
+    onRejected?: OnRejected,
+    catchUp?: CatchUp,
+  )
+  constructor(
+    initial: Seqno = 0n,
+    register = new SeqnoRegister({ slab: new SeqnoSlab(1), index: 0, generation: 0 }),
+    onRejected?: OnRejected,
+    catchUp?: CatchUp,
+  ) {
     const seqno = parseSeqno(initial)
     if (seqno === undefined) throw optionError('initial', EXPECTED_SEQNO, initial)
-    this.#slab = slab
     this.#register = register
     this.#onRejected = onRejected
-    if (seqno !== 0n) slab.store(register, seqno)
+    this.#catchUp = catchUp
+    if (seqno !== 0n) register.store(seqno)
   }
 
-  /** The newest seqno stored; 0 if none was. */
+  /**
+   * The same register in this thread, after another one has shared it.
+   *
+   * @throws TypeError if `shared` is not what {@link share} gave, was shared by another major version of this package, or
+   * the process has no shared memory.
+   */
+  static attach(shared: SharedSeqno): AtomicSeqno {
+    const { memory, index = -1, generation = NaN } = openShared<SharedSeqno>(shared, GIVER)
+    const slab = isSlabMemory(memory) ? new SeqnoSlab(memory) : undefined
+    if (!slab?.has(index) || !Number.isInteger(generation)) throw notShared(shared, GIVER)
+    return new AtomicSeqno(undefined, new SeqnoRegister({ slab, index, generation }))
+  }
+
+  /**
+   * The register for another thread, which calls {@link attach} with it: plain data that `postMessage` and `workerData`
+   * carry. Seqnos that either of them stores, the other loads at once.
+   *
+   * A register of a gauge that is removed is gone in the other thread too. Should two threads of a shared gauge add the
+   * same follower at the same time, only one of their registers stays; share the gauge then, not its handles.
+   *
+   * @throws TypeError in a process that has no shared memory.
+   */
+  share(): SharedSeqno {
+    const { slab, index, generation } = this.#register
+    return { layout: LAYOUT, memory: slab.share(), index, generation }
+  }
+
+  /** The newest seqno stored; 0 if none was, or if what it was a handle of has been removed. */
   load(): bigint {
-    return this.#slab.load(this.#register)
+    let seqno = this.#register.load()
+    if (seqno === undefined && this.#catchUp?.()) seqno = this.#register.load()
+    return seqno ?? 0n
   }
 
   /**
    * Stores a seqno. Never throws: what is no seqno leaves the old one in place, is told once through `diag` and counted
-   * in {@link rejectedUpdates}.
+   * in {@link rejectedUpdates}. A handle of what has been removed stores nothing.
    */
   store(seqno: Seqno): void {
     const value = parseSeqno(seqno)
     if (value === undefined) this.#reject(seqno)
-    else this.#slab.store(this.#register, value)
+    else if (!this.#register.store(value) && this.#catchUp?.()) this.#register.store(value)
   }
 
   /** How many stores through this handle were refused because the value was no seqno. */
@@ -65,16 +121,5 @@ export class AtomicSeqno {
           'the update is left out (told once, counted in rejectedUpdates)',
       )
     }
-  }
-
-  /**
-   * @internal Takes the handle off a register that will be handed out again: from here on it is a register of its own,
-   * so whoever still holds it can store without writing into another follower.
-   */
-  static detach(handle: AtomicSeqno): void {
-    const slab = new SeqnoSlab(1)
-    slab.store(0, handle.load())
-    handle.#slab = slab
-    handle.#register = 0
   }
 }

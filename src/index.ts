@@ -1,4 +1,4 @@
-export { AtomicSeqno } from './atomic-seqno.js'
+export { AtomicSeqno, type SharedSeqno } from './atomic-seqno.js'
 export type { FollowerId, ReplicaId, ShardId } from './follower.js'
 export { ReplicationLagInstrumentation } from './instrumentation.js'
 export type { ReplicationLagInstrumentationConfig } from './config.js'
@@ -16,6 +16,7 @@ export {
 } from './replication-lag-gauge.js'
 export { ReplicationState } from './replication-state.js'
 export type { Seqno } from './seqno.js'
+export type { SharedReplicationLagGauge } from './shared-gauge.js'
 export type {
   FollowerReading,
   ReplicationReading,

@@ -1,13 +1,17 @@
 import { AtomicSeqno } from './atomic-seqno.js'
-import { LeaderSamples } from './leader-samples.js'
-import { monotonicClock, type Clock } from './monotonic-clock.js'
 import { DoubleAttachment } from './double-attachment.js'
-import { optionError, refuseUnknown } from './option-errors.js'
 import { followerId, parseName, type FollowerId, type ReplicaId, type ShardId } from './follower.js'
+import { slowestAppliedSeqno } from './follower-map.js'
+import { LeaderMap, type Leader } from './leader-map.js'
+import { LeaderSamples } from './leader-samples.js'
+import { Members } from './members.js'
+import { monotonicClock, type Clock } from './monotonic-clock.js'
+import { optionError, refuseUnknown } from './option-errors.js'
+import { PositionReader, type FollowerVisitor } from './positions.js'
 import { Rejections } from './rejections.js'
-import { ReplicationState, type Follower, type ShardFollowers } from './replication-state.js'
-import { lagBetween, MAX_SEQNO, parseSeqno, type Seqno } from './seqno.js'
-import { SeqnoSlabs } from './seqno-slabs.js'
+import { ReplicationState } from './replication-state.js'
+import { lagBetween, parseSeqno, type Seqno } from './seqno.js'
+import { openSharedGauge, sharedGauge, type SharedReplicationLagGauge } from './shared-gauge.js'
 import type { SourceRecord } from './source-record.js'
 
 /** What a gauge knew of one follower at one moment. */
@@ -33,29 +37,6 @@ export interface ReplicationLagGaugeOptions {
   readonly clock?: () => number
 }
 
-/** Called for every follower whose lag is known. */
-type FollowerVisitor = (
-  follower: FollowerId,
-  leaderSeqno: bigint,
-  appliedSeqno: bigint | undefined,
-  leader: Leader,
-) => void
-
-/** A shard's leader and the register of its seqno. */
-interface Leader {
-  readonly shard: string
-  readonly register: number
-  handle: AtomicSeqno | undefined
-  /** The state's record of the shard, kept so that a collection needs no look-up. */
-  followers: ShardFollowers | undefined
-  /** The follower that is reported while the leader alone is known. */
-  unseen: FollowerId | undefined
-  /** Its index among the samples; -1 before the first. */
-  sample: number
-  /** Whether its positions come from a source, so that they are news when it was polled, and at no other time. */
-  isPolled: boolean
-}
-
 /**
  * The lag map: how far every follower of every shard is behind its leader.
  *
@@ -67,9 +48,14 @@ interface Leader {
  */
 export class ReplicationLagGauge {
   readonly #state: ReplicationState
-  readonly #leaders = new Map<string, Leader>()
-  readonly #registers = new SeqnoSlabs()
+  readonly #leaders = new LeaderMap(({ sample }) => {
+    if (sample >= 0) this.#samples?.remove(sample)
+  })
   readonly #rejections = new Rejections()
+  readonly #members = new Members(this.#leaders, (value, id) =>
+    this.#rejections.seqno(value, 'leader', id),
+  )
+  readonly #positions: PositionReader
   readonly #clock: Clock
   /** There once somebody has asked for lag in seconds. */
   #samples: LeaderSamples | undefined
@@ -98,7 +84,39 @@ export class ReplicationLagGauge {
       throw optionError('clock', 'a function that returns milliseconds', clock)
     }
     this.#state = state
+    this.#positions = new PositionReader(this.#leaders, this.#members, state)
     this.#clock = monotonicClock(clock)
+  }
+
+  /**
+   * The same lag map in this thread, after another one has shared it; with a state of its own, that is the same as the
+   * other's state.
+   *
+   * @throws TypeError if `shared` is not what {@link share} gave, was shared by another major version of this package, or
+   * the process has no shared memory.
+   */
+  static attach(shared: SharedReplicationLagGauge): ReplicationLagGauge {
+    const { leaders, followers } = openSharedGauge(shared)
+    const state = new ReplicationState()
+    const gauge = new ReplicationLagGauge(state)
+    state.join(followers)
+    gauge.#members.join(leaders)
+    return gauge
+  }
+
+  /**
+   * The lag map for other threads of this process, any number of them, which call {@link attach} with it: plain data that
+   * `postMessage` and `workerData` carry. It may be kept and used again for a thread that starts later.
+   *
+   * What either thread stores, the other reads at once; who was added or removed, it knows at its next collection or
+   * update. A thread that ends leaves its leaders and followers behind. Not shared are the sources that are polled into
+   * the gauge, and {@link rejectedUpdates}.
+   *
+   * @throws TypeError in a process that has no shared memory.
+   */
+  share(): SharedReplicationLagGauge {
+    const followers = this.#state.share()
+    return sharedGauge(this.#members.share(), followers)
   }
 
   /**
@@ -109,15 +127,11 @@ export class ReplicationLagGauge {
    */
   updateLeaderSeqno(shard: ShardId, seqno: Seqno): void {
     const value = parseSeqno(seqno)
-    const leader = this.#find(shard)
-    if (value !== undefined && leader) {
-      this.#registers.store(leader.register, value)
-      return
-    }
-    const name = this.#parseShard(shard)
-    if (name === undefined) return
-    if (value === undefined) this.#rejections.seqno(seqno, 'leader', { shard: name })
-    else this.#registers.store(this.#add(name).register, value)
+    if (value !== undefined && this.#positions.find(shard)?.store(value)) return
+    const id = this.#parseShard(shard)
+    if (!id) return
+    if (value === undefined) this.#rejections.seqno(seqno, 'leader', id)
+    else this.#members.update(id, value)
   }
 
   /** Says what a follower has applied: {@link ReplicationState.setAppliedSeqno} of the gauge's state. */
@@ -131,15 +145,8 @@ export class ReplicationLagGauge {
    * Once the shard is removed its handle writes nowhere that is read: take a new one.
    */
   leader(shard: ShardId): AtomicSeqno {
-    const name = this.#parseShard(shard)
-    if (name === undefined) return new AtomicSeqno()
-    const leader = this.#leaders.get(name) ?? this.#add(name)
-    return (leader.handle ??= new AtomicSeqno(
-      undefined,
-      this.#registers.slab(leader.register),
-      this.#registers.indexInSlab(leader.register),
-      (value) => this.#rejections.seqno(value, 'leader', { shard: name }),
-    ))
+    const id = this.#parseShard(shard)
+    return id ? this.#members.handle(id) : new AtomicSeqno()
   }
 
   /** A handle of a follower's applied seqno: {@link ReplicationState.applied} of the gauge's state. */
@@ -152,7 +159,7 @@ export class ReplicationLagGauge {
    * leader seqno if nothing was applied yet. Never throws.
    */
   lagSeqno(shard: ShardId, replica?: ReplicaId): number {
-    const pair = this.#read(shard, replica)
+    const pair = this.#positions.read(shard, replica)
     return pair ? lagBetween(pair.leaderSeqno, pair.appliedSeqno) : 0
   }
 
@@ -165,7 +172,7 @@ export class ReplicationLagGauge {
    * or in the first moments of its leader.
    */
   lagSeconds(shard: ShardId, replica?: ReplicaId): number | undefined {
-    const pair = this.#read(shard, replica)
+    const pair = this.#positions.read(shard, replica)
     if (!pair || pair.appliedSeqno >= pair.leaderSeqno) return 0
     const { leader, leaderSeqno, appliedSeqno } = pair
     return this.#samples?.seconds(leader.sample, leaderSeqno, appliedSeqno, this.#clock())
@@ -191,14 +198,11 @@ export class ReplicationLagGauge {
    * @returns whether there was anything to forget.
    */
   remove(shard: ShardId, replica?: ReplicaId): boolean {
-    const removed = this.#state.remove(shard, replica)
-    const leader = replica === undefined ? this.#find(shard) : undefined
-    if (!leader) return removed
-    this.#leaders.delete(leader.shard)
-    if (leader.handle) AtomicSeqno.detach(leader.handle)
-    this.#registers.free(leader.register)
-    if (leader.sample >= 0) this.#samples?.remove(leader.sample)
-    return true
+    this.#members.catchUp()
+    const leader = replica === undefined ? this.#positions.find(shard) : undefined
+    // The leader first: in another thread it would for a moment look like one that no follower was seen of.
+    if (leader) this.#members.remove(leader)
+    return this.#state.remove(shard, replica) || leader !== undefined
   }
 
   /** How many updates of this gauge and its state were refused because a seqno, shard or replica was none. */
@@ -213,16 +217,7 @@ export class ReplicationLagGauge {
    * @param withUnseen whether a leader that no follower was seen of counts as having one.
    */
   forEachFollower(visit: FollowerVisitor, withUnseen = true): void {
-    for (const leader of this.#leaders.values()) {
-      const followers = this.#followersOf(leader)
-      if (followers?.unnamed) this.#visit(leader, followers.unnamed, visit)
-      if (followers?.replicas) {
-        for (const follower of followers.replicas.values()) this.#visit(leader, follower, visit)
-      } else if (withUnseen && !followers?.unnamed && this.#registers.isWritten(leader.register)) {
-        leader.unseen ??= followerId(leader.shard, undefined)
-        visit(leader.unseen, this.#registers.load(leader.register), undefined, leader)
-      }
-    }
+    this.#positions.forEachFollower(visit, withUnseen)
   }
 
   /** @internal Visits every follower whose lag in seconds is known. The same as {@link forEachFollower} otherwise. */
@@ -248,7 +243,8 @@ export class ReplicationLagGauge {
   sample(withUnseen: boolean): void {
     const samples = (this.#samples ??= new LeaderSamples())
     const now = this.#clock()
-    for (const leader of this.#leaders.values()) {
+    this.#positions.catchUp()
+    for (const leader of this.#leaders) {
       if (!leader.isPolled) this.#sample(samples, leader, withUnseen, now)
     }
   }
@@ -261,50 +257,9 @@ export class ReplicationLagGauge {
     if (this.#samples) this.#sample(this.#samples, leader, false, this.#clock())
   }
 
-  #sample(samples: LeaderSamples, leader: Leader, withUnseen: boolean, now: number): void {
-    const { unnamed, replicas } = this.#followersOf(leader) ?? {}
-    const isUnseen = !unnamed && !replicas
-    let slowest = isUnseen && withUnseen ? 0n : MAX_SEQNO
-    if (unnamed) slowest = this.#state.appliedSeqnoOf(unnamed) ?? 0n
-    if (replicas) {
-      for (const follower of replicas.values()) {
-        const appliedSeqno = this.#state.appliedSeqnoOf(follower) ?? 0n
-        if (appliedSeqno < slowest) slowest = appliedSeqno
-      }
-    }
-    if (!this.#registers.isWritten(leader.register)) return
-    if (leader.sample < 0) leader.sample = samples.add()
-    samples.sample(leader.sample, this.#registers.load(leader.register), slowest, now)
-  }
-
-  /** Both positions of a follower that is reported; `undefined` for one that is not. */
-  #read(
-    shard: ShardId,
-    replica: ReplicaId | undefined,
-  ): { leader: Leader; leaderSeqno: bigint; appliedSeqno: bigint } | undefined {
-    const leader = this.#find(shard)
-    if (!leader) return undefined
-    const followers = this.#followersOf(leader)
-    const name = replica === undefined ? undefined : parseName(replica)
-    const follower =
-      replica === undefined ? followers?.unnamed : followers?.replicas?.get(name ?? '')
-    const isUnseen = replica === undefined && !followers?.replicas
-    if (!follower && !isUnseen) return undefined
-    // The follower first: read the other way round, what it applies in between would show as a negative lag.
-    const appliedSeqno = (follower && this.#state.appliedSeqnoOf(follower)) ?? 0n
-    if (!this.#registers.isWritten(leader.register)) return undefined
-    return { leader, leaderSeqno: this.#registers.load(leader.register), appliedSeqno }
-  }
-
   /** @internal Visits every leader whose seqno is known; not one whose followers are all withheld. */
   forEachLeader(visit: (shard: string, leaderSeqno: bigint) => void): void {
-    for (const leader of this.#leaders.values()) {
-      const { unnamed, replicas } = this.#followersOf(leader) ?? {}
-      const followers = [...(unnamed ? [unnamed] : []), ...(replicas?.values() ?? [])]
-      const isWithheld = followers.length > 0 && followers.every((follower) => follower.isWithheld)
-      if (isWithheld || !this.#registers.isWritten(leader.register)) continue
-      visit(leader.shard, this.#registers.load(leader.register))
-    }
+    this.#positions.forEachLeader(visit)
   }
 
   /** @internal Visits every follower whose applied seqno is known, also where the leader is not. */
@@ -317,40 +272,18 @@ export class ReplicationLagGauge {
     this.#state.setWithheld(shard, replica, isWithheld)
   }
 
-  #visit(leader: Leader, follower: Follower, visit: FollowerVisitor): void {
-    const { register } = leader
-    const appliedSeqno = this.#state.appliedSeqnoOf(follower)
-    if (follower.isWithheld || !this.#registers.isWritten(register)) return
-    visit(follower.id, this.#registers.load(register), appliedSeqno, leader)
+  #sample(samples: LeaderSamples, leader: Leader, withUnseen: boolean, now: number): void {
+    const slowest = slowestAppliedSeqno(this.#positions.followersOf(leader), withUnseen)
+    const leaderSeqno = this.#positions.seqnoOf(leader)
+    if (leaderSeqno === undefined) return
+    if (leader.sample < 0) leader.sample = samples.add()
+    samples.sample(leader.sample, leaderSeqno, slowest, now)
   }
 
-  #followersOf(leader: Leader): ShardFollowers | undefined {
-    if (!leader.followers?.live) leader.followers = this.#state.followersOf(leader.shard)
-    return leader.followers
-  }
-
-  #find(shard: ShardId): Leader | undefined {
-    const name = typeof shard === 'string' ? shard : parseName(shard)
-    return name === undefined ? undefined : this.#leaders.get(name)
-  }
-
-  #parseShard(shard: ShardId): string | undefined {
+  #parseShard(shard: ShardId): FollowerId | undefined {
     const name = parseName(shard)
-    if (name === undefined) this.#rejections.name(shard, 'shard')
-    return name
-  }
-
-  #add(shard: string): Leader {
-    const leader: Leader = {
-      shard,
-      register: this.#registers.allocate(),
-      handle: undefined,
-      followers: undefined,
-      unseen: undefined,
-      sample: -1,
-      isPolled: false,
-    }
-    this.#leaders.set(shard, leader)
-    return leader
+    if (name !== undefined) return followerId(name, undefined)
+    this.#rejections.name(shard, 'shard')
+    return undefined
   }
 }

@@ -1,39 +1,28 @@
 import { AtomicSeqno } from './atomic-seqno.js'
 import { followerId, parseName, type FollowerId, type ReplicaId, type ShardId } from './follower.js'
+import { FollowerMap, membersOf, type Follower, type ShardFollowers } from './follower-map.js'
+import { Members } from './members.js'
+import type { SharedMembers } from './peers.js'
 import { Rejections } from './rejections.js'
 import { parseSeqno, type Seqno } from './seqno.js'
-import { SeqnoSlabs } from './seqno-slabs.js'
-
-/** A follower and the register of its applied seqno. */
-export interface Follower {
-  readonly id: FollowerId
-  readonly register: number
-  handle: AtomicSeqno | undefined
-  /** Not reported, because its source has not been read for too long. */
-  isWithheld: boolean
-}
-
-/** The followers of one shard. A gauge keeps hold of it between collections, for as long as it is `live`. */
-export interface ShardFollowers {
-  unnamed: Follower | undefined
-  /** Set once a named replica was seen, and kept when the last one is removed: this shard names its followers. */
-  replicas: Map<string, Follower> | undefined
-  live: boolean
-}
+import { requireSharedMemory } from './shared-layout.js'
 
 /**
  * What followers have applied: the applied seqno of every follower of every shard.
  * Share one between the code that applies entries and the {@link ReplicationLagGauge} that compares it with the leaders.
  */
 export class ReplicationState {
-  readonly #shards = new Map<string, ShardFollowers>()
-  readonly #registers = new SeqnoSlabs()
+  readonly #followers = new FollowerMap()
   readonly #rejections = new Rejections()
+  readonly #members = new Members(this.#followers, (value, id) =>
+    this.#rejections.seqno(value, 'applied', id),
+  )
 
   /** The newest seqno that a follower has applied, or `undefined` if it is unknown or has applied nothing yet. */
   appliedSeqno(shard: ShardId, replica?: ReplicaId): bigint | undefined {
-    const follower = this.#find(shard, replica)
-    return follower && this.appliedSeqnoOf(follower)
+    const seqno = this.#find(shard, replica)?.load()
+    if (seqno !== undefined || !this.catchUp()) return seqno
+    return this.#find(shard, replica)?.load()
   }
 
   /**
@@ -45,15 +34,11 @@ export class ReplicationState {
    */
   setAppliedSeqno(shard: ShardId, seqno: Seqno, replica?: ReplicaId): void {
     const value = parseSeqno(seqno)
-    const follower = this.#find(shard, replica)
-    if (value !== undefined && follower) {
-      this.#registers.store(follower.register, value)
-      return
-    }
+    if (value !== undefined && this.#find(shard, replica)?.store(value)) return
     const id = this.#parseId(shard, replica)
     if (!id) return
     if (value === undefined) this.#rejections.seqno(seqno, 'applied', id)
-    else this.#registers.store(this.#add(id).register, value)
+    else this.#members.update(id, value)
   }
 
   /**
@@ -63,14 +48,7 @@ export class ReplicationState {
    */
   applied(shard: ShardId, replica?: ReplicaId): AtomicSeqno {
     const id = this.#parseId(shard, replica)
-    if (!id) return new AtomicSeqno()
-    const follower = this.#find(id.shard, id.replica) ?? this.#add(id)
-    return (follower.handle ??= new AtomicSeqno(
-      undefined,
-      this.#registers.slab(follower.register),
-      this.#registers.indexInSlab(follower.register),
-      (value) => this.#rejections.seqno(value, 'applied', id),
-    ))
+    return id ? this.#members.handle(id) : new AtomicSeqno()
   }
 
   /**
@@ -79,24 +57,18 @@ export class ReplicationState {
    * @returns whether there was one.
    */
   remove(shard: ShardId, replica?: ReplicaId): boolean {
+    this.catchUp()
     const name = parseName(shard)
-    const followers = name === undefined ? undefined : this.#shards.get(name)
+    const followers = name === undefined ? undefined : this.#followers.get(name)
     if (name === undefined || !followers) return false
     if (replica === undefined) {
-      followers.live = false
-      this.#shards.delete(name)
-      if (followers.unnamed) this.#release(followers.unnamed)
-      for (const follower of followers.replicas?.values() ?? []) this.#release(follower)
-      // A collection that is under way over them must not go on to registers that are free.
-      followers.replicas?.clear()
+      for (const member of membersOf(followers)) this.#members.remove(member)
+      this.#followers.forget(name)
       return true
     }
-    const replicaName = parseName(replica)
-    const follower = replicaName === undefined ? undefined : followers.replicas?.get(replicaName)
-    if (replicaName === undefined || !follower) return false
-    followers.replicas?.delete(replicaName)
-    this.#release(follower)
-    return true
+    const follower = this.#find(name, replica)
+    if (follower) this.#members.remove(follower)
+    return follower !== undefined
   }
 
   /** How many updates were refused because a seqno, shard or replica was none. */
@@ -106,12 +78,7 @@ export class ReplicationState {
 
   /** @internal For the gauge, which keeps the result while it is live. */
   followersOf(shard: string): ShardFollowers | undefined {
-    return this.#shards.get(shard)
-  }
-
-  /** @internal */
-  appliedSeqnoOf({ register }: Follower): bigint | undefined {
-    return this.#registers.isWritten(register) ? this.#registers.load(register) : undefined
+    return this.#followers.get(shard)
   }
 
   /** @internal */
@@ -122,25 +89,41 @@ export class ReplicationState {
 
   /** @internal Visits every follower that has applied something. */
   forEachApplied(visit: (follower: FollowerId, appliedSeqno: bigint) => void): void {
-    for (const { unnamed, replicas } of this.#shards.values()) {
-      if (unnamed) this.#visitApplied(unnamed, visit)
-      for (const follower of replicas?.values() ?? []) this.#visitApplied(follower, visit)
+    this.catchUp()
+    for (const { unnamed, replicas } of this.#followers.shards()) {
+      if (unnamed) visitApplied(unnamed, visit)
+      for (const follower of replicas?.values() ?? []) visitApplied(follower, visit)
     }
   }
 
-  #visitApplied(
-    follower: Follower,
-    visit: (follower: FollowerId, appliedSeqno: bigint) => void,
-  ): void {
-    const appliedSeqno = follower.isWithheld ? undefined : this.appliedSeqnoOf(follower)
-    if (appliedSeqno !== undefined) visit(follower.id, appliedSeqno)
+  /** @internal Hears what other threads have done. Returns whether they have done anything. */
+  catchUp(): boolean {
+    return this.#members.catchUp()
+  }
+
+  /** @internal Sees to a follower whose register was found dead. */
+  settle(follower: Follower): void {
+    this.#members.settle(follower)
+  }
+
+  /** @internal @throws TypeError in a process that has no shared memory. */
+  share(): SharedMembers {
+    requireSharedMemory()
+    for (const marker of this.#followers.startMarkers()) this.#members.add(marker)
+    return this.#members.share()
+  }
+
+  /** @internal Takes part in what another thread has shared; nothing was added here. */
+  join(shared: SharedMembers): void {
+    this.#followers.startMarkers()
+    this.#members.join(shared)
   }
 
   #find(shard: ShardId, replica: ReplicaId | undefined): Follower | undefined {
     // Most callers pass strings that are names already: those need no parsing to be looked up.
     const shardName = typeof shard === 'string' ? shard : parseName(shard)
     if (shardName === undefined) return undefined
-    const followers = this.#shards.get(shardName)
+    const followers = this.#followers.get(shardName)
     if (replica === undefined) return followers?.unnamed
     const replicaName = typeof replica === 'string' ? replica : parseName(replica)
     return replicaName === undefined ? undefined : followers?.replicas?.get(replicaName)
@@ -160,26 +143,12 @@ export class ReplicationState {
     }
     return followerId(shardName, replicaName)
   }
+}
 
-  #add(id: FollowerId): Follower {
-    let followers = this.#shards.get(id.shard)
-    if (!followers) {
-      followers = { unnamed: undefined, replicas: undefined, live: true }
-      this.#shards.set(id.shard, followers)
-    }
-    const follower: Follower = {
-      id,
-      register: this.#registers.allocate(),
-      handle: undefined,
-      isWithheld: false,
-    }
-    if (id.replica === undefined) followers.unnamed = follower
-    else (followers.replicas ??= new Map()).set(id.replica, follower)
-    return follower
-  }
-
-  #release({ register, handle }: Follower): void {
-    if (handle) AtomicSeqno.detach(handle)
-    this.#registers.free(register)
-  }
+function visitApplied(
+  follower: Follower,
+  visit: (follower: FollowerId, appliedSeqno: bigint) => void,
+): void {
+  const appliedSeqno = follower.isWithheld ? undefined : follower.load()
+  if (appliedSeqno !== undefined) visit(follower.id, appliedSeqno)
 }

@@ -40,9 +40,9 @@ function toBigInt(value: number): bigint {
 /** To take two seqnos apart into words of 32 bits: subtracting bigints would allocate one for each point of a collection. */
 const pair = new BigUint64Array(2)
 const words = new Uint32Array(pair.buffer)
-/** Where in its two words a seqno has the upper one: that depends on the machine. */
+/** Where in its two words a seqno has the upper one: that depends on the machine, as does where this 1 is. */
 pair[0] = 1n
-const UPPER = words[0] === 1 ? 1 : 0
+const UPPER = words[0] as number
 
 /**
  * Leader seqno − applied seqno: subtracted exactly, signed, then saturated at ±(2^53 − 1) so that it is an exact `number`.

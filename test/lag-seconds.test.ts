@@ -84,9 +84,11 @@ describe('lagSeconds', () => {
     gauge.updateLeaderSeqno('declared', 5)
     gauge.applied('declared', 'r1')
     gauge.updateLeaderSeqno('alone', 5)
+    gauge.updateLeaderSeqno('unnamed', 5)
+    gauge.applied('unnamed')
     pass(0)
     pass(30)
-    expect(seconds()).toEqual({ 'declared/r1': 30, alone: 30 })
+    expect(seconds()).toEqual({ 'declared/r1': 30, alone: 30, unnamed: 30 })
     expect(gauge.lagSeconds('alone')).toBe(30)
   })
 

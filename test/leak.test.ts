@@ -1,8 +1,12 @@
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
-import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
+import {
+  ReplicationLagGauge,
+  ReplicationLagInstrumentation,
+} from 'opentelemetry-instrumentation-replication-lag'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { MemberPacker } from '../src/packed-members.js'
 import { TestReader } from './support/test-reader.js'
 
 setFlagsFromString('--expose-gc')
@@ -58,5 +62,51 @@ it('gives back what removed followers took, with handles and without', () => {
   churn(1000)
   const before = usedBytes()
   churn(ROUNDS)
+  expect(usedBytes() - before).toBeLessThan(1.5 * MEBIBYTE)
+})
+
+it('gives back what followers took that come and go on both sides of a shared gauge', () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const one = new ReplicationLagGauge()
+  const two = ReplicationLagGauge.attach(one.share())
+  const churn = (rounds: number) => {
+    for (let round = 0; round < rounds; round++) {
+      // Registers are kept back for a while, in which a hundred shards come and go.
+      vi.advanceTimersByTime(10)
+      const [here, there] = round % 2 === 0 ? [one, two] : [two, one]
+      const shard = `shard-${round}`
+      here.updateLeaderSeqno(shard, 5)
+      there.updateAppliedSeqno(shard, 4)
+      there.leader(shard).store(6)
+      here.applied(shard, 'r1').store(3)
+      if (round >= 100) one.remove(`shard-${round - 100}`)
+    }
+    for (const { shard } of two.collectMetrics()) two.remove(shard)
+    one.collectMetrics()
+  }
+  churn(1000)
+  const before = usedBytes()
+  churn(ROUNDS / 4)
+  expect(usedBytes() - before).toBeLessThan(1.5 * MEBIBYTE)
+})
+
+it('keeps nothing of the threads that came and went', async () => {
+  const packer = new MemberPacker()
+  let slabs = 0
+  const unpack = async (count: number) => {
+    for (let slab = 0; slab < count; slab++) {
+      const memory = new SharedArrayBuffer(12)
+      const place = { shards: ['a'], replicas: [undefined], slabNumbers: [0], indexes: [0] }
+      const packed = { slabs: [{ id: `${slabs++}`, memory }], ...place, generations: [0] }
+      for (const { id } of packer.unpack(packed)) expect(id.shard).toBe('a')
+      // What is held weakly is held until the event loop comes round.
+      if (slab % 100 === 0) await new Promise(setImmediate)
+      if (slab % 5000 === 0) collectGarbage()
+    }
+  }
+  await unpack(10_000)
+  const before = usedBytes()
+  await unpack(ROUNDS / 2)
   expect(usedBytes() - before).toBeLessThan(1.5 * MEBIBYTE)
 })

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, it } from 'vitest'
 
-type Real = ReplicationLagGauge
+/** Threads that share one gauge, or a single one. */
+type Real = readonly ReplicationLagGauge[]
 
 /** The lag map as one would write it down on paper: two plain maps, and bigint arithmetic. */
 class Model {
@@ -37,79 +38,106 @@ abstract class Change implements fc.Command<Model, Real> {
   }
 
   run(model: Model, real: Real): void {
-    this.change(model, real)
+    this.change(model, real[this.thread % real.length] as ReplicationLagGauge)
     const lags = model.lags()
-    const snapshot = real.collectMetrics()
-    expect(snapshot).toHaveLength(lags.size)
-    for (const { shard, replica, lagSeqno } of snapshot) {
-      expect(lagSeqno).toBe(lags.get(key(shard, replica)))
-      expect(real.lagSeqno(shard, replica)).toBe(lagSeqno)
+    for (const gauge of real) {
+      for (const [follower, lagSeqno] of lags) {
+        const [shard, replica] = JSON.parse(follower) as [string, string | null]
+        expect(gauge.lagSeqno(shard, replica ?? undefined)).toBe(lagSeqno)
+      }
+      const snapshot = gauge.collectMetrics()
+      expect(snapshot).toHaveLength(lags.size)
+      for (const { shard, replica, lagSeqno } of snapshot) {
+        expect(lagSeqno).toBe(lags.get(key(shard, replica)))
+      }
     }
   }
 
-  abstract change(model: Model, real: Real): void
+  abstract readonly thread: number
+  abstract change(model: Model, gauge: ReplicationLagGauge): void
 }
 
 const shard = fc.constantFrom('a', 'b', '7')
 const replica = fc.constantFrom(undefined, 'r1', 'r2')
 const seqno = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 9n }))
 
-function command(text: string, change: (model: Model, real: Real) => void): Change {
+const thread = fc.nat({ max: 2 })
+
+function command(
+  thread: number,
+  text: string,
+  change: (model: Model, gauge: ReplicationLagGauge) => void,
+): Change {
   return new (class extends Change {
+    override thread = thread
     override change = change
     override toString() {
-      return text
+      return `${thread}: ${text}`
     }
   })()
 }
 
 const commands = [
-  fc.record({ shard, seqno, bound: fc.boolean() }).map(({ shard, seqno, bound }) =>
-    command(`leader ${shard} ${seqno}${bound ? ' by handle' : ''}`, (model, real) => {
+  fc.record({ thread, shard, seqno, bound: fc.boolean() }).map(({ thread, shard, seqno, bound }) =>
+    command(thread, `leader ${shard} ${seqno}${bound ? ' by handle' : ''}`, (model, gauge) => {
       model.leaders.set(shard, seqno)
-      if (bound) real.leader(shard).store(seqno)
-      else real.updateLeaderSeqno(shard === '7' ? 7 : shard, seqno)
+      if (bound) gauge.leader(shard).store(seqno)
+      else gauge.updateLeaderSeqno(shard === '7' ? 7 : shard, seqno)
     }),
   ),
   fc
-    .record({ shard, replica, seqno, bound: fc.boolean() })
-    .map(({ shard, replica, seqno, bound }) =>
+    .record({ thread, shard, replica, seqno, bound: fc.boolean() })
+    .map(({ thread, shard, replica, seqno, bound }) =>
       command(
+        thread,
         `applied ${shard} ${replica ?? ''} ${seqno}${bound ? ' by handle' : ''}`,
-        (model, real) => {
+        (model, gauge) => {
           model.apply(shard, replica, seqno)
-          if (bound) real.applied(shard, replica).store(seqno)
-          else real.updateAppliedSeqno(shard === '7' ? 7 : shard, seqno, replica)
+          if (bound) gauge.applied(shard, replica).store(seqno)
+          else gauge.updateAppliedSeqno(shard === '7' ? 7 : shard, seqno, replica)
         },
       ),
     ),
-  fc.record({ shard, replica }).map(({ shard, replica }) =>
-    command(`declare ${shard} ${replica ?? ''}`, (model, real) => {
+  fc.record({ thread, shard, replica }).map(({ thread, shard, replica }) =>
+    command(thread, `declare ${shard} ${replica ?? ''}`, (model, gauge) => {
       model.apply(shard, replica, undefined)
-      real.applied(shard, replica)
+      gauge.applied(shard, replica)
     }),
   ),
-  fc.record({ shard, replica }).map(({ shard, replica }) =>
-    command(`remove ${shard} ${replica ?? ''}`, (model, real) => {
+  fc.record({ thread, shard, replica }).map(({ thread, shard, replica }) =>
+    command(thread, `remove ${shard} ${replica ?? ''}`, (model, gauge) => {
       const followers = model.followers.get(shard)
       if (replica !== undefined) {
-        expect(real.remove(shard, replica)).toBe(followers?.delete(replica) ?? false)
+        expect(gauge.remove(shard, replica)).toBe(followers?.delete(replica) ?? false)
         return
       }
       const [leaderGone, followersGone] = [
         model.leaders.delete(shard),
         model.followers.delete(shard),
       ]
-      expect(real.remove(shard)).toBe(leaderGone || followersGone)
+      expect(gauge.remove(shard)).toBe(leaderGone || followersGone)
     }),
   ),
 ]
 
-it('agrees with a simple model after any sequence of updates and removals', () => {
-  fc.assert(
-    fc.property(fc.commands(commands, { maxCommands: 60 }), (sequence) => {
-      fc.modelRun(() => ({ model: new Model(), real: new ReplicationLagGauge() }), sequence)
-    }),
-    { numRuns: 500 },
-  )
-})
+function startThreads(count: number): Real {
+  const gauge = new ReplicationLagGauge()
+  if (count === 1) return [gauge]
+  const shared = gauge.share()
+  return [gauge, ...Array.from({ length: count - 1 }, () => ReplicationLagGauge.attach(shared))]
+}
+
+it.each([
+  ['one thread', 1, 500],
+  ['three threads that share it', 3, 200],
+])(
+  'agrees with a simple model after any sequence of updates and removals in %s',
+  (_, threads, numRuns) => {
+    fc.assert(
+      fc.property(fc.commands(commands, { maxCommands: 60 }), (sequence) => {
+        fc.modelRun(() => ({ model: new Model(), real: startThreads(threads) }), sequence)
+      }),
+      { numRuns },
+    )
+  },
+)

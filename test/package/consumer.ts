@@ -17,9 +17,10 @@ const register = new AtomicSeqno(leaderSeqno)
 
 const state = new ReplicationState()
 const gauge = new ReplicationLagGauge(state)
-gauge.updateLeaderSeqno('7', register.load())
+gauge.updateLeaderSeqno('7', AtomicSeqno.attach(register.share()).load())
 state.setAppliedSeqno('7', 100, 'berlin')
-const lags: FollowerLag[] = gauge.collectMetrics()
+const attached = ReplicationLagGauge.attach(gauge.share())
+const lags: FollowerLag[] = attached.collectMetrics()
 
 const constant: ReplicationSource = {
   name: 'constant',

@@ -35,4 +35,14 @@ for (const { one, other } of [
     .filter(({ descriptor }) => descriptor.name === 'replication_lag_seqno')
     .flatMap(({ dataPoints }) => dataPoints.map(({ attributes, value }) => ({ attributes, value })))
   assert.deepEqual(points, [{ attributes: { shard: '7', replica: 'berlin' }, value: 30 }])
+
+  const attached = one.ReplicationLagGauge.attach(gauge.share())
+  attached.updateAppliedSeqno(7, 110n, 'berlin')
+  attached.updateAppliedSeqno(7, 120n, 'paris')
+  assert.equal(gauge.lagSeqno(7, 'berlin'), 20)
+  assert.equal(gauge.lagSeqno(7, 'paris'), 10)
+  assert.equal(gauge.remove(7), true)
+  assert.deepEqual(attached.collectMetrics(), [])
+  const register = other.AtomicSeqno.attach(new one.AtomicSeqno(5).share())
+  assert.equal(register.load(), 5n)
 }

@@ -21,3 +21,9 @@ export async function buildPackage(folder: string): Promise<void> {
   const options = ['--noCheck', '--outDir', join(folder, 'dist/esm')]
   await promisify(execFile)(process.execPath, [tsc, '--project', project, ...options])
 }
+
+/** Makes a folder that worker threads can be started from, which cannot load TypeScript: the programs in test/threads. */
+export async function buildThreads(folder: string): Promise<void> {
+  await buildPackage(folder)
+  await cp(join(repository, 'test/threads'), join(folder, 'test/threads'), { recursive: true })
+}

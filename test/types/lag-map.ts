@@ -4,6 +4,8 @@ import {
   type ReplicationState,
   type FollowerLag,
   type Seqno,
+  type SharedReplicationLagGauge,
+  type SharedSeqno,
 } from 'opentelemetry-instrumentation-replication-lag'
 
 // Checked by types.test.ts, once with each line of the SDK; never run.
@@ -18,6 +20,15 @@ export function read(gauge: ReplicationLagGauge, state: ReplicationState, seqno:
   const lags: FollowerLag[] = gauge.collectMetrics()
   const removed: boolean = gauge.remove('7')
   return { position, applied, lag, lags, removed }
+}
+
+/** What is shared is passed on as it is. */
+export function share(gauge: ReplicationLagGauge, register: AtomicSeqno) {
+  const shared: SharedReplicationLagGauge = gauge.share()
+  const sharedRegister: SharedSeqno = register.share()
+  const attached: ReplicationLagGauge = ReplicationLagGauge.attach(shared)
+  const attachedRegister: AtomicSeqno = AtomicSeqno.attach(sharedRegister)
+  return { attached, attachedRegister }
 }
 
 /** What cannot work does not compile. */
@@ -40,5 +51,9 @@ export function misuse(gauge: ReplicationLagGauge, state: ReplicationState, lag:
   new ReplicationLagGauge({ state })
   // @ts-expect-error a register holds a seqno
   new AtomicSeqno('130')
+  // @ts-expect-error a gauge is shared first
+  ReplicationLagGauge.attach(gauge)
+  // @ts-expect-error a register is shared first
+  AtomicSeqno.attach(gauge.leader('7'))
   return { applied, bytes }
 }

@@ -1,0 +1,54 @@
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { AtomicSeqno } from 'opentelemetry-instrumentation-replication-lag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { buildThreads } from './support/built-package.js'
+
+const THREADS = 4
+const ROUNDS = 300_000
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'replication-lag-threads-'))
+  await buildThreads(folder)
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+it('four threads at once tear, lose and invent no seqno, and none goes back', async () => {
+  const own = Array.from({ length: THREADS }, () => new AtomicSeqno())
+  const common = new AtomicSeqno()
+  common.store(0x1_0000_0001n)
+  const task = {
+    own: own.map((register) => register.share()),
+    common: common.share(),
+    rounds: ROUNDS,
+    gate: new Int32Array(new SharedArrayBuffer(4)),
+  }
+  const program = join(folder, 'test/threads/seqnos.mjs')
+  const reports = own.map(async (_, thread) => {
+    const worker = new Worker(program, { workerData: { ...task, thread } })
+    const [wrong] = (await once(worker, 'message')) as [string[]]
+    return wrong
+  })
+
+  // This thread reads as well, as one that collects.
+  const end = Promise.all(reports)
+  const seen = own.map(() => 0n)
+  while ((await Promise.race([end, new Promise(setImmediate)])) === undefined) {
+    for (const [thread, register] of own.entries()) {
+      const seqno = register.load()
+      expect(seqno >> 32n).toBe(seqno & 0xffff_ffffn)
+      expect(seqno).toBeGreaterThanOrEqual(seen[thread] ?? 0n)
+      seen[thread] = seqno
+    }
+  }
+
+  expect(await end).toEqual(own.map(() => []))
+  const last = (BigInt(ROUNDS) << 32n) | BigInt(ROUNDS)
+  expect(own.map((register) => register.load())).toEqual(own.map(() => last))
+  // Whoever stored last: it is the last seqno of one of them.
+  expect(Number(common.load() & 0xff_ffffn)).toBe(ROUNDS)
+})
