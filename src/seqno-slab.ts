@@ -18,7 +18,7 @@ const NEXT_GENERATION = 4
 export class SeqnoSlab {
   readonly buffer: SharedArrayBuffer | ArrayBuffer
   /** Whether other threads may hold its registers. */
-  isShared = false
+  isShared: boolean
   /** What the threads that share its registers call it, the same in all of them; `undefined` while none do. */
   id: string | undefined
   readonly #values: BigUint64Array
@@ -26,6 +26,7 @@ export class SeqnoSlab {
 
   /** A new slab of so many registers, or a view of one in another thread's memory. */
   constructor(memory: number | SharedArrayBuffer) {
+    this.isShared = typeof memory !== 'number'
     this.buffer = typeof memory === 'number' ? allocate(memory * REGISTER_BYTES) : memory
     const registers = this.buffer.byteLength / REGISTER_BYTES
     this.#values = new BigUint64Array(this.buffer, 0, registers)
@@ -69,14 +70,12 @@ export class SeqnoSlab {
 
   /** Returns whether the register holds the seqno: not if the generation is over. */
   store(index: number, generation: number, seqno: bigint): boolean {
-    if ((this.#state(index) & ~FLAGS) !== generation) return false
+    // Most stores are these: not the first, and nobody else may kill the register meanwhile.
+    if (this.#state(index) !== (generation | WRITTEN) || this.isShared) {
+      return this.#storeAndLook(index, generation, seqno)
+    }
     Atomics.store(this.#values, index, seqno)
-    // Once more: what was stored when the generation was just over reached nobody, and the caller must know. The value
-    // first, then the flag: whoever sees the flag sees a value.
-    return (
-      (this.#state(index) & ~WITHHELD) === (generation | WRITTEN) ||
-      this.#setFlag(index, generation, WRITTEN, true)
-    )
+    return true
   }
 
   /** Stores a seqno unless a higher one is there, whichever thread stores that. */
@@ -109,6 +108,16 @@ export class SeqnoSlab {
       }
     }
     return undefined
+  }
+
+  #storeAndLook(index: number, generation: number, seqno: bigint): boolean {
+    if (!this.isAlive(index, generation)) return false
+    Atomics.store(this.#values, index, seqno)
+    // Once more: what was stored when the generation was just over reached nobody, and the caller must know. The flag comes
+    // after the value: whoever sees it sees a value.
+    const written = generation | WRITTEN
+    if ((this.#state(index) & ~WITHHELD) === written) return true
+    return this.#setFlag(index, generation, WRITTEN, true)
   }
 
   /** Returns false if the generation is over. */
