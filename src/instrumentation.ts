@@ -1,14 +1,15 @@
 import {
   createNoopMeter,
   metrics,
+  type BatchObservableCallback,
+  type Meter,
   type MeterProvider,
-  type ObservableCallback,
   type ObservableGauge,
 } from '@opentelemetry/api'
 import { tell } from './diagnostics.js'
 import { errorMessage } from './show.js'
 import type { ReplicaId, ShardId } from './follower.js'
-import { SCOPE, selectMetrics, type Metric } from './metrics.js'
+import { SCOPE, selectMetrics, type Emit, type MetricGroup } from './metrics.js'
 import {
   resolveConfig,
   type ReplicationLagInstrumentationConfig,
@@ -29,10 +30,11 @@ interface PolledSource {
   readonly record: SourceRecord
 }
 
-/** An ObservableGauge, and the callback that was added to it. */
+/** ObservableGauges, and the callback that was added for them. */
 interface Observation {
-  readonly instrument: ObservableGauge
-  readonly callback: ObservableCallback
+  readonly meter: Meter
+  readonly instruments: ObservableGauge[]
+  readonly callback: BatchObservableCallback
 }
 
 /**
@@ -151,12 +153,13 @@ export class ReplicationLagInstrumentation {
     const provider = this.#provider ?? metrics.getMeterProvider()
     const meter = provider.getMeter(SCOPE.name, SCOPE.version)
     const health = this.#config.sources.length > 0
-    this.#observations = selectMetrics({ ...this.#config, health }).map((metric) => {
-      const { name, description, unit, valueType } = metric
-      const instrument = meter.createObservableGauge(name, { description, unit, valueType })
-      const callback = this.#createCallback(metric)
-      instrument.addCallback(callback)
-      return { instrument, callback }
+    this.#observations = selectMetrics({ ...this.#config, health }).map((group) => {
+      const instruments = group.metrics.map(({ name, ...options }) =>
+        meter.createObservableGauge(name, options),
+      )
+      const callback = this.#createCallback(group, instruments)
+      meter.addBatchObservableCallback(callback, instruments)
+      return { meter, instruments, callback }
     })
     if (this.#provider || meter !== createNoopMeter()) return
     // There is no global provider yet, and the API does not say when one is set.
@@ -169,22 +172,26 @@ export class ReplicationLagInstrumentation {
 
   #detach(): void {
     clearInterval(this.#globalWatch)
-    for (const { instrument, callback } of this.#observations.splice(0)) {
-      instrument.removeCallback(callback)
+    for (const { meter, instruments, callback } of this.#observations.splice(0)) {
+      meter.removeBatchObservableCallback(callback, instruments)
     }
   }
 
-  /** Reports the points of a metric. Synchronous, does no I/O, never throws. */
-  #createCallback(metric: Metric): ObservableCallback {
+  /** Reports the points of the metrics. Synchronous, does no I/O, never throws. */
+  #createCallback(group: MetricGroup, instruments: ObservableGauge[]): BatchObservableCallback {
     const { gauge } = this
     return (result) => {
       try {
         gauge.attachments.asked('instrumentation')
-        metric.collect(gauge, (value, attributes) => result.observe(value, attributes))
+        const emits = instruments.map<Emit>((instrument) => (value, attributes) => {
+          result.observe(instrument, value, attributes)
+        })
+        group.collect(gauge, ...emits)
       } catch (error) {
         if (this.#toldFailure) return
         this.#toldFailure = true
-        tell('error', `cannot collect ${metric.name}: ${errorMessage(error)} (told once)`)
+        const names = group.metrics.map(({ name }) => name).join(', ')
+        tell('error', `cannot collect ${names}: ${errorMessage(error)} (told once)`)
       }
     }
   }

@@ -1,6 +1,6 @@
 import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
 import { checkBoolean, checkGauge, checkTimer } from './config.js'
-import { SCOPE, selectMetrics, type Metric } from './metrics.js'
+import { SCOPE, selectMetrics, type Emit, type Metric, type MetricGroup } from './metrics.js'
 import { optionError, refuseUnknown } from './option-errors.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 
@@ -26,7 +26,7 @@ export interface GaugeData {
   readonly aggregationTemporality: 1
   /** The SDK's DataPointType.GAUGE. */
   readonly dataPointType: 2
-  dataPoints: GaugePoint[]
+  readonly dataPoints: GaugePoint[]
 }
 
 /** What the SDK expects of a collection. */
@@ -75,7 +75,7 @@ export interface ReplicationLagMetricProducerOptions {
  */
 export class ReplicationLagMetricProducer {
   readonly #gauge: ReplicationLagGauge
-  readonly #metrics: readonly Metric[]
+  readonly #groups: readonly MetricGroup[]
 
   /** @throws TypeError that names what cannot work, and says what was expected. */
   constructor(gauge: ReplicationLagGauge, options: ReplicationLagMetricProducerOptions = {}) {
@@ -94,7 +94,7 @@ export class ReplicationLagMetricProducer {
     checkTimer('sampleIntervalMillis', sampleIntervalMillis)
     checkBoolean('positions', positions)
     this.#gauge = gauge
-    this.#metrics = selectMetrics({ positions, lagSeconds, health: true })
+    this.#groups = selectMetrics({ positions, lagSeconds, health: true })
     if (lagSeconds) sampleWhileItLives(gauge, !positions, sampleIntervalMillis)
   }
 
@@ -104,13 +104,11 @@ export class ReplicationLagMetricProducer {
     const metrics: GaugeData[] = []
     const time = now()
     this.#gauge.attachments.asked('producer')
-    for (const metric of this.#metrics) {
+    for (const group of this.#groups) {
       try {
-        const dataPoints: GaugePoint[] = []
-        metric.collect(this.#gauge, (value, attributes) => {
-          dataPoints.push({ startTime: time, endTime: time, attributes, value })
-        })
-        if (dataPoints.length > 0) metrics.push(gaugeData(metric, dataPoints))
+        const gauges = group.metrics.map(gaugeData)
+        group.collect(this.#gauge, ...gauges.map(({ dataPoints }) => pointsInto(dataPoints, time)))
+        metrics.push(...gauges.filter(({ dataPoints }) => dataPoints.length > 0))
       } catch (error) {
         errors.push(error)
       }
@@ -135,15 +133,18 @@ function sampleWhileItLives(
   }, intervalMillis).unref()
 }
 
-function gaugeData(
-  { name, description, unit, valueType }: Metric,
-  dataPoints: GaugePoint[],
-): GaugeData {
+function gaugeData({ name, description, unit, valueType }: Metric): GaugeData {
   return {
     descriptor: { name, description, unit, valueType, type: 'OBSERVABLE_GAUGE', advice: {} },
     aggregationTemporality: 1,
     dataPointType: 2,
-    dataPoints,
+    dataPoints: [],
+  }
+}
+
+function pointsInto(dataPoints: GaugePoint[], time: HrTime): Emit {
+  return (value, attributes) => {
+    dataPoints.push({ startTime: time, endTime: time, attributes, value })
   }
 }
 

@@ -22,54 +22,54 @@ export interface MetricSelection {
 /** Takes one point of a metric. */
 export type Emit = (value: number, attributes: Attributes) => void
 
-/** A metric: how it is called, and how its points are read from a lag map. All of them are gauges. */
+/** How a metric is called. All of them are gauges. */
 export interface Metric extends Required<
   Pick<MetricOptions, 'description' | 'unit' | 'valueType'>
 > {
   readonly name: string
-  /** Synchronous, without I/O: it only reads the map. */
-  collect(gauge: ReplicationLagGauge, emit: Emit): void
+}
+
+/** Metrics that are read from a lag map together, so that they tell of the same moment. */
+export interface MetricGroup {
+  readonly metrics: readonly Metric[]
+  /**
+   * Synchronous, without I/O: it only reads the map.
+   *
+   * @param emits one for each of the metrics.
+   */
+  collect(gauge: ReplicationLagGauge, ...emits: Emit[]): void
+}
+
+/** A group, with as many emits as it has metrics. */
+function group<Metrics extends [Metric, ...Metric[]]>(
+  metrics: Metrics,
+  collect: (gauge: ReplicationLagGauge, ...emits: { [I in keyof Metrics]: Emit }) => void,
+): MetricGroup {
+  return { metrics, collect: collect }
 }
 
 // A unit in braces is an annotation: a gauge of unit `1` would be renamed to `…_ratio` by the Collector.
 // The attributes `shard` and `replica` are the fields of FollowerId.
 
-/**
- * With `positions`, a leader and its followers may be in different processes, so a leader that has no follower here is
- * not taken for one whose follower has applied nothing.
- */
-const lagSeqno = ({ positions }: MetricSelection): Metric => ({
+const LAG_SEQNO: Metric = {
   name: 'replication_lag_seqno',
   description: 'How far a follower is behind its leader: leader seqno minus applied seqno.',
   unit: '{seqno}',
   valueType: ValueType.INT,
-  collect: (gauge, emit) => {
-    gauge.forEachFollower((follower, leaderSeqno, appliedSeqno) => {
-      emit(lagBetween(leaderSeqno, appliedSeqno ?? 0n), follower)
-    }, !positions)
-  },
-})
+}
 
-const lagSeconds = ({ positions }: MetricSelection): Metric => ({
+const LAG_SECONDS: Metric = {
   name: 'replication_lag_seconds',
   description: 'For how long the leader has had the oldest entry that a follower has not applied.',
   unit: 's',
   valueType: ValueType.DOUBLE,
-  collect: (gauge, emit) => {
-    gauge.forEachLagSeconds((follower, seconds) => emit(seconds, follower), !positions)
-  },
-})
+}
 
 const LEADER_SEQNO: Metric = {
   name: 'replication_leader_seqno',
   description: "The newest seqno in the leader's log.",
   unit: '{seqno}',
   valueType: ValueType.INT,
-  collect: (gauge, emit) => {
-    gauge.forEachLeader((shard, leaderSeqno) => {
-      emit(Number(leaderSeqno), { shard })
-    })
-  },
 }
 
 const APPLIED_SEQNO: Metric = {
@@ -77,11 +77,6 @@ const APPLIED_SEQNO: Metric = {
   description: 'The newest seqno that a follower has applied.',
   unit: '{seqno}',
   valueType: ValueType.INT,
-  collect: (gauge, emit) => {
-    gauge.forEachApplied((follower, appliedSeqno) => {
-      emit(Number(appliedSeqno), follower)
-    })
-  },
 }
 
 const FOLLOWER_CONNECTED: Metric = {
@@ -89,13 +84,6 @@ const FOLLOWER_CONNECTED: Metric = {
   description: 'Whether a follower that a source reports is connected to its leader: 1 or 0.',
   unit: '{follower}',
   valueType: ValueType.INT,
-  collect: (gauge, emit) => {
-    for (const source of gauge.sources) {
-      source.forEachFollower((follower, isConnected) => {
-        emit(isConnected ? 1 : 0, follower)
-      })
-    }
-  },
 }
 
 const SOURCE_UP: Metric = {
@@ -103,9 +91,6 @@ const SOURCE_UP: Metric = {
   description: 'Whether the last read of a source succeeded: 1 or 0.',
   unit: '{source}',
   valueType: ValueType.INT,
-  collect: (gauge, emit) => {
-    for (const source of gauge.sources) emit(source.isUp ? 1 : 0, { source: source.name })
-  },
 }
 
 const SOURCE_LAST_SUCCESS: Metric = {
@@ -113,19 +98,55 @@ const SOURCE_LAST_SUCCESS: Metric = {
   description: 'When a source was last read with success, in seconds since 1970.',
   unit: 's',
   valueType: ValueType.DOUBLE,
-  collect: (gauge, emit) => {
-    for (const { name, lastSuccessSeconds } of gauge.sources) {
-      if (lastSuccessSeconds !== undefined) emit(lastSuccessSeconds, { source: name })
-    }
-  },
 }
 
+/**
+ * With `positions`, a leader and its followers may be in different processes, so a leader that has no follower here is
+ * not taken for one whose follower has applied nothing.
+ */
+const lagSeqno = ({ positions }: MetricSelection) =>
+  group([LAG_SEQNO], (gauge, emit) => {
+    gauge.forEachFollower((follower, leaderSeqno, appliedSeqno) => {
+      emit(lagBetween(leaderSeqno, appliedSeqno ?? 0n), follower)
+    }, !positions)
+  })
+
+const lagSeqnoAndSeconds = ({ positions }: MetricSelection) =>
+  group([LAG_SEQNO, LAG_SECONDS], (gauge, emitSeqno, emitSeconds) => {
+    gauge.forEachLag((follower, lagSeqno, lagSeconds) => {
+      emitSeqno(lagSeqno, follower)
+      if (lagSeconds !== undefined) emitSeconds(lagSeconds, follower)
+    }, !positions)
+  })
+
+const positions = [
+  group([LEADER_SEQNO], (gauge, emit) => {
+    gauge.forEachLeader((shard, leaderSeqno) => emit(Number(leaderSeqno), { shard }))
+  }),
+  group([APPLIED_SEQNO], (gauge, emit) => {
+    gauge.forEachApplied((follower, appliedSeqno) => emit(Number(appliedSeqno), follower))
+  }),
+]
+
+const health = [
+  group([FOLLOWER_CONNECTED], (gauge, emit) => {
+    for (const source of gauge.sources) {
+      source.forEachFollower((follower, isConnected) => emit(isConnected ? 1 : 0, follower))
+    }
+  }),
+  group([SOURCE_UP, SOURCE_LAST_SUCCESS], (gauge, emitUp, emitLastSuccess) => {
+    for (const { name, isUp, lastSuccessSeconds } of gauge.sources) {
+      emitUp(isUp ? 1 : 0, { source: name })
+      if (lastSuccessSeconds !== undefined) emitLastSuccess(lastSuccessSeconds, { source: name })
+    }
+  }),
+]
+
 /** The metrics that are selected, in the order in which they are reported. */
-export function selectMetrics(selection: MetricSelection): Metric[] {
+export function selectMetrics(selection: MetricSelection): MetricGroup[] {
   return [
-    lagSeqno(selection),
-    ...(selection.lagSeconds ? [lagSeconds(selection)] : []),
-    ...(selection.positions ? [LEADER_SEQNO, APPLIED_SEQNO] : []),
-    ...(selection.health ? [FOLLOWER_CONNECTED, SOURCE_UP, SOURCE_LAST_SUCCESS] : []),
+    selection.lagSeconds ? lagSeqnoAndSeconds(selection) : lagSeqno(selection),
+    ...(selection.positions ? positions : []),
+    ...(selection.health ? health : []),
   ]
 }

@@ -220,18 +220,21 @@ export class ReplicationLagGauge {
     this.#positions.forEachFollower(visit, withUnseen)
   }
 
-  /** @internal Visits every follower whose lag in seconds is known. The same as {@link forEachFollower} otherwise. */
-  forEachLagSeconds(
-    visit: (follower: FollowerId, seconds: number) => void,
+  /**
+   * @internal The same as {@link forEachFollower}, with the lag in seqnos and in seconds; that is `undefined` where it is
+   * not known.
+   */
+  forEachLag(
+    visit: (follower: FollowerId, lagSeqno: number, lagSeconds: number | undefined) => void,
     withUnseen: boolean,
   ): void {
     const samples = this.#samples
-    if (!samples) return
-    const now = this.#clock()
+    const now = samples ? this.#clock() : 0
     this.forEachFollower((follower, leaderSeqno, appliedSeqno = 0n, { sample }) => {
-      const isBehind = appliedSeqno < leaderSeqno
-      const seconds = isBehind ? samples.seconds(sample, leaderSeqno, appliedSeqno, now) : 0
-      if (seconds !== undefined) visit(follower, seconds)
+      const lagSeqno = lagBetween(leaderSeqno, appliedSeqno)
+      const isBehind = lagSeqno > 0
+      const seconds = isBehind ? samples?.seconds(sample, leaderSeqno, appliedSeqno, now) : 0
+      visit(follower, lagSeqno, seconds)
     }, withUnseen)
   }
 

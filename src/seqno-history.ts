@@ -1,4 +1,6 @@
-import { CAUGHT_UP, UNKNOWN_AGE, type SeqnoAge } from './seqno-age.js'
+import { SAMPLE_WORDS, type SampleBlocks } from './sample-blocks.js'
+import { UPPER_WORD } from './seqno.js'
+import { CAUGHT_UP, UNKNOWN_AGE, type Gap, type SeqnoAge } from './seqno-age.js'
 
 /**
  * A sample is dropped when its neighbours are closer together than this part of the younger one's age, so that no gap
@@ -12,16 +14,13 @@ const MAX_GAP_PER_AGE = 0.05
  */
 const CERTAIN_PER_LOST = 10
 
-/** A sample is three words: its time, and the upper and the lower half of its seqno. */
-const SAMPLE = 3
+const SAMPLE = SAMPLE_WORDS
 const TIME = 0
 const HIGH = 1
 const LOW = 2
 const WORD = 2 ** 32
 
-/** So many samples V8 keeps within the typed array, without a buffer: enough for who is behind for a moment. */
-const FIRST_CAPACITY = 5
-/** Room is made for so many samples at once, and for an eighth of those there are: each costs one pass over them. */
+/** Room is made for so many samples at once, or for an eighth of those there are: each time costs one pass over them. */
 const MIN_ROOM = 16
 
 /** A time counts sixteenths of a millisecond, which lasts for three days; then the unit is doubled. */
@@ -29,7 +28,6 @@ const UNITS_PER_MS = 16
 
 /** To take a u64 apart into two words. */
 const u64 = new DataView(new ArrayBuffer(8))
-let spread = 0
 
 /**
  * When a shard's leader had come to which seqno: samples of (leader seqno, time), which tell how old the entry is that a
@@ -41,11 +39,16 @@ let spread = 0
  * Times are in ms, of a clock that never goes back: what is before the newest sample, or NaN, counts as its time.
  */
 export class SeqnoHistory {
+  readonly #blocks: SampleBlocks
   // All numbers in here but the samples are small integers, which V8 keeps in the object itself: with one history for
   // each of 65,536 shards, what a sample costs is the cache lines that it touches.
-  #samples = new Uint32Array(FIRST_CAPACITY * SAMPLE)
-  #start = 0
-  #end = 0
+  #samples: Uint32Array
+  /** Its block in there, and within that where the samples are. */
+  #block: number
+  #blockStart: number
+  #blockEnd: number
+  #start: number
+  #end: number
   #originSeconds: number
   #unit = 1
 
@@ -53,12 +56,19 @@ export class SeqnoHistory {
    * @param leaderSeqno 0 … 2^64 − 1: the leader seqno at the shard's last sample, when no follower was behind; where the
    * shard had none yet, its leader seqno now.
    * @param time when that was, in ms.
+   * @param blocks where it has its samples, until {@link end}.
    */
-  constructor(leaderSeqno: bigint, time: number) {
+  constructor(leaderSeqno: bigint, time: number, blocks: SampleBlocks) {
+    this.#blocks = blocks
+    const { words, slot, start, end } = blocks.take(MIN_ROOM)
+    this.#samples = words
+    this.#block = slot
+    this.#blockStart = this.#start = this.#end = start
+    this.#blockEnd = end
     this.#originSeconds = Math.floor(time / 1000)
     u64.setBigUint64(0, leaderSeqno)
-    this.#write(0, Math.ceil(this.#elapsed(time)), u64.getUint32(0), u64.getUint32(4))
-    this.#end = SAMPLE
+    this.#write(this.#end, Math.ceil(this.#elapsed(time)), u64.getUint32(0), u64.getUint32(4))
+    this.#end += SAMPLE
   }
 
   /**
@@ -78,8 +88,7 @@ export class SeqnoHistory {
     const low = u64.getUint32(4)
     const newest = this.#end - SAMPLE
     const time = this.#timeOf(now, newest)
-    const grown = this.#distance(newest, high, low)
-    if (grown < 0) {
+    if (this.#distance(newest, high, low) < 0) {
       this.#end = this.#lastCertain(high, low, time) + SAMPLE
       const kept = this.#end - SAMPLE
       // What it may have written came all at once, now: see how `age` takes a gap without duration.
@@ -87,10 +96,29 @@ export class SeqnoHistory {
         this.#push(time, this.#word(kept + HIGH), this.#word(kept + LOW), slowestAppliedSeqno)
       }
       this.#push(time, high, low, slowestAppliedSeqno)
-    } else if (newest > this.#start && this.#isNoNews(newest, time, grown)) {
-      this.#write(newest, time, high, low)
     } else {
-      this.#push(time, high, low, slowestAppliedSeqno)
+      this.#add(time, high, low, slowestAppliedSeqno)
+    }
+  }
+
+  /**
+   * The same for some samples in a row, none of which is lower than the one before it.
+   *
+   * @param words the seqnos, in words as the machine has them.
+   * @param from which is the first, and `to` the one after the last.
+   */
+  sampleAll(
+    words: Uint32Array,
+    times: Float64Array,
+    from: number,
+    to: number,
+    slowestAppliedSeqno: bigint,
+  ): void {
+    for (let at = from; at < to; at++) {
+      const time = this.#timeOf(times[at] as number, this.#end - SAMPLE)
+      const high = words[2 * at + UPPER_WORD] as number
+      const low = words[2 * at + 1 - UPPER_WORD] as number
+      this.#add(time, high, low, slowestAppliedSeqno)
     }
   }
 
@@ -131,6 +159,16 @@ export class SeqnoHistory {
     return this.#ageAt(from + (to - from) * part, time, to === from && !isNewest)
   }
 
+  /** Where the entry after a seqno came, which is below that of the newest sample. */
+  gapAfter(appliedSeqno: bigint): Gap {
+    u64.setBigUint64(0, appliedSeqno + 1n)
+    const before = this.#lastBelow(u64.getUint32(0), u64.getUint32(4))
+    const toSeqno = this.#seqnoAt(before + SAMPLE)
+    const toTime = this.#millisAt(before + SAMPLE)
+    if (before < this.#start) return { fromSeqno: 0n, fromTime: toTime, toSeqno, toTime }
+    return { fromSeqno: this.#seqnoAt(before), fromTime: this.#millisAt(before), toSeqno, toTime }
+  }
+
   /** How many samples there are: 1 or more. */
   get length(): number {
     return (this.#end - this.#start) / SAMPLE
@@ -138,7 +176,12 @@ export class SeqnoHistory {
 
   /** How many bytes are set aside for samples. */
   get byteLength(): number {
-    return this.#samples.byteLength
+    return (this.#blockEnd - this.#blockStart) * Uint32Array.BYTES_PER_ELEMENT
+  }
+
+  /** Gives its memory back; it is not to be used any more. */
+  end(): void {
+    this.#blocks.giveBack(this.#block, this.#blockEnd - this.#blockStart)
   }
 
   /** Whether the newest sample can become this one: no time has passed since, or nothing was written since before it. */
@@ -155,35 +198,49 @@ export class SeqnoHistory {
     return at
   }
 
+  /** Adds a sample that is not lower than the newest. */
+  #add(time: number, high: number, low: number, slowestAppliedSeqno: bigint): void {
+    const newest = this.#end - SAMPLE
+    const grown = this.#distance(newest, high, low)
+    if (newest > this.#start && this.#isNoNews(newest, time, grown)) {
+      this.#write(newest, time, high, low)
+    } else {
+      this.#push(time, high, low, slowestAppliedSeqno)
+    }
+  }
+
   #push(time: number, high: number, low: number, slowestAppliedSeqno: bigint): void {
-    if (this.#end === this.#samples.length) this.#makeRoom(slowestAppliedSeqno, time)
+    if (this.#end === this.#blockEnd) this.#makeRoom(slowestAppliedSeqno, time)
     this.#write(this.#end, time, high, low)
     this.#end += SAMPLE
   }
 
-  /** Forgets and thins; takes a new array where that does not free enough, or far too much. */
+  /** Forgets and thins; takes another block where that does not free enough, or far too much. */
   #makeRoom(slowestAppliedSeqno: bigint, now: number): void {
     // The slowest follower's next entry came after the last sample below it; what was before that is of no use.
     u64.setBigUint64(0, BigInt.asUintN(64, slowestAppliedSeqno + 1n))
     const needed = this.#lastBelow(u64.getUint32(0), u64.getUint32(4))
     this.#thin(Math.max(this.#start, needed), now)
 
-    const old = this.#samples
-    const used = this.#end / SAMPLE
+    const used = (this.#end - this.#start) / SAMPLE
     const room = Math.max(MIN_ROOM, used >> 3)
-    const free = old.length / SAMPLE - used
+    const free = (this.#blockEnd - this.#end) / SAMPLE
     if (free >= Math.min(room, used) && free <= 2 * room + used) return
-    // Shards that fall behind at the same moment would all be thinned in the same tick ever after: spread them out.
-    const more = old.length === FIRST_CAPACITY * SAMPLE ? spread++ % MIN_ROOM : 0
-    this.#samples = new Uint32Array((used + room + more) * SAMPLE)
-    for (let at = 0; at < this.#end; at++) this.#samples[at] = old[at] as number
+    const { words, slot, start, end } = this.#blocks.take(used + room)
+    for (let i = 0; i < used * SAMPLE; i++) words[start + i] = this.#word(this.#start + i)
+    this.end()
+    this.#samples = words
+    this.#block = slot
+    this.#blockStart = this.#start = start
+    this.#blockEnd = end
+    this.#end = start + used * SAMPLE
   }
 
   /** Moves the samples from here on to the front, without those that their neighbours are near enough for. */
   #thin(from: number, now: number): void {
     const samples = this.#samples
     const newest = this.#end - SAMPLE
-    let end = 0
+    let end = this.#blockStart
     let older = 0
     for (let at = from; at <= newest; at += SAMPLE) {
       const time = this.#word(at + TIME)
@@ -197,7 +254,7 @@ export class SeqnoHistory {
       samples[end + LOW] = this.#word(at + LOW)
       end += SAMPLE
     }
-    this.#start = 0
+    this.#start = this.#blockStart
     this.#end = end
   }
 
@@ -243,6 +300,16 @@ export class SeqnoHistory {
   /** A seqno minus that of a sample: exact to 53 bits, and so is always the sign. */
   #distance(at: number, high: number, low: number): number {
     return (high - this.#word(at + HIGH)) * WORD + (low - this.#word(at + LOW))
+  }
+
+  #seqnoAt(at: number): bigint {
+    u64.setUint32(0, this.#word(at + HIGH))
+    u64.setUint32(4, this.#word(at + LOW))
+    return u64.getBigUint64(0)
+  }
+
+  #millisAt(at: number): number {
+    return this.#originSeconds * 1000 + (this.#word(at + TIME) * this.#unit) / UNITS_PER_MS
   }
 
   #write(at: number, time: number, high: number, low: number): void {

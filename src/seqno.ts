@@ -40,9 +40,9 @@ function toBigInt(value: number): bigint {
 /** To take two seqnos apart into words of 32 bits: subtracting bigints would allocate one for each point of a collection. */
 const pair = new BigUint64Array(2)
 const words = new Uint32Array(pair.buffer)
-/** Where in its two words a seqno has the upper one: that depends on the machine, as does where this 1 is. */
 pair[0] = 1n
-const UPPER = words[0] as number
+/** Where in its two words a seqno has the upper one, 0 or 1: that depends on the machine, as does where this 1 is. */
+export const UPPER_WORD = words[0] as number
 
 /**
  * Leader seqno − applied seqno: subtracted exactly, signed, then saturated at ±(2^53 − 1) so that it is an exact `number`.
@@ -51,9 +51,9 @@ const UPPER = words[0] as number
 export function lagBetween(leaderSeqno: bigint, appliedSeqno: bigint): number {
   pair[0] = leaderSeqno
   pair[1] = appliedSeqno
-  const upper = word(UPPER) - word(UPPER + 2)
+  const upper = word(UPPER_WORD) - word(UPPER_WORD + 2)
   // Exact up to 2^53, and what is rounded beyond is saturated.
-  const lag = upper * 2 ** 32 + (word(1 - UPPER) - word(3 - UPPER))
+  const lag = upper * 2 ** 32 + (word(1 - UPPER_WORD) - word(3 - UPPER_WORD))
   return Math.max(-MAX_LAG, Math.min(MAX_LAG, lag))
 }
 

@@ -22,8 +22,8 @@ function pass(seconds: number): void {
 
 function seconds(): Record<string, number> {
   const found: Record<string, number> = {}
-  gauge.forEachLagSeconds(({ shard, replica }, lag) => {
-    found[replica === undefined ? shard : `${shard}/${replica}`] = lag
+  gauge.forEachLag(({ shard, replica }, _, lag) => {
+    if (lag !== undefined) found[replica === undefined ? shard : `${shard}/${replica}`] = lag
   }, true)
   return found
 }
@@ -160,7 +160,7 @@ describe('lagSeconds', () => {
     gauge.sample(false)
     now += 5000
     gauge.sample(false)
-    gauge.forEachLagSeconds(() => expect.unreachable(), false)
+    gauge.forEachLag(() => expect.unreachable(), false)
   })
 })
 

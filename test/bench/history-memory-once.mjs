@@ -24,7 +24,7 @@ function tick(isBehind) {
 }
 
 // Warms up, so that the code is compiled and the newest sample of each leader is there.
-for (let i = 0; i < 20; i++) tick(true)
+for (let i = 0; i < 120; i++) tick(true)
 for (let i = 0; i < 20; i++) tick(false)
 const before = usedBytes()
 for (let i = 0; i < ticks; i++) tick(true)

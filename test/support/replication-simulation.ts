@@ -1,5 +1,5 @@
-import { ageSince, CAUGHT_UP, UNKNOWN_AGE, type SeqnoAge } from '../../src/seqno-age.js'
-import { SeqnoHistory } from '../../src/seqno-history.js'
+import { LeaderSamples } from '../../src/leader-samples.js'
+import type { SeqnoAge } from '../../src/seqno-age.js'
 
 /** An entry that the leader writes; or, with `restart`, the newest one that it still has when it comes back. */
 export interface LeaderEvent {
@@ -133,27 +133,18 @@ class Follower {
   }
 }
 
-/** One shard, sampled in the way that the gauge samples all of them. */
-export class SampledShard {
-  history: SeqnoHistory | undefined
-  #last: { readonly seqno: bigint; readonly at: number } | undefined
+/** The samples of one shard. */
+class SampledShard {
+  readonly #samples = new LeaderSamples()
+  readonly #leader = this.#samples.add()
 
   sample(leaderSeqno: bigint, appliedSeqnos: readonly bigint[], now: number): void {
     const slowest = appliedSeqnos.reduce((a, b) => (b < a ? b : a), leaderSeqno)
-    if (slowest === leaderSeqno) {
-      this.history = undefined
-    } else {
-      const last = this.#last ?? { seqno: leaderSeqno, at: now }
-      this.history ??= new SeqnoHistory(last.seqno, last.at)
-      this.history.sample(leaderSeqno, slowest, now)
-    }
-    this.#last = { seqno: leaderSeqno, at: now }
+    this.#samples.sample(this.#leader, leaderSeqno, slowest, now)
   }
 
   age(appliedSeqno: bigint, leaderSeqno: bigint, now: number): SeqnoAge {
-    if (this.history) return this.history.age(appliedSeqno, leaderSeqno, now)
-    if (this.#last) return ageSince(this.#last.seqno, this.#last.at, appliedSeqno, leaderSeqno, now)
-    return appliedSeqno >= leaderSeqno ? CAUGHT_UP : UNKNOWN_AGE
+    return this.#samples.age(this.#leader, leaderSeqno, appliedSeqno, now)
   }
 }
 
