@@ -1,14 +1,10 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import { hasAll, scrape } from './scrape.mjs'
+import { startServer } from './scrape.mjs'
 import { median, medianRatio } from './statistics.mjs'
 
 const SHARDS = 65_536
 const ROUNDS = 15
 const WARM_UP_ROUNDS = 5
 const BAR = 1.5
-const SERVER = fileURLToPath(new URL('metrics-server.mjs', import.meta.url))
 
 /**
  * A scrape of `/metrics` over HTTP with 65,536 series of one label, beside prom-client that serves the same. Each server
@@ -17,23 +13,23 @@ const SERVER = fileURLToPath(new URL('metrics-server.mjs', import.meta.url))
  * @returns {Promise<import('./report.mjs').Row[]>}
  */
 export async function benchHttp() {
-  const producer = await startServer('producer')
-  const prom = await startServer('prom')
+  const producer = await startServer('producer', SHARDS)
+  const prom = await startServer('prom', SHARDS)
   /** @type {number[]} */
   const producerMillis = []
   /** @type {number[]} */
   const promMillis = []
   try {
     for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
-      const ours = await scrapeAll(producer.port)
-      const theirs = await scrapeAll(prom.port)
+      const ours = (await producer.scrape()).millis
+      const theirs = (await prom.scrape()).millis
       if (round < WARM_UP_ROUNDS) continue
       producerMillis.push(ours)
       promMillis.push(theirs)
     }
   } finally {
-    producer.child.kill()
-    prom.child.kill()
+    producer.stop()
+    prom.stop()
   }
   const ratio = medianRatio(promMillis, producerMillis)
   const millis = [producerMillis, promMillis].map((figures) => `${median(figures).toFixed(0)} ms`)
@@ -45,18 +41,4 @@ export async function benchHttp() {
       met: ratio >= BAR,
     },
   ]
-}
-
-/** @param {string} path */
-async function startServer(path) {
-  const child = fork(SERVER, [path, String(SHARDS)])
-  const message = /** @type {unknown[]} */ (await once(child, 'message'))
-  return { child, port: Number(message[0]) }
-}
-
-/** @param {number} port */
-async function scrapeAll(port) {
-  const { millis, bytes } = await scrape(port)
-  if (!hasAll(bytes, SHARDS)) throw new Error(`expected all series, got ${bytes} bytes`)
-  return millis
 }

@@ -3,7 +3,10 @@ import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
-import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
+import {
+  ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+} from 'opentelemetry-instrumentation-replication-lag'
 import promClient from 'prom-client'
 import { fillGauge, METRIC, observeBare, shardNames } from './fleet.mjs'
 
@@ -24,6 +27,15 @@ const EXPORTER_OPTIONS = {
 /** @satisfies {Record<string, Path>} */
 export const PATHS = {
   producer: (shards) => serveProducer(fillGauge(shards)),
+  instrumentation: (shards) => {
+    const exporter = new PrometheusExporter(EXPORTER_OPTIONS)
+    const views = [{ instrumentName: METRIC, aggregationCardinalityLimit: 10_000_000 }]
+    const gauge = fillGauge(shards)
+    new ReplicationLagInstrumentation({ gauge, lagSeconds: false }).setMeterProvider(
+      new MeterProvider({ readers: [exporter], views }),
+    )
+    return (request, response) => exporter.getMetricsRequestHandler(request, response)
+  },
   observed: (shards) => {
     const exporter = new PrometheusExporter(EXPORTER_OPTIONS)
     const lags = new Map(shards.map((shard, i) => [shard, i]))
