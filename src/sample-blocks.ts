@@ -37,8 +37,8 @@ export class SampleBlocks {
   #pagesOf(length: number): SlotPages<Uint32Array> {
     let pages = this.#pages.get(length)
     if (!pages) {
-      const slots = Math.max(1, Math.floor(PAGE_BYTES / Uint32Array.BYTES_PER_ELEMENT / length))
-      pages = new SlotPages(slots, () => new Uint32Array(slots * length))
+      const slots = Math.max(1, PAGE_BYTES / Uint32Array.BYTES_PER_ELEMENT / length)
+      pages = new SlotPages(slots, (slots) => new Uint32Array(slots * length))
       this.#pages.set(length, pages)
     }
     return pages

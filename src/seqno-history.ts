@@ -20,8 +20,12 @@ const HIGH = 1
 const LOW = 2
 const WORD = 2 ** 32
 
-/** Room is made for so many samples at once, or for an eighth of those there are: each time costs one pass over them. */
-const MIN_ROOM = 16
+/** At first there is room for so many samples; then for twice as many, but for no more than so many at once … */
+const FIRST_ROOM = 16
+const MAX_ROOM = 32
+/** … or an eighth of those there are. Making room costs one pass over them, so it is not made for fewer than this. */
+const MIN_ROOM = 8
+const ROOM_PER_SAMPLE = 1 / 8
 
 /** A time counts sixteenths of a millisecond, which lasts for three days; then the unit is doubled. */
 const UNITS_PER_MS = 16
@@ -60,7 +64,7 @@ export class SeqnoHistory {
    */
   constructor(leaderSeqno: bigint, time: number, blocks: SampleBlocks) {
     this.#blocks = blocks
-    const { words, slot, start, end } = blocks.take(MIN_ROOM)
+    const { words, slot, start, end } = blocks.take(FIRST_ROOM)
     this.#samples = words
     this.#block = slot
     this.#blockStart = this.#start = this.#end = start
@@ -223,9 +227,10 @@ export class SeqnoHistory {
     this.#thin(Math.max(this.#start, needed), now)
 
     const used = (this.#end - this.#start) / SAMPLE
-    const room = Math.max(MIN_ROOM, used >> 3)
+    const part = used * ROOM_PER_SAMPLE
+    const room = Math.max(Math.min(used, MAX_ROOM), part)
     const free = (this.#blockEnd - this.#end) / SAMPLE
-    if (free >= Math.min(room, used) && free <= 2 * room + used) return
+    if (free >= Math.max(MIN_ROOM, part) && free <= 2 * room + used) return
     const { words, slot, start, end } = this.#blocks.take(used + room)
     for (let i = 0; i < used * SAMPLE; i++) words[start + i] = this.#word(this.#start + i)
     this.end()
