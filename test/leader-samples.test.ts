@@ -1,5 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { LeaderSamples } from '../src/leader-samples.js'
+import { SampleBlocks } from '../src/sample-blocks.js'
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
 
 /** A leader that writes a hundred entries a second, and a follower that stands still from the beginning on. */
 function behind(samples: LeaderSamples, seconds: number): number {
@@ -69,6 +74,19 @@ describe('the age of an entry', () => {
     }
   })
 
+  it('is never negative, also at the very moment of a sample', () => {
+    const samples = new LeaderSamples()
+    const leader = samples.add()
+    for (let second = 0; second < 100; second++) {
+      // Not a multiple of the sixteenth of a millisecond that a history counts.
+      const now = second * 1000 + 0.01
+      samples.sample(leader, BigInt(second * 100), 0n, now)
+      const newest = samples.seconds(leader, BigInt(second * 100), BigInt(second * 100 - 1), now)
+      expect(newest).toBeGreaterThanOrEqual(0)
+      expect(newest).toBeLessThan(0.1)
+    }
+  })
+
   it('is unknown before the first sample, and 0 where there is nothing to apply', () => {
     const samples = new LeaderSamples()
     const leader = samples.add()
@@ -121,6 +139,19 @@ describe('leaders', () => {
       const seconds = samples.seconds(leader, BigInt(i * 100), 49n, i * 1000) ?? NaN
       expect(seconds).toBeCloseTo(i - 0.5)
     }
+  })
+
+  it('that catch up or are removed give their memory back', () => {
+    const take = vi.spyOn(SampleBlocks.prototype, 'take')
+    const giveBack = vi.spyOn(SampleBlocks.prototype, 'giveBack')
+    const samples = new LeaderSamples()
+    const leaders = Array.from({ length: 100 }, () => behind(samples, 100))
+    expect(take.mock.calls.length - giveBack.mock.calls.length).toBe(100)
+    for (const [i, leader] of leaders.entries()) {
+      if (i % 2 === 0) samples.remove(leader)
+      else samples.sample(leader, 10_000n, 10_000n, 101_000)
+    }
+    expect(giveBack).toHaveBeenCalledTimes(take.mock.calls.length)
   })
 
   it('that catch up begin anew', () => {
