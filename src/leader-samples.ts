@@ -43,6 +43,11 @@ export class LeaderSamples {
     this.#free.push(index)
   }
 
+  /** Whether this is where a leader was at its newest sample. */
+  isNewest(index: number, leaderSeqno: bigint | undefined): boolean {
+    return this.#seqnos[index] === leaderSeqno
+  }
+
   /**
    * Remembers where a leader is now.
    *
@@ -110,7 +115,7 @@ export class LeaderSamples {
     const sample = this.#recent.find(strip, appliedSeqno)
     if (sample !== OLDER) return sample
     const history = this.#histories[index] ?? this.#keep(index, 0n)
-    this.#recent.remember(strip, history.gapAfter(appliedSeqno))
+    this.#recent.remember(strip, history, appliedSeqno)
     return GAP_SAMPLE
   }
 

@@ -1,4 +1,3 @@
-import type { Gap } from './seqno-age.js'
 import { SampleBlocks } from './sample-blocks.js'
 import { UPPER_WORD } from './seqno.js'
 import { SeqnoHistory } from './seqno-history.js'
@@ -98,14 +97,11 @@ export class RecentSamples {
     return moved
   }
 
-  /** Remembers a gap in the history. */
-  remember(strip: number, { fromSeqno, fromTime, toSeqno, toTime }: Gap): void {
-    const { seqnos, times } = this.#pages.pageOf(strip)
-    const at = (strip % STRIPS_PER_PAGE) * STRIP
-    seqnos[at] = fromSeqno
-    seqnos[at + 1] = toSeqno
-    times[at] = fromTime
-    times[at + 1] = toTime
+  /** Remembers the gap in the history that the entry after a seqno came in. */
+  remember(strip: number, history: SeqnoHistory, appliedSeqno: bigint): void {
+    const { words, times } = this.#pages.pageOf(strip)
+    split(appliedSeqno)
+    history.copyGapAfter(high, low, words, times, (strip % STRIPS_PER_PAGE) * STRIP)
   }
 
   /**

@@ -6,15 +6,6 @@ export interface SeqnoAge {
   readonly atLeast: boolean
 }
 
-/** Two samples of a leader between which it wrote an entry. Times are in ms. */
-export interface Gap {
-  readonly fromSeqno: bigint
-  readonly fromTime: number
-  readonly toSeqno: bigint
-  /** The same as `fromTime` where the entry is older than that, nobody knows by how much. */
-  readonly toTime: number
-}
-
 /** The follower has applied all that the leader has. */
 export const CAUGHT_UP: SeqnoAge = Object.freeze({ seconds: 0, atLeast: false })
 

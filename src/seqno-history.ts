@@ -1,6 +1,6 @@
 import { SAMPLE_WORDS, type SampleBlocks } from './sample-blocks.js'
 import { UPPER_WORD } from './seqno.js'
-import { CAUGHT_UP, UNKNOWN_AGE, type Gap, type SeqnoAge } from './seqno-age.js'
+import { CAUGHT_UP, UNKNOWN_AGE, type SeqnoAge } from './seqno-age.js'
 
 /**
  * A sample is dropped when its neighbours are closer together than this part of the younger one's age, so that no gap
@@ -163,14 +163,30 @@ export class SeqnoHistory {
     return this.#ageAt(from + (to - from) * part, time, to === from && !isNewest)
   }
 
-  /** Where the entry after a seqno came, which is below that of the newest sample. */
-  gapAfter(appliedSeqno: bigint): Gap {
-    u64.setBigUint64(0, appliedSeqno + 1n)
-    const before = this.#lastBelow(u64.getUint32(0), u64.getUint32(4))
-    const toSeqno = this.#seqnoAt(before + SAMPLE)
-    const toTime = this.#millisAt(before + SAMPLE)
-    if (before < this.#start) return { fromSeqno: 0n, fromTime: toTime, toSeqno, toTime }
-    return { fromSeqno: this.#seqnoAt(before), fromTime: this.#millisAt(before), toSeqno, toTime }
+  /**
+   * Writes down the two samples between which the entry after a seqno came, which is below that of the newest sample.
+   * Where it was there at the oldest sample, both are of that one's time, the first at seqno 0.
+   *
+   * @param high the upper word of what a follower has applied, and `low` the lower one.
+   * @param words where the seqnos go, in words as the machine has them.
+   * @param at which is the first of the two.
+   */
+  copyGapAfter(
+    high: number,
+    low: number,
+    words: Uint32Array,
+    times: Float64Array,
+    at: number,
+  ): void {
+    const before = this.#lastBelow(high, low + 1)
+    const after = before + SAMPLE
+    const isKnown = before >= this.#start
+    words[2 * at + UPPER_WORD] = isKnown ? this.#word(before + HIGH) : 0
+    words[2 * at + 1 - UPPER_WORD] = isKnown ? this.#word(before + LOW) : 0
+    times[at] = this.#millisAt(isKnown ? before : after)
+    words[2 * at + 2 + UPPER_WORD] = this.#word(after + HIGH)
+    words[2 * at + 3 - UPPER_WORD] = this.#word(after + LOW)
+    times[at + 1] = this.#millisAt(after)
   }
 
   /** How many samples there are: 1 or more. */
@@ -305,12 +321,6 @@ export class SeqnoHistory {
   /** A seqno minus that of a sample: exact to 53 bits, and so is always the sign. */
   #distance(at: number, high: number, low: number): number {
     return (high - this.#word(at + HIGH)) * WORD + (low - this.#word(at + LOW))
-  }
-
-  #seqnoAt(at: number): bigint {
-    u64.setUint32(0, this.#word(at + HIGH))
-    u64.setUint32(4, this.#word(at + LOW))
-    return u64.getBigUint64(0)
   }
 
   #millisAt(at: number): number {
