@@ -1,12 +1,10 @@
 import { tell } from './diagnostics.js'
 import { optionError } from './option-errors.js'
 import { EXPECTED_SEQNO, parseSeqno, type Seqno } from './seqno.js'
-import { SeqnoRegister } from './seqno-register.js'
+import { SeqnoRegister, type Place } from './seqno-register.js'
 import { SeqnoSlab } from './seqno-slab.js'
-import { isSlabMemory, LAYOUT, notShared, openShared, type Shared } from './shared-layout.js'
+import { isPlace, isSlabMemory, LAYOUT, openShared, type Shared } from './shared-layout.js'
 import { show } from './show.js'
-
-const GIVER = 'AtomicSeqno.share()'
 
 /** Called with a value that is no seqno. */
 type OnRejected = (value: unknown) => void
@@ -16,6 +14,7 @@ type CatchUp = () => boolean
 
 /** What {@link AtomicSeqno.share} gives and {@link AtomicSeqno.attach} takes. */
 export interface SharedSeqno extends Shared {
+  readonly kind: 'AtomicSeqno'
   /** @internal */
   readonly memory: SharedArrayBuffer
   /** @internal */
@@ -69,10 +68,12 @@ export class AtomicSeqno {
    * the process has no shared memory.
    */
   static attach(shared: SharedSeqno): AtomicSeqno {
-    const { memory, index = -1, generation = NaN } = openShared<SharedSeqno>(shared, GIVER)
-    const slab = isSlabMemory(memory) ? new SeqnoSlab(memory) : undefined
-    if (!slab?.has(index) || !Number.isInteger(generation)) throw notShared(shared, GIVER)
-    return new AtomicSeqno(undefined, new SeqnoRegister({ slab, index, generation }))
+    const place = openShared<SharedSeqno, Place>(shared, 'AtomicSeqno', (fields) => {
+      const { memory, index, generation } = fields as SharedSeqno
+      if (!isSlabMemory(memory) || !isPlace(memory, index, generation)) return undefined
+      return { slab: new SeqnoSlab(memory), index, generation }
+    })
+    return new AtomicSeqno(undefined, new SeqnoRegister(place))
   }
 
   /**
@@ -86,7 +87,7 @@ export class AtomicSeqno {
    */
   share(): SharedSeqno {
     const { slab, index, generation } = this.#register
-    return { layout: LAYOUT, memory: slab.share(), index, generation }
+    return { kind: 'AtomicSeqno', layout: LAYOUT, memory: slab.share(), index, generation }
   }
 
   /** The newest seqno stored; 0 if none was, or if what it was a handle of has been removed. */

@@ -29,6 +29,10 @@ export class Leader extends Member {
 export class LeaderMap implements MemberMap<Leader> {
   readonly #leaders = new Map<string, Leader>()
   readonly #onDelete: (leader: Leader) => void
+  /** Those that other threads have added since the last collection began … */
+  #heard = new Set<Leader>()
+  /** … and before that, since the one before. */
+  #heardBefore = new Set<Leader>()
 
   /** @param onDelete called with a leader that is no more, whichever thread has removed it. */
   constructor(onDelete: (leader: Leader) => void) {
@@ -49,8 +53,25 @@ export class LeaderMap implements MemberMap<Leader> {
     return leader
   }
 
+  onHeard(leader: Leader): void {
+    this.#heard.add(leader)
+  }
+
+  /** What is news when a collection begins, or becomes it meanwhile, is none any more at the next. */
+  beginCollection(): void {
+    this.#heardBefore = this.#heard
+    if (this.#heard.size > 0) this.#heard = new Set()
+  }
+
+  /** Whether another thread has added it just now, and may be about to add its followers. */
+  isNews(leader: Leader): boolean {
+    return this.#heardBefore.has(leader) || this.#heard.has(leader)
+  }
+
   delete(leader: Leader): void {
     this.#leaders.delete(leader.shard)
+    this.#heard.delete(leader)
+    this.#heardBefore.delete(leader)
     this.#onDelete(leader)
   }
 

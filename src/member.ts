@@ -17,6 +17,8 @@ export interface MemberMap<M extends Member> extends Iterable<M> {
   add(id: FollowerId, place: Place): M
   /** Removes one that is there. */
   delete(member: M): void
+  /** Told of a member that another thread has added. */
+  onHeard?(member: M): void
   /** Which one must be there as well when another is added, and is not. */
   missingBeside?(id: FollowerId): FollowerId | undefined
 }

@@ -58,10 +58,15 @@ export class Members<M extends Member> {
     this.#map.delete(member)
   }
 
-  /** Sees to a member whose register was found dead: another thread has moved or removed it. */
-  settle(member: M): void {
+  /**
+   * Sees to a member whose register was found dead: another thread has moved or removed it.
+   *
+   * @returns whether it has a register that is alive now.
+   */
+  settle(member: M): boolean {
     this.catchUp()
     if (!member.isAlive && this.#map.find(member.id) === member) this.#peers?.bury(member)
+    return member.isAlive
   }
 
   /** @throws TypeError in a process that has no shared memory. */

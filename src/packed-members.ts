@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { followerId, type FollowerId } from './follower.js'
 import type { Place } from './seqno-register.js'
 import { SeqnoSlab } from './seqno-slab.js'
+import { isPlace, isSlabMemory } from './shared-layout.js'
 
 /** Members and where their registers are, as one thread tells another. The arrays have one element a member each. */
 export interface PackedMembers {
@@ -12,6 +13,24 @@ export interface PackedMembers {
   readonly slabNumbers: readonly number[]
   readonly indexes: readonly number[]
   readonly generations: readonly number[]
+}
+
+/** Whether it is what {@link MemberPacker.pack} gave. May throw on what is not even an object with arrays. */
+export function isPackedMembers(packed: PackedMembers): boolean {
+  const { slabs, shards, replicas, slabNumbers, indexes, generations } = packed
+  return (
+    slabs.every(({ id, memory }) => typeof id === 'string' && isSlabMemory(memory)) &&
+    shards.every((shard, member) => {
+      const replica = replicas[member]
+      const memory = slabs[slabNumbers[member] as number]?.memory
+      return (
+        typeof shard === 'string' &&
+        (replica === undefined || typeof replica === 'string') &&
+        memory !== undefined &&
+        isPlace(memory, indexes[member], generations[member])
+      )
+    })
+  )
 }
 
 /** A member, and a register that it has or had in some thread. */

@@ -5,23 +5,11 @@ import { MemberPacker, type MemberPlace, type PackedMembers } from './packed-mem
 import { PeerChannel } from './peer-channel.js'
 import type { RegisterPool } from './register-pool.js'
 import { SeqnoRegister, type Place } from './seqno-register.js'
-import { isSlabMemory } from './shared-layout.js'
 
 /** What another thread needs to take part. */
 export interface SharedMembers {
   readonly channel: string
   readonly members: PackedMembers
-}
-
-/** Whether it looks like what {@link Peers.share} gives. */
-export function isSharedMembers(shared: unknown): shared is SharedMembers {
-  const { channel, members } = Object(shared) as Partial<SharedMembers>
-  const { slabs } = Object(members) as Partial<PackedMembers>
-  return (
-    typeof channel === 'string' &&
-    Array.isArray(slabs) &&
-    (slabs as PackedMembers['slabs']).every(({ memory }) => isSlabMemory(memory))
-  )
 }
 
 /** What threads tell each other. */
@@ -112,9 +100,17 @@ export class Peers<M extends Member> {
       return
     }
     for (const { id, place } of this.#packer.unpack(message.members)) {
-      if (message.kind === 'added') this.#add(id, place)
+      if (message.kind === 'added') this.#hear(id, place)
       else this.#remove(id, place)
     }
+  }
+
+  /** Adds what another thread tells of. */
+  #hear(id: FollowerId, place: Place): void {
+    const wasKnown = this.#map.find(id)?.isAlive
+    this.#add(id, place)
+    const member = this.#map.find(id)
+    if (member && !wasKnown) this.#map.onHeard?.(member)
   }
 
   #add(id: FollowerId, place: Place): void {

@@ -17,6 +17,8 @@ export interface Positions {
   readonly leader: Leader
   readonly leaderSeqno: bigint
   readonly appliedSeqno: bigint
+  /** Whether it is not reported, because its source cannot be read. */
+  readonly isWithheld: boolean
 }
 
 /** Reads the leaders of a gauge together with the followers of its state, by whatever thread they were added. */
@@ -37,7 +39,7 @@ export class PositionReader {
     return name === undefined ? undefined : this.#leaders.get(name)
   }
 
-  /** Both positions of a follower that is reported; `undefined` for one that is not. */
+  /** Both positions of a follower; `undefined` where one of them is not known. */
   read(shard: ShardId, replica: ReplicaId | undefined): Positions | undefined {
     const positions = this.#read(shard, replica, false)
     if (positions) return positions
@@ -49,34 +51,40 @@ export class PositionReader {
   /** Visits every follower that is reported. The visitor may update and remove followers while it runs. */
   forEachFollower(visit: FollowerVisitor, withUnseen: boolean): void {
     this.catchUp()
-    for (const leader of this.#leaders) {
+    this.#leaders.beginCollection()
+    this.#forEach((leader) => {
       const followers = this.followersOf(leader)
       if (followers?.unnamed) this.#visit(leader, followers.unnamed, visit)
       if (followers?.replicas) {
         for (const follower of followers.replicas.values()) this.#visit(leader, follower, visit)
-      } else if (withUnseen && !followers?.unnamed) {
+      } else if (withUnseen && !followers?.unnamed && !this.#leaders.isNews(leader)) {
         const leaderSeqno = this.seqnoOf(leader)
         if (leaderSeqno !== undefined) visit(leader.id, leaderSeqno, undefined, leader)
       }
-    }
+    })
   }
 
   /** Visits every leader whose seqno is known; not one whose followers are all withheld. */
   forEachLeader(visit: (shard: string, leaderSeqno: bigint) => void): void {
-    this.catchUp()
-    for (const leader of this.#leaders) {
+    this.forEach((leader) => {
       const { unnamed, replicas } = this.followersOf(leader) ?? {}
       const followers = [...(unnamed ? [unnamed] : []), ...(replicas?.values() ?? [])]
       const isWithheld = followers.length > 0 && followers.every((follower) => follower.isWithheld)
       const leaderSeqno = isWithheld ? undefined : this.seqnoOf(leader)
       if (leaderSeqno !== undefined) visit(leader.shard, leaderSeqno)
-    }
+    })
+  }
+
+  /** Visits every leader. */
+  forEach(visit: (leader: Leader) => void): void {
+    this.catchUp()
+    this.#forEach(visit)
   }
 
   seqnoOf(leader: Leader): bigint | undefined {
     const seqno = leader.load()
-    if (seqno === undefined && !leader.isAlive) this.#members.settle(leader)
-    return seqno
+    if (seqno !== undefined || leader.isAlive) return seqno
+    return this.#members.settle(leader) ? leader.load() : undefined
   }
 
   followersOf(leader: Leader): ShardFollowers | undefined {
@@ -84,18 +92,35 @@ export class PositionReader {
     return leader.followers
   }
 
-  /** Hears what other threads have done. The leaders first: who added both has added the follower by then. */
+  /** Hears what other threads have done. */
   catchUp(): void {
     this.#members.catchUp()
     this.#state.catchUp()
   }
 
+  /**
+   * Goes on after a leader at which the visitor threw: a state of the user's own may.
+   *
+   * @throws in the end, the first error of the visitor.
+   */
+  #forEach(visit: (leader: Leader) => void): void {
+    let failure: { readonly error: unknown } | undefined
+    for (const leader of this.#leaders) {
+      try {
+        visit(leader)
+      } catch (error) {
+        failure ??= { error }
+      }
+    }
+    if (failure) throw failure.error
+  }
+
   #visit(leader: Leader, follower: Follower, visit: FollowerVisitor): void {
     // The follower first: read the other way round, what it applies in between would show as a negative lag.
-    const appliedSeqno = follower.load()
+    let appliedSeqno = follower.load()
     if (appliedSeqno === undefined && !follower.isAlive) {
-      this.#state.settle(follower)
-      return
+      if (!this.#state.settle(follower)) return
+      appliedSeqno = follower.load()
     }
     const leaderSeqno = follower.isWithheld ? undefined : this.seqnoOf(leader)
     if (leaderSeqno !== undefined) visit(follower.id, leaderSeqno, appliedSeqno, leader)
@@ -114,6 +139,7 @@ export class PositionReader {
     if (!isUnseen && !follower?.isAlive) return undefined
     const appliedSeqno = follower?.load() ?? 0n
     const leaderSeqno = leader.load()
-    return leaderSeqno === undefined ? undefined : { leader, leaderSeqno, appliedSeqno }
+    const isWithheld = follower?.isWithheld ?? false
+    return leaderSeqno === undefined ? undefined : { leader, leaderSeqno, appliedSeqno, isWithheld }
   }
 }

@@ -101,9 +101,9 @@ export class ReplicationState {
     return this.#members.catchUp()
   }
 
-  /** @internal Sees to a follower whose register was found dead. */
-  settle(follower: Follower): void {
-    this.#members.settle(follower)
+  /** @internal Sees to a follower whose register was found dead. Returns whether it has one that is alive now. */
+  settle(follower: Follower): boolean {
+    return this.#members.settle(follower)
   }
 
   /** @internal @throws TypeError in a process that has no shared memory. */

@@ -1,12 +1,11 @@
-import { REGISTER_BYTES, requireSharedMemory } from './shared-layout.js'
+import { GENERATION, REGISTER_BYTES, requireSharedMemory } from './shared-layout.js'
 
-// The state of a register is a multiple of 4, its generation, and two flags:
+// The state of a register is its generation and two flags:
 /** a seqno was stored; */
 const WRITTEN = 1
 /** it is not to be reported. */
 const WITHHELD = 2
 const FLAGS = WRITTEN | WITHHELD
-const NEXT_GENERATION = 4
 
 /**
  * Registers for seqnos in shared memory, that any number of threads store to and load from.
@@ -36,11 +35,6 @@ export class SeqnoSlab {
   /** How many registers it has. */
   get size(): number {
     return this.#states.length
-  }
-
-  /** Whether there is a register of this index. */
-  has(index: number): boolean {
-    return Number.isInteger(index) && index >= 0 && index < this.size
   }
 
   /**
@@ -87,10 +81,12 @@ export class SeqnoSlab {
     this.#setFlag(index, generation, WRITTEN, true)
   }
 
+  /** Whether the generation is not over. */
   isAlive(index: number, generation: number): boolean {
     return (this.#state(index) & ~FLAGS) === generation
   }
 
+  /** Whether the register is alive and not to be reported. */
   isWithheld(index: number, generation: number): boolean {
     return (this.#state(index) & ~WRITTEN) === (generation | WITHHELD)
   }
@@ -101,7 +97,7 @@ export class SeqnoSlab {
 
   /** Ends a generation, unless it is over. Returns the seqno stored last, if one was and no other thread ended it. */
   kill(index: number, generation: number): bigint | undefined {
-    const next = (generation + NEXT_GENERATION) | 0
+    const next = (generation + GENERATION) | 0
     for (let state; ((state = Atomics.load(this.#states, index)) & ~FLAGS) === generation;) {
       if (Atomics.compareExchange(this.#states, index, state, next) === state) {
         return state & WRITTEN ? Atomics.load(this.#values, index) : undefined

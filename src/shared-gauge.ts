@@ -1,8 +1,10 @@
-import { isSharedMembers, type SharedMembers } from './peers.js'
-import { isSlabMemory, LAYOUT, notShared, openShared, type Shared } from './shared-layout.js'
+import { isPackedMembers } from './packed-members.js'
+import type { SharedMembers } from './peers.js'
+import { isSlabMemory, LAYOUT, openShared, type Shared } from './shared-layout.js'
 
 /** What {@link ReplicationLagGauge.share} gives and {@link ReplicationLagGauge.attach} takes. */
 export interface SharedReplicationLagGauge extends Shared {
+  readonly kind: 'ReplicationLagGauge'
   /** @internal Shared memory in any case: where this arrives as such, the rest does. */
   readonly memory: SharedArrayBuffer
   /** @internal */
@@ -11,13 +13,12 @@ export interface SharedReplicationLagGauge extends Shared {
   readonly followers: SharedMembers
 }
 
-const GIVER = 'ReplicationLagGauge.share()'
-
 export function sharedGauge(
   leaders: SharedMembers,
   followers: SharedMembers,
 ): SharedReplicationLagGauge {
-  return { layout: LAYOUT, memory: new SharedArrayBuffer(0), leaders, followers }
+  const memory = new SharedArrayBuffer(0)
+  return { kind: 'ReplicationLagGauge', layout: LAYOUT, memory, leaders, followers }
 }
 
 /** @throws TypeError if it is no shared gauge, has another layout, or the process has no shared memory. */
@@ -25,9 +26,16 @@ export function openSharedGauge(shared: unknown): {
   leaders: SharedMembers
   followers: SharedMembers
 } {
-  const { memory, leaders, followers } = openShared<SharedReplicationLagGauge>(shared, GIVER)
-  if (!isSlabMemory(memory) || !isSharedMembers(leaders) || !isSharedMembers(followers)) {
-    throw notShared(shared, GIVER)
-  }
-  return { leaders, followers }
+  return openShared<
+    SharedReplicationLagGauge,
+    { leaders: SharedMembers; followers: SharedMembers }
+  >(shared, 'ReplicationLagGauge', ({ memory, leaders, followers }) =>
+    isSlabMemory(memory) && isSharedMembers(leaders) && isSharedMembers(followers)
+      ? { leaders, followers }
+      : undefined,
+  )
+}
+
+function isSharedMembers(shared: SharedMembers | undefined): shared is SharedMembers {
+  return typeof shared?.channel === 'string' && isPackedMembers(shared.members)
 }

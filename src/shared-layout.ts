@@ -7,11 +7,16 @@ import { optionError } from './option-errors.js'
  */
 export const LAYOUT = 1
 
+/** A generation of a register is a multiple of this: the rest of its state is flags. */
+export const GENERATION = 4
+
 /** A value of 8 bytes and a state of 4. */
 export const REGISTER_BYTES = 12
 
 /** What every `share` gives: plain data that `postMessage` and `workerData` carry to another thread. */
 export interface Shared {
+  /** What it is of. */
+  readonly kind: 'AtomicSeqno' | 'ReplicationLagGauge'
   /** Tells whether a version of this package can attach it. */
   readonly layout: number
 }
@@ -24,30 +29,53 @@ export function requireSharedMemory(): void {
 }
 
 /**
- * What somebody says was shared, to be looked at field by field.
+ * Opens what somebody says was shared.
  *
- * @param giver the method that gives it.
+ * @param open looks at it field by field; gives `undefined` if one of them is not as it was shared.
  * @throws TypeError if it was not shared or has another layout, or in a process that has no shared memory.
  */
-export function openShared<T extends Shared>(shared: unknown, giver: string): Partial<T> {
+export function openShared<S extends Shared, Opened>(
+  shared: unknown,
+  kind: S['kind'],
+  open: (shared: Partial<S>) => Opened | undefined,
+): Opened {
   requireSharedMemory()
-  const { layout } = Object(shared) as Partial<T>
-  if (typeof layout !== 'number') throw notShared(shared, giver)
-  if (layout !== LAYOUT) {
+  const layout = quietly(() => (Object(shared) as Partial<S>).layout)
+  if (typeof layout === 'number' && layout >= 0 && layout !== LAYOUT) {
     throw new TypeError(
       `shared: expected layout ${LAYOUT}, got ${layout}: it comes from another major version of this package`,
     )
   }
-  return shared as Partial<T>
+  const opened =
+    layout === LAYOUT
+      ? quietly(() => ((shared as S).kind === kind ? open(shared as Partial<S>) : undefined))
+      : undefined
+  if (opened !== undefined) return opened
+  const how = 'sent with postMessage or workerData, as JSON and other processes cannot carry it'
+  throw optionError('shared', `what ${kind}.share() gave, ${how}`, shared)
 }
 
-/** The error for what `giver` did not give, or what lost its shared memory on the way. */
-export function notShared(shared: unknown, giver: string): TypeError {
-  const how = 'sent with postMessage or workerData, as JSON and other processes cannot carry it'
-  return optionError('shared', `what ${giver} gave, ${how}`, shared)
+/** What is read; `undefined` if it cannot be read, as a getter that throws. */
+function quietly<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether it is shared memory that holds whole registers. */
 export function isSlabMemory(memory: unknown): memory is SharedArrayBuffer {
   return types.isSharedArrayBuffer(memory) && memory.byteLength % REGISTER_BYTES === 0
+}
+
+/** Whether memory that holds whole registers has one of this index, and this can be a generation of it. */
+export function isPlace(memory: SharedArrayBuffer, index: unknown, generation: unknown): boolean {
+  return (
+    Number.isInteger(index) &&
+    (index as number) >= 0 &&
+    (index as number) < memory.byteLength / REGISTER_BYTES &&
+    ((generation as number) | 0) === generation &&
+    generation % GENERATION === 0
+  )
 }

@@ -112,6 +112,10 @@ describe('a register that is shared', () => {
   })
 })
 
+function unreadable(): never {
+  throw new Error('not to be read')
+}
+
 describe('attach', () => {
   const register = new AtomicSeqno()
 
@@ -122,6 +126,18 @@ describe('attach', () => {
     ['a string', 'register'],
     ['a register that was not shared', register],
     ['an object of something else', { layout: 1 }],
+    ['an object of another kind', { ...register.share(), kind: 'lag' }],
+    ['a layout that is no number', { ...register.share(), layout: NaN }],
+    ['what cannot be read', new Proxy({}, { get: () => void unreadable() })],
+    [
+      'what can be read in part',
+      {
+        ...register.share(),
+        get memory() {
+          return unreadable()
+        },
+      },
+    ],
     ['what a gauge shared', new ReplicationLagGauge().share()],
     ['what went through JSON', JSON.parse(JSON.stringify(register.share()))],
     ['memory that is not shared', { ...register.share(), memory: new ArrayBuffer(12) }],
@@ -130,6 +146,8 @@ describe('attach', () => {
     ['a register before the start', { ...register.share(), index: -1 }],
     ['no register', { ...register.share(), index: 'first' }],
     ['no generation', { ...register.share(), generation: undefined }],
+    ['a generation that is none', { ...register.share(), generation: 1 }],
+    ['a generation past the last', { ...register.share(), generation: 1e300 }],
   ])('throws a TypeError that says so when it is given %s', (_, shared) => {
     const attach = () => AtomicSeqno.attach(shared as SharedSeqno)
     expect(attach).toThrow(TypeError)

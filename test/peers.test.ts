@@ -166,6 +166,20 @@ describe('a follower that two threads added at the same time', () => {
     expect(applied(one)).toEqual([8n])
   })
 
+  it('is in the collection during which its register loses', () => {
+    addAtTheSameTime()
+    deliver(two, three)
+    three.updateLeaderSeqno('a', 9)
+    interrupt(SeqnoSlab.prototype, 'load', () => {
+      deliver(one, two)
+      hear(two)
+      deliver(two, three)
+    })
+    expect(three.collectMetrics()).toEqual([
+      { shard: 'a', lagSeqno: 2, leaderSeqno: 9n, appliedSeqno: 7n },
+    ])
+  })
+
   it('takes what was stored in the register that lost, though its thread has ended', () => {
     addAtTheSameTime()
     deliver(two, one)

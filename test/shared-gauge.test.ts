@@ -102,6 +102,44 @@ describe('a gauge that is shared', () => {
     expect(attached(gauge).collectMetrics()).toEqual([])
   })
 
+  it('shows no follower of which only the leader has been heard', () => {
+    two.collectMetrics()
+    one.updateLeaderSeqno('named', 9)
+    one.updateLeaderSeqno('unnamed', 9)
+    one.updateLeaderSeqno('alone', 9)
+    expect(two.collectMetrics()).toEqual([])
+    one.updateAppliedSeqno('named', 9, 'r1')
+    one.updateAppliedSeqno('unnamed', 9)
+    expect(two.collectMetrics()).toEqual([
+      { shard: 'named', replica: 'r1', lagSeqno: 0, leaderSeqno: 9n, appliedSeqno: 9n },
+      { shard: 'unnamed', lagSeqno: 0, leaderSeqno: 9n, appliedSeqno: 9n },
+      { shard: 'alone', lagSeqno: 9, leaderSeqno: 9n },
+    ])
+  })
+
+  it('shows no follower of leaders that it hears of in the midst of a collection', () => {
+    for (const shard of ['a', 'b', 'c']) {
+      one.updateAppliedSeqno(shard, 9, 'r1')
+      one.updateLeaderSeqno(shard, 9)
+    }
+    two.collectMetrics()
+    const seen: unknown[] = []
+    const visitOther = () => {
+      one.remove('b')
+      one.updateAppliedSeqno('new', 9, 'r1')
+      one.updateLeaderSeqno('new', 9)
+    }
+    two.forEachFollower((follower) => {
+      if (seen.length === 0) visitOther()
+      seen.push(follower)
+    })
+    expect(seen).toEqual([
+      { shard: 'a', replica: 'r1' },
+      { shard: 'c', replica: 'r1' },
+    ])
+    expect(two.collectMetrics().map(({ lagSeqno }) => lagSeqno)).toEqual([0, 0, 0])
+  })
+
   it('can be attached later, with what was shared at first', () => {
     one.updateLeaderSeqno('kept', 1)
     one.updateLeaderSeqno('removed', 1)
@@ -111,6 +149,7 @@ describe('a gauge that is shared', () => {
     one.updateLeaderSeqno('removed', 2)
     const late = ReplicationLagGauge.attach(structuredClone(shared))
     for (const gauge of [one, two]) gauge.collectMetrics() // They answer when they hear of it.
+    late.collectMetrics()
     expect(late.collectMetrics().map(({ shard, lagSeqno }) => [shard, lagSeqno])).toEqual([
       ['kept', 1],
       ['added', 1],
@@ -210,6 +249,10 @@ describe('a state that several gauges read', () => {
   })
 })
 
+function unreadable(): never {
+  throw new Error('not to be read')
+}
+
 describe('attach', () => {
   const gauge = new ReplicationLagGauge()
   gauge.updateLeaderSeqno('a', 1)
@@ -221,11 +264,37 @@ describe('attach', () => {
     ['a number', 7],
     ['a gauge that was not shared', gauge],
     ['an object of something else', { layout: 1 }],
+    ['an object of another kind', { ...shared, kind: 'lag' }],
+    ['a layout that is no number', { ...shared, layout: NaN }],
+    ['what cannot be read', new Proxy({}, { get: () => void unreadable() })],
+    [
+      'what can be read in part',
+      {
+        ...shared,
+        get memory() {
+          return unreadable()
+        },
+      },
+    ],
     ['what a register shared', gauge.leader('a').share()],
     ['what went through JSON', JSON.parse(JSON.stringify(shared))],
     [
       'what went through JSON, without a follower',
       JSON.parse(JSON.stringify(new ReplicationLagGauge().share())),
+    ],
+    [
+      'a register past the end',
+      structuredClone({
+        ...shared,
+        leaders: { ...shared.leaders, members: { ...shared.leaders.members, indexes: [1e6] } },
+      }),
+    ],
+    [
+      'a shard that is none',
+      {
+        ...shared,
+        leaders: { ...shared.leaders, members: { ...shared.leaders.members, shards: [7] } },
+      },
     ],
     ['what lacks its leaders', { ...shared, leaders: undefined }],
     ['what lacks its followers', { ...shared, followers: { channel: 7 } }],
