@@ -1,4 +1,12 @@
-import { optionError, refuseUnknown } from './option-errors.js'
+import {
+  checkBoolean,
+  checkMillis,
+  checkObject,
+  checkTimer,
+  hasMethods,
+  optionError,
+  refuseUnknown,
+} from './option-errors.js'
 import { ReplicationLagGauge } from './replication-lag-gauge.js'
 import type { ReplicationSource } from './sources/source.js'
 
@@ -43,14 +51,9 @@ export interface ReplicationLagInstrumentationConfig {
 /** The same with the defaults filled in. */
 export type ResolvedConfig = Required<ReplicationLagInstrumentationConfig>
 
-/** The longest delay that Node's timers take: longer ones fire at once. */
-const MAX_TIMER_MILLIS = 2 ** 31 - 1
-
 /** @throws TypeError that names the option and what was expected. */
 export function resolveConfig(config: ReplicationLagInstrumentationConfig): ResolvedConfig {
-  if (typeof (config as unknown) !== 'object' || (config as unknown) === null) {
-    throw optionError('config', 'an object', config)
-  }
+  checkObject('config', config)
   const {
     enabled = true,
     gauge = new ReplicationLagGauge(),
@@ -70,9 +73,7 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
   checkTimer('sampleIntervalMillis', sampleIntervalMillis)
   checkBoolean('positions', positions)
   checkBoolean('observableGauges', observableGauges)
-  // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
-  if (!hasMethod(gauge, 'forEachFollower'))
-    throw optionError('gauge', 'a ReplicationLagGauge', gauge)
+  checkGauge(gauge)
   checkSources(sources)
   checkTimer('pollIntervalMillis', pollIntervalMillis)
   checkTimer('pollTimeoutMillis', pollTimeoutMillis)
@@ -93,19 +94,9 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
 
 /** @throws TypeError if it is no ReplicationLagGauge. */
 export function checkGauge(gauge: unknown): void {
-  // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
-  if (!hasMethod(gauge, 'forEachFollower'))
+  if (!hasMethods(gauge, 'forEachFollower', 'forEachLag', 'collectMetrics', 'sample')) {
     throw optionError('gauge', 'a ReplicationLagGauge', gauge)
-}
-
-/** @throws TypeError if it is no delay that a timer takes. */
-export function checkTimer(option: string, value: unknown): void {
-  checkMillis(option, value, 1, MAX_TIMER_MILLIS)
-}
-
-/** @throws TypeError if it is no boolean. */
-export function checkBoolean(option: string, value: unknown): void {
-  if (typeof value !== 'boolean') throw optionError(option, 'a boolean', value)
+  }
 }
 
 function checkSources(sources: readonly ReplicationSource[]): void {
@@ -113,7 +104,7 @@ function checkSources(sources: readonly ReplicationSource[]): void {
   const names = new Set<string>()
   for (const [index, source] of (sources as readonly ReplicationSource[]).entries()) {
     const option = `sources[${index}]`
-    if (!hasMethod(source, 'read'))
+    if (!hasMethods(source, 'read'))
       throw optionError(option, 'a source with a method read(signal)', source)
     const { name } = source
     if (typeof name !== 'string' || name === '')
@@ -122,13 +113,4 @@ function checkSources(sources: readonly ReplicationSource[]): void {
       throw optionError(`${option}.name`, 'a name that no other source has', name)
     names.add(name)
   }
-}
-
-function checkMillis(option: string, value: unknown, min: number, max: number): void {
-  if (typeof value === 'number' && value >= min && value <= max) return
-  throw optionError(option, `a number of milliseconds from ${min} to ${max}`, value)
-}
-
-function hasMethod(value: unknown, method: string): boolean {
-  return typeof (value as Record<string, unknown> | null | undefined)?.[method] === 'function'
 }

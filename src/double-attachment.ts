@@ -3,7 +3,7 @@ import { tell } from './diagnostics.js'
 /** The two ways in which a gauge is attached to a reader. */
 export type Attachment = 'instrumentation' | 'producer'
 
-/** After so many collections in a row that asked both at once, it is no coincidence of two readers. */
+/** After so many collections of the producer in a row that asked both at once, it is no coincidence of two readers. */
 const SUSPICIOUS = 3
 
 /**
@@ -11,30 +11,26 @@ const SUSPICIOUS = 3
  * it is, but it asks the ObservableGauges and the producers in one turn, before any promise settles.
  */
 export class DoubleAttachment {
-  #asked: Attachment | undefined
-  #isDouble = false
+  #asked = new Set<Attachment>()
   #inARow = 0
   #told = false
 
   /** An attachment was asked for its points. */
   asked(attachment: Attachment): void {
-    if (this.#asked === undefined) {
-      this.#asked = attachment
-      queueMicrotask(() => this.#endTurn())
-    } else if (this.#asked !== attachment) {
-      this.#isDouble = true
-    }
+    if (this.#asked.size === 0) queueMicrotask(() => this.#endTurn())
+    this.#asked.add(attachment)
   }
 
   #endTurn(): void {
-    this.#inARow = this.#isDouble ? this.#inARow + 1 : 0
-    this.#asked = undefined
-    this.#isDouble = false
+    const [isProducer, isBoth] = [this.#asked.has('producer'), this.#asked.size > 1]
+    this.#asked.clear()
+    // The instrumentation alone tells nothing: another reader may have it.
+    if (isProducer) this.#inARow = isBoth ? this.#inARow + 1 : 0
     if (this.#inARow < SUSPICIOUS || this.#told) return
     this.#told = true
     tell(
       'warn',
-      'a reader has both a ReplicationLagInstrumentation and a ReplicationLagMetricProducer of one gauge, so it ' +
+      'a reader seems to have both a ReplicationLagInstrumentation and a ReplicationLagMetricProducer of one gauge, so it ' +
         'reports every follower twice: give it one of them, or the instrumentation observableGauges: false (told once)',
     )
   }

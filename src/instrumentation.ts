@@ -15,7 +15,7 @@ import {
   type ReplicationLagInstrumentationConfig,
   type ResolvedConfig,
 } from './config.js'
-import { optionError } from './option-errors.js'
+import { checkObject, optionError } from './option-errors.js'
 import { SourcePoller } from './poller.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 import type { ReplicationReading } from './sources/source.js'
@@ -54,7 +54,6 @@ export class ReplicationLagInstrumentation {
   #provider: MeterProvider | undefined
   #observations: Observation[] = []
   #globalWatch: NodeJS.Timeout | undefined
-  #sampling: NodeJS.Timeout | undefined
   #toldFailure = false
 
   /** @throws TypeError that names the option that cannot work and says what was expected. */
@@ -90,7 +89,7 @@ export class ReplicationLagInstrumentation {
   disable(): void {
     this.#enabled = false
     this.#detach()
-    clearInterval(this.#sampling)
+    this.gauge.sampler.stop(this)
     for (const { poller, record } of this.#polled) {
       poller.stop()
       // What it last read grows old from here on; another attachment of the gauge must not take it for fresh.
@@ -131,6 +130,7 @@ export class ReplicationLagInstrumentation {
    * @throws TypeError as the constructor does; the old options stay in force then.
    */
   setConfig(config: ReplicationLagInstrumentationConfig): void {
+    checkObject('config', config)
     const resolved = resolveConfig({ gauge: this.gauge, ...config })
     const wasEnabled = this.#enabled
     this.disable()
@@ -143,9 +143,10 @@ export class ReplicationLagInstrumentation {
   #startSampling(): void {
     const { observableGauges, lagSeconds, positions, sampleIntervalMillis } = this.#config
     if (!observableGauges || !lagSeconds) return
-    const sample = () => this.gauge.sample(!positions)
-    sample()
-    this.#sampling = setInterval(sample, sampleIntervalMillis).unref()
+    this.gauge.sampler.start(this, {
+      intervalMillis: sampleIntervalMillis,
+      withUnseen: !positions,
+    })
   }
 
   #attach(): void {

@@ -1,7 +1,7 @@
 import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
-import { checkBoolean, checkGauge, checkTimer } from './config.js'
+import { checkGauge } from './config.js'
 import { SCOPE, selectMetrics, type Emit, type Metric, type MetricGroup } from './metrics.js'
-import { optionError, refuseUnknown } from './option-errors.js'
+import { checkBoolean, checkObject, checkTimer, refuseUnknown } from './option-errors.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 
 /** One point of a gauge, as the SDK has it. */
@@ -35,16 +35,16 @@ export interface ProducedMetrics {
     readonly resource: typeof NO_RESOURCE
     scopeMetrics: { scope: { name: string; version: string }; metrics: GaugeData[] }[]
   }
-  /** What went wrong; the metrics are without what could not be collected then. */
+  /** What went wrong: the first error of each kind of metric, which are without the points that it came from. */
   errors: unknown[]
 }
 
 /** A reader takes the resource of its SDK; the one of a producer is not looked at. */
-const NO_RESOURCE = {
-  attributes: {},
+const NO_RESOURCE = Object.freeze({
+  attributes: Object.freeze({}),
   merge: <Other>(other: Other) => (other ?? NO_RESOURCE) as NonNullable<Other>,
   getRawAttributes: (): [] => [],
-}
+})
 
 /** Options of {@link ReplicationLagMetricProducer}. */
 export interface ReplicationLagMetricProducerOptions {
@@ -80,9 +80,7 @@ export class ReplicationLagMetricProducer {
   /** @throws TypeError that names what cannot work, and says what was expected. */
   constructor(gauge: ReplicationLagGauge, options: ReplicationLagMetricProducerOptions = {}) {
     checkGauge(gauge)
-    if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
-      throw optionError('options', 'an object', options)
-    }
+    checkObject('options', options)
     const {
       lagSeconds = true,
       sampleIntervalMillis = 1000,
@@ -95,7 +93,8 @@ export class ReplicationLagMetricProducer {
     checkBoolean('positions', positions)
     this.#gauge = gauge
     this.#groups = selectMetrics({ positions, lagSeconds, health: true })
-    if (lagSeconds) sampleWhileItLives(gauge, !positions, sampleIntervalMillis)
+    if (!lagSeconds) return
+    gauge.sampler.start(this, { intervalMillis: sampleIntervalMillis, withUnseen: !positions })
   }
 
   /** Collects every follower now. Never rejects: an error is among the result's `errors`. */
@@ -105,32 +104,18 @@ export class ReplicationLagMetricProducer {
     const time = now()
     this.#gauge.attachments.asked('producer')
     for (const group of this.#groups) {
+      const gauges = group.metrics.map(gaugeData)
       try {
-        const gauges = group.metrics.map(gaugeData)
         group.collect(this.#gauge, ...gauges.map(({ dataPoints }) => pointsInto(dataPoints, time)))
-        metrics.push(...gauges.filter(({ dataPoints }) => dataPoints.length > 0))
       } catch (error) {
+        // With the points of those that it did not come from.
         errors.push(error)
       }
+      metrics.push(...gauges.filter(({ dataPoints }) => dataPoints.length > 0))
     }
     const scopeMetrics = metrics.length > 0 ? [{ scope: { ...SCOPE }, metrics }] : []
     return Promise.resolve({ resourceMetrics: { resource: NO_RESOURCE, scopeMetrics }, errors })
   }
-}
-
-/** A producer has no end of its own, so the timer must not be what keeps the gauge, nor the process. */
-function sampleWhileItLives(
-  gauge: ReplicationLagGauge,
-  withUnseen: boolean,
-  intervalMillis: number,
-): void {
-  const held = new WeakRef(gauge)
-  gauge.sample(withUnseen)
-  const timer = setInterval(() => {
-    const alive = held.deref()
-    if (alive) alive.sample(withUnseen)
-    else clearInterval(timer)
-  }, intervalMillis).unref()
 }
 
 function gaugeData({ name, description, unit, valueType }: Metric): GaugeData {

@@ -1,4 +1,5 @@
 import { ValueType, type Attributes, type MetricOptions } from '@opentelemetry/api'
+import type { FollowerId } from './follower.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 import { lagBetween } from './seqno.js'
 import { VERSION } from './version.js'
@@ -45,7 +46,7 @@ function group<Metrics extends [Metric, ...Metric[]]>(
   metrics: Metrics,
   collect: (gauge: ReplicationLagGauge, ...emits: { [I in keyof Metrics]: Emit }) => void,
 ): MetricGroup {
-  return { metrics, collect: collect }
+  return { metrics, collect }
 }
 
 // A unit in braces is an annotation: a gauge of unit `1` would be renamed to `…_ratio` by the Collector.
@@ -130,12 +131,27 @@ const positions = [
 
 const health = [
   group([FOLLOWER_CONNECTED], (gauge, emit) => {
-    for (const source of gauge.sources) {
-      source.forEachFollower((follower, isConnected) => emit(isConnected ? 1 : 0, follower))
+    const [first, ...others] = gauge.sources
+    if (others.length === 0) {
+      first?.forEachFollower((follower, isConnected) => emit(isConnected ? 1 : 0, follower))
+      return
     }
+    // Several may report the same follower: it is connected where one of them says so.
+    const followers = new Map<string, { follower: FollowerId; isConnected: boolean }>()
+    for (const source of gauge.sources) {
+      source.forEachFollower((follower, isConnected) => {
+        const key = JSON.stringify([follower.shard, follower.replica])
+        const known = followers.get(key)
+        if (!known) followers.set(key, { follower, isConnected })
+        else known.isConnected ||= isConnected
+      })
+    }
+    for (const { follower, isConnected } of followers.values()) emit(isConnected ? 1 : 0, follower)
   }),
   group([SOURCE_UP, SOURCE_LAST_SUCCESS], (gauge, emitUp, emitLastSuccess) => {
-    for (const { name, isUp, lastSuccessSeconds } of gauge.sources) {
+    // Two instrumentations of one gauge may each have a source of the same name.
+    const sources = new Map([...gauge.sources].map((source) => [source.name, source]))
+    for (const { name, isUp, lastSuccessSeconds } of sources.values()) {
       emitUp(isUp ? 1 : 0, { source: name })
       if (lastSuccessSeconds !== undefined) emitLastSuccess(lastSuccessSeconds, { source: name })
     }

@@ -15,7 +15,8 @@ export function monotonicClock(clock: Clock = () => performance.now()): Clock {
     try {
       const now = clock()
       if (!Number.isFinite(now)) return elapsed
-      if (now > last) elapsed += now - last
+      const step = now - last
+      if (step > 0 && Number.isFinite(elapsed + step)) elapsed += step
       last = now
     } catch {
       // The clock is the user's: what it throws must not reach a collection.

@@ -6,10 +6,11 @@ import { LeaderMap, type Leader } from './leader-map.js'
 import { LeaderSamples } from './leader-samples.js'
 import { Members } from './members.js'
 import { monotonicClock, type Clock } from './monotonic-clock.js'
-import { optionError, refuseUnknown } from './option-errors.js'
+import { checkObject, hasMethods, optionError, refuseUnknown } from './option-errors.js'
 import { PositionReader, type FollowerVisitor } from './positions.js'
 import { Rejections } from './rejections.js'
 import { ReplicationState } from './replication-state.js'
+import { Sampler } from './sampler.js'
 import { lagBetween, parseSeqno, type Seqno } from './seqno.js'
 import { openSharedGauge, sharedGauge, type SharedReplicationLagGauge } from './shared-gauge.js'
 import type { SourceRecord } from './source-record.js'
@@ -66,6 +67,12 @@ export class ReplicationLagGauge {
   /** @internal Who collects from this gauge. */
   readonly attachments = new DoubleAttachment()
 
+  /** @internal Looks where the leaders are, for those who report lag in seconds. */
+  readonly sampler = new Sampler(
+    (withUnseen) => this.sample(withUnseen),
+    () => this.#forgetSamples(),
+  )
+
   /**
    * @param state what the followers have applied, where someone else keeps it up to date; it is read at every collection.
    * @throws TypeError if `state` is no ReplicationState, or an option cannot work.
@@ -74,10 +81,10 @@ export class ReplicationLagGauge {
     state: ReplicationState = new ReplicationState(),
     options: ReplicationLagGaugeOptions = {},
   ) {
-    // Not instanceof: a program may hold the ESM and the CommonJS build of this package at the same time.
-    if (typeof (state as Partial<ReplicationState> | null)?.followersOf !== 'function') {
+    if (!hasMethods(state, 'followersOf', 'catchUp', 'forEachApplied', 'setAppliedSeqno')) {
       throw optionError('state', 'a ReplicationState', state)
     }
+    checkObject('options', options)
     const { clock, ...unknown } = options
     refuseUnknown(unknown)
     if (clock !== undefined && typeof clock !== 'function') {
@@ -155,8 +162,8 @@ export class ReplicationLagGauge {
   }
 
   /**
-   * The lag of one follower, as {@link collectMetrics} would tell it: 0 for a shard or follower that was never seen, the
-   * leader seqno if nothing was applied yet. Never throws.
+   * The lag of one follower: 0 for a shard or follower that was never seen, the leader seqno if nothing was applied yet.
+   * Of one whose source cannot be read, which {@link collectMetrics} leaves out, the last that was known. Never throws.
    */
   lagSeqno(shard: ShardId, replica?: ReplicaId): number {
     const pair = this.#positions.read(shard, replica)
@@ -169,10 +176,11 @@ export class ReplicationLagGauge {
    * entry is older than what is remembered, its age is at least what is returned. Never throws.
    *
    * `undefined` while that is not known: of a follower that is behind while nothing attached to the gauge measures seconds,
-   * or in the first moments of its leader.
+   * or in the first moments of its leader; and of one whose source cannot be read.
    */
   lagSeconds(shard: ShardId, replica?: ReplicaId): number | undefined {
     const pair = this.#positions.read(shard, replica)
+    if (pair?.isWithheld) return undefined
     if (!pair || pair.appliedSeqno >= pair.leaderSeqno) return 0
     const { leader, leaderSeqno, appliedSeqno } = pair
     return this.#samples?.seconds(leader.sample, leaderSeqno, appliedSeqno, this.#clock())
@@ -246,10 +254,14 @@ export class ReplicationLagGauge {
   sample(withUnseen: boolean): void {
     const samples = (this.#samples ??= new LeaderSamples())
     const now = this.#clock()
-    this.#positions.catchUp()
-    for (const leader of this.#leaders) {
-      if (!leader.isPolled) this.#sample(samples, leader, withUnseen, now)
-    }
+    this.#positions.forEach((leader) => {
+      if (leader.isPolled && leader.sample >= 0) {
+        // Where it is since it was polled is not known; unless somebody else has said so.
+        if (samples.isNewest(leader.sample, this.#positions.seqnoOf(leader))) return
+        leader.isPolled = false
+      }
+      this.#sample(samples, leader, withUnseen, now)
+    })
   }
 
   /** @internal Remembers where a leader is that was polled just now. */
@@ -281,6 +293,11 @@ export class ReplicationLagGauge {
     if (leaderSeqno === undefined) return
     if (leader.sample < 0) leader.sample = samples.add()
     samples.sample(leader.sample, leaderSeqno, slowest, now)
+  }
+
+  #forgetSamples(): void {
+    this.#samples = undefined
+    for (const leader of this.#leaders) leader.sample = -1
   }
 
   #parseShard(shard: ShardId): FollowerId | undefined {

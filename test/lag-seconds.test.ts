@@ -29,6 +29,34 @@ function seconds(): Record<string, number> {
 }
 
 describe('lagSeconds', () => {
+  it('is of the hand that moves a leader, after a source did', () => {
+    gauge.sample(true)
+    const record = new SourceRecord('db', gauge, 0)
+    record.apply(reading('a', 100, { r1: 100 }), 0)
+    for (let second = 1; second <= 600; second++) {
+      gauge.updateLeaderSeqno('a', 100 + second)
+      gauge.updateAppliedSeqno('a', 100 + second, 'r1')
+      pass(1)
+    }
+    gauge.updateLeaderSeqno('a', 9000)
+    now += 500
+    expect(gauge.lagSeconds('a', 'r1')).toBeLessThanOrEqual(0.5)
+    for (let second = 0; second < 10; second++) pass(1)
+    expect(gauge.lagSeconds('a', 'r1')).toBeGreaterThan(9)
+  })
+
+  it('is unknown of a follower whose source cannot be read', () => {
+    gauge.sample(true)
+    const record = new SourceRecord('db', gauge, 0)
+    record.apply(reading('a', 100, { r1: 50, r2: 100 }), 0)
+    expect(gauge.lagSeconds('a', 'r2')).toBe(0)
+    for (let miss = 0; miss < 3; miss++) record.miss()
+    expect(gauge.lagSeconds('a', 'r1')).toBeUndefined()
+    expect(gauge.lagSeconds('a', 'r2')).toBeUndefined()
+    record.apply(reading('a', 100, { r1: 50, r2: 100 }), 0)
+    expect(gauge.lagSeconds('a', 'r2')).toBe(0)
+  })
+
   it('is the age of the oldest entry that the follower has not applied', () => {
     gauge.updateLeaderSeqno('a', 100)
     gauge.updateAppliedSeqno('a', 100)

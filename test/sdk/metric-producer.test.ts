@@ -233,6 +233,24 @@ describe('both attachments of one gauge', () => {
     expect(told.matching('warn', 'reports every follower twice')).toHaveLength(1)
   })
 
+  it('at one reader are told, also when another reader has the ObservableGauge alone', async () => {
+    const told = recordDiag()
+    cleanUps.push(() => told.stop())
+    const gauge = createGauge()
+    const both = new TestReader({ metricProducers: [new ReplicationLagMetricProducer(gauge)] })
+    const observed = new TestReader()
+    const provider = new MeterProvider({ readers: [both, observed] })
+    cleanUps.push(() => provider.shutdown())
+    const instrumentation = new ReplicationLagInstrumentation({ gauge })
+    cleanUps.push(() => instrumentation.disable())
+    instrumentation.setMeterProvider(provider)
+    for (let round = 0; round < 10; round++) {
+      await both.collect()
+      await observed.collect()
+    }
+    expect(told.matching('warn', 'reports every follower twice')).toHaveLength(1)
+  })
+
   it('at two readers are fine, also when they happen to collect at once', async () => {
     const { told, readers } = attachBoth(false)
     for (let round = 0; round < 10; round++) {
