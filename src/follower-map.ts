@@ -46,11 +46,7 @@ export class FollowerMap implements MemberMap<Follower> {
   }
 
   add(id: FollowerId, place: Place): Follower {
-    let followers = this.#shards.get(id.shard)
-    if (!followers) {
-      followers = { unnamed: undefined, replicas: undefined, marker: undefined, live: true }
-      this.#shards.set(id.shard, followers)
-    }
+    const followers = this.#recordOf(id.shard)
     const member = new Follower(id, place)
     if (id.replica === undefined) {
       followers.unnamed = member
@@ -72,6 +68,15 @@ export class FollowerMap implements MemberMap<Follower> {
     if (!followers.unnamed && !followers.replicas) this.forget(shard)
   }
 
+  /** Makes a shard one that names its followers. Returns the id of the marker to add, where there are markers. */
+  name(shard: string): FollowerId | undefined {
+    if (!this.#hasMarkers) {
+      this.#recordOf(shard).replicas ??= new Map()
+      return undefined
+    }
+    return this.#shards.get(shard)?.marker ? undefined : followerId(shard, MARKER)
+  }
+
   /** Forgets what is known of a shard besides its followers, which were deleted. */
   forget(shard: string): void {
     const followers = this.#shards.get(shard)
@@ -84,6 +89,15 @@ export class FollowerMap implements MemberMap<Follower> {
     this.#hasMarkers = true
     const unmarked = [...this.#shards].filter(([, { replicas, marker }]) => replicas && !marker)
     return unmarked.map(([shard]) => followerId(shard, MARKER))
+  }
+
+  #recordOf(shard: string): ShardFollowers {
+    let followers = this.#shards.get(shard)
+    if (!followers) {
+      followers = { unnamed: undefined, replicas: undefined, marker: undefined, live: true }
+      this.#shards.set(shard, followers)
+    }
+    return followers
   }
 
   missingBeside({ shard, replica }: FollowerId): FollowerId | undefined {

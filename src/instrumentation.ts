@@ -18,7 +18,7 @@ import {
 import { checkObject, optionError } from './option-errors.js'
 import { SourcePoller } from './poller.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
-import type { ReplicationReading } from './sources/source.js'
+import type { ReplicationReading, ReplicationSource } from './sources/source.js'
 import { SourceRecord } from './source-record.js'
 
 /** How often to look whether a global meter provider has been set, while there is none. */
@@ -26,6 +26,7 @@ const GLOBAL_PROVIDER_MILLIS = 1000
 
 /** A source that is polled, and what is known of it. */
 interface PolledSource {
+  readonly source: ReplicationSource
   readonly poller: SourcePoller
   readonly record: SourceRecord
 }
@@ -124,7 +125,8 @@ export class ReplicationLagInstrumentation {
   }
 
   /**
-   * Replaces the options; those left out go back to their defaults, but the gauge stays unless another is given.
+   * Replaces the options; those left out go back to their defaults, but the gauge stays unless another is given. What
+   * sources have reported that are polled no longer is forgotten.
    * `enabled` has no effect here: use {@link enable} and {@link disable}.
    *
    * @throws TypeError as the constructor does; the old options stay in force then.
@@ -134,8 +136,12 @@ export class ReplicationLagInstrumentation {
     const resolved = resolveConfig({ gauge: this.gauge, ...config })
     const wasEnabled = this.#enabled
     this.disable()
+    // Of those that are polled into the same gauge as before, what they have reported goes on.
+    const before = resolved.gauge === this.gauge ? this.#polled : []
+    const kept = before.filter(({ source }) => resolved.sources.includes(source))
+    for (const polled of this.#polled) if (!kept.includes(polled)) polled.record.forget()
     this.#config = resolved
-    this.#polled = createPolledSources(resolved)
+    this.#polled = createPolledSources(resolved, kept)
     if (wasEnabled) this.enable()
   }
 
@@ -198,15 +204,18 @@ export class ReplicationLagInstrumentation {
   }
 }
 
-function createPolledSources(config: ResolvedConfig): PolledSource[] {
+/** @param before those whose records are to go on. */
+function createPolledSources(config: ResolvedConfig, before: PolledSource[] = []): PolledSource[] {
   const { gauge, sources, retentionMillis, pollIntervalMillis, pollTimeoutMillis } = config
   return sources.map((source) => {
-    const record = new SourceRecord(source.name, gauge, retentionMillis)
+    const known = before.find((polled) => polled.source === source)
+    const record = known?.record ?? new SourceRecord(source.name, gauge, retentionMillis)
+    record.retentionMillis = retentionMillis
     const listener = {
       onReading: (reading: ReplicationReading) => record.apply(reading, performance.now()),
       onMiss: () => record.miss(),
     }
     const options = { intervalMillis: pollIntervalMillis, timeoutMillis: pollTimeoutMillis }
-    return { record, poller: new SourcePoller(source, listener, options) }
+    return { source, record, poller: new SourcePoller(source, listener, options) }
   })
 }

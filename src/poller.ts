@@ -31,6 +31,7 @@ export class SourcePoller {
   #running = false
   #inFlight: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
+  #deadline: NodeJS.Timeout | undefined
   #missTimer: NodeJS.Timeout | undefined
   /** What was told last: '' while the source answers, else which kind of failure it is in. */
   #failure = ''
@@ -46,14 +47,16 @@ export class SourcePoller {
   start(): void {
     if (this.#running) return
     this.#running = true
-    // A read that the last stop aborted goes on to the next one by itself when it settles.
     if (!this.#inFlight) void this.#poll()
+    // A read that the last stop aborted goes on to the next one by itself when it settles.
+    else this.#countMisses()
   }
 
   /** Stops polling and aborts the read in flight; what that still brings is dropped. */
   stop(): void {
     this.#running = false
     clearTimeout(this.#timer)
+    clearTimeout(this.#deadline)
     clearInterval(this.#missTimer)
     this.#inFlight?.abort(new Error('polling was stopped'))
   }
@@ -62,12 +65,11 @@ export class SourcePoller {
     const { intervalMillis, timeoutMillis } = this.#options
     const startedAt = performance.now()
     const controller = (this.#inFlight = new AbortController())
-    const deadline = setTimeout(() => {
+    this.#deadline = setTimeout(() => {
       const error = new DeadlineError(`no answer within ${timeoutMillis} ms`)
       controller.abort(error)
       this.#failed(error)
-      // No other read starts before this one settles, but those that would have been due are missed.
-      this.#missTimer = setInterval(() => this.#listener.onMiss(), intervalMillis).unref()
+      this.#countMisses()
     }, timeoutMillis).unref()
     try {
       const reading = await this.#source.read(controller.signal)
@@ -78,12 +80,18 @@ export class SourcePoller {
     } catch (error) {
       if (!controller.signal.aborted) this.#failed(error)
     }
-    clearTimeout(deadline)
+    clearTimeout(this.#deadline)
     clearInterval(this.#missTimer)
     this.#inFlight = undefined
     if (!this.#running) return
     const wait = Math.max(0, intervalMillis - (performance.now() - startedAt))
     this.#timer = setTimeout(() => void this.#poll(), wait).unref()
+  }
+
+  /** No other read starts before the one in flight settles, but those that would have been due are missed. */
+  #countMisses(): void {
+    const { intervalMillis } = this.#options
+    this.#missTimer = setInterval(() => this.#listener.onMiss(), intervalMillis).unref()
   }
 
   #succeeded({ note }: ReplicationReading): void {

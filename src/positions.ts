@@ -64,13 +64,10 @@ export class PositionReader {
     })
   }
 
-  /** Visits every leader whose seqno is known; not one whose followers are all withheld. */
+  /** Visits every leader whose seqno is known and not withheld. */
   forEachLeader(visit: (shard: string, leaderSeqno: bigint) => void): void {
     this.forEach((leader) => {
-      const { unnamed, replicas } = this.followersOf(leader) ?? {}
-      const followers = [...(unnamed ? [unnamed] : []), ...(replicas?.values() ?? [])]
-      const isWithheld = followers.length > 0 && followers.every((follower) => follower.isWithheld)
-      const leaderSeqno = isWithheld ? undefined : this.seqnoOf(leader)
+      const leaderSeqno = leader.isWithheld ? undefined : this.seqnoOf(leader)
       if (leaderSeqno !== undefined) visit(leader.shard, leaderSeqno)
     })
   }

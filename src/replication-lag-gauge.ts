@@ -272,7 +272,7 @@ export class ReplicationLagGauge {
     if (this.#samples) this.#sample(this.#samples, leader, false, this.#clock())
   }
 
-  /** @internal Visits every leader whose seqno is known; not one whose followers are all withheld. */
+  /** @internal Visits every leader whose seqno is known and not withheld. */
   forEachLeader(visit: (shard: string, leaderSeqno: bigint) => void): void {
     this.#positions.forEachLeader(visit)
   }
@@ -280,6 +280,27 @@ export class ReplicationLagGauge {
   /** @internal Visits every follower whose applied seqno is known, also where the leader is not. */
   forEachApplied(visit: (follower: FollowerId, appliedSeqno: bigint) => void): void {
     this.#state.forEachApplied(visit)
+  }
+
+  /** @internal Whether there is a leader seqno of the shard. */
+  knowsLeader(shard: string): boolean {
+    return this.#positions.find(shard)?.load() !== undefined
+  }
+
+  /** @internal Says that the shard's followers have names: it has no unnamed one that nobody has seen. */
+  nameFollowers(shard: string): void {
+    this.#state.nameFollowers(shard)
+  }
+
+  /** @internal Forgets one follower, also the unnamed one, and nothing else of its shard. */
+  removeFollower(shard: string, replica: string | undefined): void {
+    this.#state.removeFollower(shard, replica)
+  }
+
+  /** @internal Leaves a leader out of the positions, or puts it back in. */
+  setLeaderWithheld(shard: string, isWithheld: boolean): void {
+    const leader = this.#positions.find(shard)
+    if (leader) leader.isWithheld = isWithheld
   }
 
   /** @internal Leaves a follower out of the reports, or puts it back in. */

@@ -71,6 +71,22 @@ export class ReplicationState {
     return follower !== undefined
   }
 
+  /** @internal Forgets one follower, also the unnamed one: the shard is then one that names its followers. */
+  removeFollower(shard: string, replica: string | undefined): void {
+    this.catchUp()
+    const follower = this.#find(shard, replica)
+    if (!follower) return
+    if (replica === undefined) this.nameFollowers(shard)
+    this.#members.remove(follower)
+  }
+
+  /** @internal Says that the shard's followers have names: it has no unnamed one that nobody has seen. */
+  nameFollowers(shard: string): void {
+    this.catchUp()
+    const marker = this.#followers.name(shard)
+    if (marker) this.#members.add(marker)
+  }
+
   /** How many updates were refused because a seqno, shard or replica was none. */
   get rejectedUpdates(): number {
     return this.#rejections.count

@@ -1,7 +1,7 @@
 import { tell } from './diagnostics.js'
-import { followerId, parseName, type FollowerId } from './follower.js'
+import { followerId, parseName, type FollowerId, type ReplicaId } from './follower.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
-import { parseSeqno } from './seqno.js'
+import { parseSeqno, type Seqno } from './seqno.js'
 import { show } from './show.js'
 import type { FollowerReading, ReplicationReading, ShardReading } from './sources/source.js'
 
@@ -21,10 +21,20 @@ interface Sighting {
   problem: string | undefined
 }
 
+/** What a row tells of a follower. */
+interface SeenFollower {
+  readonly replica: ReplicaId | undefined
+  readonly appliedSeqno: Seqno | undefined
+  readonly connected: boolean
+  readonly problem: string | undefined
+}
+
 /** The followers of one shard by replica name; `undefined` stands for the unnamed one. */
 interface ShardRecord {
   readonly epoch: string | undefined
-  /** Whether the map has the shard from this source. */
+  /** In which reading it was last. */
+  reading: number
+  /** Whether the map has the leader from this source. */
   isInMap: boolean
   readonly sightings: Map<string | undefined, Sighting>
 }
@@ -39,19 +49,21 @@ interface ShardRecord {
  */
 export class SourceRecord {
   readonly name: string
+  /** In milliseconds, 0 … Infinity. */
+  retentionMillis: number
   readonly #gauge: ReplicationLagGauge
-  readonly #retentionMillis: number
   readonly #shards = new Map<string, ShardRecord>()
   #readings = 0
   #misses = 0
   #isUp = false
+  #isWithheld = false
   #lastSuccessSeconds: number | undefined
   #toldRow = false
 
   constructor(name: string, gauge: ReplicationLagGauge, retentionMillis: number) {
     this.name = name
     this.#gauge = gauge
-    this.#retentionMillis = retentionMillis
+    this.retentionMillis = retentionMillis
   }
 
   /** Whether the last read succeeded. */
@@ -64,8 +76,9 @@ export class SourceRecord {
     return this.#lastSuccessSeconds
   }
 
-  /** Visits every follower of the source, also those whose position is not known. */
+  /** Visits every follower of the source, also those whose position is not known; none while they are withheld. */
   forEachFollower(visit: (follower: FollowerId, isConnected: boolean) => void): void {
+    if (this.#isWithheld) return
     for (const { sightings } of this.#shards.values()) {
       for (const { id, isConnected, reading } of sightings.values()) {
         visit(id, isConnected && reading === this.#readings)
@@ -80,13 +93,21 @@ export class SourceRecord {
     if (this.#misses === MISSES_UNTIL_WITHHELD) this.withhold()
   }
 
-  /** Reports no lag of the source's followers until the next reading: what is known of them is not fresh. */
+  /** Reports nothing of the source until the next reading, as it is not read for now: what is known is not fresh. */
   withhold(): void {
+    this.#isUp = false
     this.#setWithheld(true)
   }
 
+  /** Forgets all that the source has reported, as it is not read any more. */
+  forget(): void {
+    for (const [shard, record] of this.#shards) this.#forgetShard(shard, record)
+  }
+
   #setWithheld(isWithheld: boolean): void {
-    for (const [shard, { sightings }] of this.#shards) {
+    this.#isWithheld = isWithheld
+    for (const [shard, { sightings, isInMap }] of this.#shards) {
+      if (isInMap) this.#gauge.setLeaderWithheld(shard, isWithheld)
       for (const replica of sightings.keys()) this.#gauge.setWithheld(shard, replica, isWithheld)
     }
   }
@@ -104,8 +125,9 @@ export class SourceRecord {
     }
     this.#readings++
     for (const shard of shards as ShardReading[]) {
-      if (isObject(shard) && Array.isArray(shard.followers)) this.#applyShard(shard, now)
-      else this.#refuse('a shard with an array of followers', shard)
+      const fields = readShard(shard)
+      if (fields) this.#applyShard(fields, now)
+      else this.#refuse('a shard with an array of followers, and an epoch that is a string', shard)
     }
     this.#forget(now)
     this.#setWithheld(false)
@@ -122,13 +144,19 @@ export class SourceRecord {
       return
     }
     const record = this.#recordOf(name, epoch)
+    record.reading = this.#readings
     for (const follower of followers) {
-      if (isObject(follower)) this.#applyFollower(name, record, follower, now)
-      else this.#refuse('a follower', follower)
+      const fields = readFollower(follower)
+      if (fields) this.#applyFollower(name, record, fields, now)
+      else this.#refuse('a follower that is connected: true or false', follower)
     }
-    // Without a measured follower, a leader seqno would read as the lag of one that has applied nothing.
     const isMeasured = [...record.sightings.values()].some((sighting) => sighting.isMeasured)
-    if (!isMeasured) return
+    if (!isMeasured) {
+      // What others know of the shard is theirs.
+      if (!record.isInMap && this.#gauge.knowsLeader(name)) return
+      // Or else the leader seqno would read as the lag of a follower that has applied nothing.
+      this.#gauge.nameFollowers(name)
+    }
     record.isInMap = true
     this.#gauge.updateLeaderSeqno(name, leaderSeqno)
     this.#gauge.samplePolled(name)
@@ -139,7 +167,7 @@ export class SourceRecord {
     const known = this.#shards.get(shard)
     if (known && known.epoch === epoch) return known
     if (known?.isInMap) this.#gauge.remove(shard)
-    const record: ShardRecord = { epoch, isInMap: false, sightings: new Map() }
+    const record: ShardRecord = { epoch, reading: 0, isInMap: false, sightings: new Map() }
     this.#shards.set(shard, record)
     return record
   }
@@ -147,7 +175,7 @@ export class SourceRecord {
   #applyFollower(
     shard: string,
     { sightings }: ShardRecord,
-    { replica, appliedSeqno, connected = true, problem }: FollowerReading,
+    { replica, appliedSeqno, connected, problem }: SeenFollower,
     now: number,
   ): void {
     const name = replica === undefined ? undefined : parseName(replica)
@@ -186,19 +214,58 @@ export class SourceRecord {
   }
 
   #forget(now: number): void {
-    for (const [shard, { sightings, isInMap }] of this.#shards) {
-      for (const [replica, { seenAt, reading }] of sightings) {
-        if (reading === this.#readings || now - seenAt < this.#retentionMillis) continue
-        sightings.delete(replica)
-        if (replica !== undefined) this.#gauge.remove(shard, replica)
+    for (const [shard, record] of this.#shards) {
+      for (const [replica, { seenAt, reading }] of record.sightings) {
+        if (reading === this.#readings || now - seenAt < this.retentionMillis) continue
+        record.sightings.delete(replica)
+        this.#removeFollower(shard, replica)
       }
-      if (sightings.size > 0) continue
-      this.#shards.delete(shard)
-      if (isInMap) this.#gauge.remove(shard)
+      if (record.sightings.size === 0 && record.reading !== this.#readings) {
+        this.#forgetShard(shard, record)
+      }
     }
+  }
+
+  #forgetShard(shard: string, { sightings, isInMap }: ShardRecord): void {
+    this.#shards.delete(shard)
+    for (const replica of sightings.keys()) this.#removeFollower(shard, replica)
+    const isElsewhere = this.#others().some((source) => source.#shards.has(shard))
+    if (isInMap && !isElsewhere) this.#gauge.remove(shard)
+  }
+
+  #removeFollower(shard: string, replica: string | undefined): void {
+    const isElsewhere = this.#others().some((source) =>
+      source.#shards.get(shard)?.sightings.has(replica),
+    )
+    if (!isElsewhere) this.#gauge.removeFollower(shard, replica)
+  }
+
+  #others(): SourceRecord[] {
+    return [...this.#gauge.sources].filter((source) => source !== this)
   }
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null
+/** What is known of a shard; `undefined` if it makes no sense, or cannot be read. */
+function readShard(row: ShardReading): ShardReading | undefined {
+  try {
+    const { shard, leaderSeqno, followers, epoch } = row
+    if (!Array.isArray(followers) || !(epoch === undefined || typeof epoch === 'string')) {
+      return undefined
+    }
+    return { shard, leaderSeqno, followers, ...(epoch !== undefined && { epoch }) }
+  } catch {
+    return undefined
+  }
+}
+
+/** The same of a follower. */
+function readFollower(row: FollowerReading): SeenFollower | undefined {
+  try {
+    const { replica, appliedSeqno, connected = true, problem } = row
+    return typeof connected === 'boolean'
+      ? { replica, appliedSeqno, connected, problem }
+      : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -183,6 +183,31 @@ describe('a poller that is stopped during a read', () => {
   })
 })
 
+describe('a read that hangs while polling is stopped', () => {
+  it('is neither told nor counted when its deadline would have passed', async () => {
+    poller.start()
+    await pass(TIMEOUT / 2)
+    poller.stop()
+    await pass(10 * TIMEOUT)
+    expect(misses).toBe(0)
+    expect(told.messages).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('is missed for as long as it hangs once polling goes on', async () => {
+    poller.start()
+    poller.stop()
+    poller.start()
+    await pass(3 * INTERVAL)
+    expect(misses).toBe(3)
+    await answer(EMPTY)
+    await pass(0)
+    await answer(EMPTY)
+    expect(misses).toBe(3)
+    expect(readings).toHaveLength(1)
+  })
+})
+
 describe('failures', () => {
   const refused = (port: number) =>
     Object.assign(new Error(`connect ECONNREFUSED :${port}`), { code: 'ECONNREFUSED' })

@@ -195,6 +195,8 @@ describe('a gauge that is shared', () => {
     }
     expect(leaders(two)).toEqual(['a'])
     one.setWithheld('a', undefined, true)
+    one.setLeaderWithheld('a', true)
+    one.setLeaderWithheld('unknown', true)
     expect(two.collectMetrics()).toEqual([])
     expect(leaders(two)).toEqual([])
     two.updateAppliedSeqno('a', 5)

@@ -114,6 +114,60 @@ describe('a follower that is no longer in the readings', () => {
   })
 })
 
+describe('a follower that two sources report', () => {
+  it('stays until neither does', () => {
+    const [one, two] = [new SourceRecord('1', gauge, 0), new SourceRecord('2', gauge, 0)]
+    gauge.sources.add(one).add(two)
+    one.apply(reading('a', 10, { r1: 4 }), 0)
+    two.apply(reading('a', 10, { r1: 4 }), 0)
+    one.apply({ shards: [] }, 1)
+    expect(lags()).toEqual({ 'a/r1': 6 })
+    two.apply({ shards: [] }, 2)
+    expect(lags()).toEqual({})
+  })
+})
+
+describe('a shard that comes to name its followers', () => {
+  it('loses the unnamed one when the retention time is over', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 9, followers: [{ appliedSeqno: 4 }] }] }, 0)
+    record.apply(reading('a', 10, { r1: 4 }), 500)
+    expect(lags()).toEqual({ 'a/': 6, 'a/r1': 6 })
+    record.apply(reading('a', 10, { r1: 4 }), 1000)
+    expect(lags()).toEqual({ 'a/r1': 6 })
+  })
+
+  it('has no follower that nobody has seen when it loses its unnamed one, in any thread', () => {
+    const other = ReplicationLagGauge.attach(gauge.share())
+    const record = new SourceRecord('s', gauge, 0)
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 9, followers: [{ appliedSeqno: 4 }] }] }, 0)
+    record.apply(reading('a', 10, {}), 1)
+    for (const attached of [gauge, other, gauge, other])
+      expect(attached.collectMetrics()).toEqual([])
+  })
+})
+
+describe('a leader without followers', () => {
+  const leaders = () => {
+    const found: Record<string, bigint> = {}
+    gauge.forEachLeader((shard, seqno) => (found[shard] = seqno))
+    return found
+  }
+
+  it('has its position reported and no lag, for as long as its source reads it', () => {
+    const record = new SourceRecord('s', gauge, 0)
+    record.apply(reading('a', 10, {}), 0)
+    record.apply(reading('a', 12, { starting: undefined }), 1)
+    expect([leaders(), lags()]).toEqual([{ a: 12n }, {}])
+    for (let miss = 0; miss < 3; miss++) record.miss()
+    expect(leaders()).toEqual({})
+    record.apply(reading('a', 13, {}), 2)
+    expect([leaders(), lags()]).toEqual([{ a: 13n }, {}])
+    record.apply({ shards: [] }, 3)
+    expect(leaders()).toEqual({})
+  })
+})
+
 describe('a reading that makes no sense', () => {
   it.each([null, undefined, 7, {}, { shards: 'a' }])('is refused as a whole if it is %s', (bad) => {
     const record = new SourceRecord('s', gauge, 1000)
@@ -152,6 +206,53 @@ describe('a reading that makes no sense', () => {
     expect(told.matching('replica: expected')).toHaveLength(1)
     expect(told.matching('applied seqno of shard "a", replica "r1"')).toHaveLength(1)
     expect(told.matching('leader seqno of shard "c"')).toHaveLength(1)
+  })
+
+  const unreadable = {
+    get replica(): string {
+      throw new Error('not to be read')
+    },
+    get epoch(): string {
+      throw new Error('not to be read')
+    },
+  }
+
+  it.each<[string, unknown]>([
+    ['that cannot be read', unreadable],
+    [
+      'with a connection that is neither true nor false',
+      { replica: 'x', appliedSeqno: 1, connected: 'no' },
+    ],
+    ['with a connection that is null', { replica: 'x', appliedSeqno: 1, connected: null }],
+  ])('loses a follower %s, and no other; it is told once', (_, bad) => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const [r1, r2] = [
+      { replica: 'r1', appliedSeqno: 4 },
+      { replica: 'r2', appliedSeqno: 5 },
+    ]
+    const followers = [r1, bad, r2] as (typeof r1)[]
+    for (let read = 0; read < 2; read++) {
+      record.apply({ shards: [{ shard: 'a', leaderSeqno: 10, followers }] }, read)
+      expect(lags()).toEqual({ 'a/r1': 6, 'a/r2': 5 })
+    }
+    expect(told.matching('warn', 'expected a follower that is connected')).toHaveLength(1)
+  })
+
+  it.each<[string, unknown]>([
+    ['that cannot be read', unreadable],
+    [
+      'with an epoch that is no string',
+      { shard: 'x', leaderSeqno: 5, followers: [{}], epoch: NaN },
+    ],
+    ['with an epoch that is an object', { shard: 'x', leaderSeqno: 5, followers: [{}], epoch: {} }],
+  ])('loses a shard %s, and no other; it is told once', (_, bad) => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const good = reading('a', 10, { r1: 4 }).shards
+    for (let read = 0; read < 2; read++) {
+      record.apply({ shards: [bad, ...good] as typeof good }, read)
+      expect(lags()).toEqual({ 'a/r1': 6 })
+    }
+    expect(told.matching('warn', 'an epoch that is a string')).toHaveLength(1)
   })
 })
 
@@ -304,6 +405,32 @@ describe('a source', () => {
       expect(lags()).toEqual(expected)
     }
     expect(gauge.lagSeqno('a', 'r1')).toBe(6)
+  })
+
+  it('that cannot be read tells of no connections, until it can', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    const connected: boolean[] = []
+    const look = () => {
+      connected.length = 0
+      record.forEachFollower((_, isConnected) => connected.push(isConnected))
+      return connected
+    }
+    record.apply(reading('a', 10, { r1: 4 }), 0)
+    for (let miss = 0; miss < 3; miss++) {
+      expect(look()).toEqual([true])
+      record.miss()
+    }
+    expect(look()).toEqual([])
+    record.apply(reading('a', 10, { r1: 4 }), 1)
+    expect(look()).toEqual([true])
+  })
+
+  it('that is not read for now is down', () => {
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 10, { r1: 4 }), 0)
+    record.withhold()
+    expect(record.isUp).toBe(false)
+    expect(lags()).toEqual({})
   })
 
   it('that recovers heals by itself', () => {

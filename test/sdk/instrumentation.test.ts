@@ -306,6 +306,46 @@ describe('setConfig', () => {
     expect(source.last.signal.aborted).toBe(true)
   })
 
+  it('keeps what a source has reported that is polled on, and forgets that of others', async () => {
+    const [kept, dropped] = [new ScriptedSource('kept'), new ScriptedSource('dropped')]
+    const instrumentation = createInstrumentation({ sources: [kept, dropped], retentionMillis: 0 })
+    kept.last.answer(reading('b', 10, { r1: 4, r2: 4 }))
+    dropped.last.answer(reading('c', 10, { r1: 4 }))
+    await eventually(() => expect(instrumentation.gauge.lagSeqno('c', 'r1')).toBe(6))
+    instrumentation.setConfig({ sources: [kept], retentionMillis: 0, pollIntervalMillis: 1 })
+    expect(instrumentation.gauge.lagSeqno('c', 'r1')).toBe(0)
+    expect(instrumentation.gauge.lagSeqno('b', 'r2')).toBe(6)
+    // It is not in the reading any more: the record goes on.
+    await eventually(() => {
+      kept.last.answer(reading('b', 10, { r1: 4 }))
+      expect(instrumentation.gauge.lagSeqno('b', 'r2')).toBe(0)
+    })
+    instrumentation.setConfig({ sources: [kept], gauge: new ReplicationLagGauge() })
+    expect(instrumentation.gauge.lagSeqno('b', 'r1')).toBe(0)
+  })
+
+  it('keeps what is known of lag in seconds', async () => {
+    const instrumentation = createInstrumentation()
+    const { gauge } = instrumentation
+    gauge.updateLeaderSeqno('a', 10)
+    gauge.sample(true)
+    gauge.updateLeaderSeqno('a', 11)
+    expect(gauge.lagSeconds('a')).toBeGreaterThan(0)
+    instrumentation.setConfig({ retentionMillis: 1 })
+    await Promise.resolve()
+    expect(gauge.lagSeconds('a')).toBeGreaterThan(0)
+    instrumentation.setConfig({ lagSeconds: false })
+    await Promise.resolve()
+    expect(gauge.lagSeconds('a')).toBeUndefined()
+  })
+
+  it.each([null, 7, undefined])('throws on %s', (config) => {
+    const instrumentation = createInstrumentation()
+    expect(() => instrumentation.setConfig(config as unknown as object)).toThrow(
+      /^config: expected an object/,
+    )
+  })
+
   it('does not enable what is disabled', () => {
     const source = new ScriptedSource()
     const instrumentation = createInstrumentation({ enabled: false })

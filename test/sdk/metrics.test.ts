@@ -213,12 +213,44 @@ describe('the producer', () => {
     source.last.fail(new Error('refused'))
     await eventually(async () =>
       expect(await lines(readers.produced)).toEqual([
-        'replication_follower_connected{a,r1} 1',
-        'replication_follower_connected{a,r2} 1',
         'replication_source_last_success_timestamp_seconds{db} a time',
         'replication_source_up{db} 0',
       ]),
     )
+  })
+
+  it('tells once of a follower that two sources report, and of a source that two poll', async () => {
+    const [first, second, namesake] = ['db-1', 'db-2', 'db-2'].map(
+      (name) => new ScriptedSource(name),
+    )
+    const sources = [first, second] as ScriptedSource[]
+    const { readers, instrumentation } = attachBoth({ sources })
+    const { gauge } = instrumentation
+    const other = new ReplicationLagInstrumentation({
+      gauge,
+      sources: [namesake as ScriptedSource],
+    })
+    cleanUps.push(() => other.disable())
+    first?.last.answer(reading('a', 10, { r1: 4 }))
+    const follower = { replica: 'r1', appliedSeqno: 4, connected: false }
+    second?.last.answer({ shards: [{ shard: 'a', leaderSeqno: 10, followers: [follower] }] })
+    const expected = [
+      'replication_follower_connected{a,r1} 1',
+      'replication_lag_seqno{a,r1} 6',
+      'replication_source_last_success_timestamp_seconds{db-1} a time',
+      'replication_source_last_success_timestamp_seconds{db-2} a time',
+      'replication_source_up{db-1} 1',
+      'replication_source_up{db-2} 0',
+    ]
+    const known = (line: string) => !line.startsWith('replication_lag_seconds')
+    await eventually(async () => {
+      expect((await lines(readers.observed)).filter(known)).toEqual(
+        expected.filter((line) => !line.includes('{db-2} a time')),
+      )
+      expect((await lines(readers.produced)).filter(known)).toEqual(
+        expected.filter((line) => !line.includes('{db-2} a time')),
+      )
+    })
   })
 
   it('withholds what is no longer polled once the instrumentation is disabled', async () => {
