@@ -1,5 +1,5 @@
 import { tell } from './diagnostics.js'
-import { followerId, parseName, type FollowerId, type ReplicaId } from './follower.js'
+import { followerId, parseName, type FollowerId, type ReplicaId, type ShardId } from './follower.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
 import { parseSeqno, type Seqno } from './seqno.js'
 import { show } from './show.js'
@@ -19,6 +19,15 @@ interface Sighting {
   /** Whether its position was ever known. */
   isMeasured: boolean
   problem: string | undefined
+}
+
+/** What a row tells of a shard. */
+interface SeenShard {
+  readonly shard: ShardId
+  readonly leaderSeqno: Seqno
+  readonly followers: readonly FollowerReading[]
+  readonly removed: readonly ReplicaId[]
+  readonly epoch: string | undefined
 }
 
 /** What a row tells of a follower. */
@@ -136,7 +145,7 @@ export class SourceRecord {
     this.#lastSuccessSeconds = Date.now() / 1000
   }
 
-  #applyShard({ shard, leaderSeqno, followers, epoch }: ShardReading, now: number): void {
+  #applyShard({ shard, leaderSeqno, followers, removed, epoch }: SeenShard, now: number): void {
     const name = parseName(shard)
     if (name === undefined) {
       // Told and counted by the map.
@@ -149,6 +158,11 @@ export class SourceRecord {
       const fields = readFollower(follower)
       if (fields) this.#applyFollower(name, record, fields, now)
       else this.#refuse('a follower that is connected: true or false', follower)
+    }
+    for (const replica of removed) {
+      const removedName = parseName(replica)
+      if (removedName === undefined || !record.sightings.delete(removedName)) continue
+      this.#removeFollower(name, removedName)
     }
     const isMeasured = [...record.sightings.values()].some((sighting) => sighting.isMeasured)
     if (!isMeasured) {
@@ -246,13 +260,17 @@ export class SourceRecord {
 }
 
 /** What is known of a shard; `undefined` if it makes no sense, or cannot be read. */
-function readShard(row: ShardReading): ShardReading | undefined {
+function readShard(row: ShardReading): SeenShard | undefined {
   try {
-    const { shard, leaderSeqno, followers, epoch } = row
-    if (!Array.isArray(followers) || !(epoch === undefined || typeof epoch === 'string')) {
+    const { shard, leaderSeqno, followers, removed = [], epoch } = row
+    if (
+      !Array.isArray(followers) ||
+      !Array.isArray(removed) ||
+      !(epoch === undefined || typeof epoch === 'string')
+    ) {
       return undefined
     }
-    return { shard, leaderSeqno, followers, ...(epoch !== undefined && { epoch }) }
+    return { shard, leaderSeqno, followers, removed, epoch }
   } catch {
     return undefined
   }

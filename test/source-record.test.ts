@@ -114,6 +114,17 @@ describe('a follower that is no longer in the readings', () => {
   })
 })
 
+describe('a follower that is none any more, as its source says', () => {
+  it('is forgotten at once, and no other', () => {
+    const record = new SourceRecord('s', gauge, Infinity)
+    record.apply(reading('a', 10, { r1: 4, r2: 5 }), 0)
+    const followers = [{ replica: 'r1', appliedSeqno: 4 }]
+    const removed = ['r2', 'unknown', null as unknown as string]
+    record.apply({ shards: [{ shard: 'a', leaderSeqno: 10, followers, removed }] }, 1)
+    expect(lags()).toEqual({ 'a/r1': 6 })
+  })
+})
+
 describe('a follower that two sources report', () => {
   it('stays until neither does', () => {
     const [one, two] = [new SourceRecord('1', gauge, 0), new SourceRecord('2', gauge, 0)]

@@ -1,6 +1,7 @@
 import { parseName, type ShardId } from '../follower.js'
-import { optionError, refuseUnknown } from '../option-errors.js'
+import { checkObject, hasMethods, optionError, refuseUnknown } from '../option-errors.js'
 import { POSTGRES_QUERY, type PostgresRow } from './postgres-query.js'
+import { PostgresSlots } from './postgres-slots.js'
 import type { FollowerReading, ReplicationReading, ReplicationSource } from './source.js'
 import { StableNames } from './stable-names.js'
 
@@ -37,8 +38,9 @@ export interface PostgresSourceOptions {
  * Reads the followers of one PostgreSQL node, a primary or a standby that others stream from.
  *
  * Leader seqno: the node's own newest WAL position. Applied seqno: what the follower has replayed; for a logical slot
- * what its consumer has confirmed (`confirmed_flush_lsn`); for a physical slot that nobody is connected to, the WAL it
- * still holds (`restart_lsn`). Both are bytes of WAL since `0/0`.
+ * what its consumer has confirmed (`confirmed_flush_lsn`); for a physical slot that nobody is connected to, what its
+ * standby had replayed when it was last seen, but no more than from where on the slot holds WAL (`restart_lsn`). Both are
+ * bytes of WAL since `0/0`.
  *
  * A follower is named by its slot, else its `application_name`, else its address; of several that would have one name,
  * the later ones get `@address` as well.
@@ -47,17 +49,46 @@ export interface PostgresSourceOptions {
  */
 export function postgresSource(options: PostgresSourceOptions): ReplicationSource {
   const { client, shard } = checkOptions(options)
-  const names = new StableNames()
+  const memory: Memory = {
+    names: new StableNames(),
+    slots: new PostgresSlots(),
+    timeline: new Timeline(),
+  }
   return {
     name: `postgres:${shard}`,
     async read(signal) {
       const { rows } = await query(client, signal)
-      return toReading(shard, rows as PostgresRow[], names)
+      return toReading(shard, rows as PostgresRow[], memory)
     },
   }
 }
 
-function toReading(shard: string, rows: PostgresRow[], names: StableNames): ReplicationReading {
+/** What a source remembers from read to read. */
+interface Memory {
+  readonly names: StableNames
+  readonly slots: PostgresSlots
+  readonly timeline: Timeline
+}
+
+/** The timeline that a node is on. */
+class Timeline {
+  #systemIdentifier: string | undefined
+  #newest = 0
+
+  /** The epoch of a node's positions. A standby that receives nothing for now is still on the timeline that it was on. */
+  epochOf({ system_identifier, timeline, restart_timeline }: PostgresRow): string {
+    const last = system_identifier === this.#systemIdentifier ? this.#newest : 0
+    this.#systemIdentifier = system_identifier
+    this.#newest = timeline ?? Math.max(last, restart_timeline)
+    return `${system_identifier}/${this.#newest}`
+  }
+}
+
+function toReading(
+  shard: string,
+  rows: PostgresRow[],
+  { names, slots, timeline }: Memory,
+): ReplicationReading {
   const node = rows[0]
   if (!node) throw new Error('the query returned no row')
   const hidden = rows.find(({ connection, state }) => connection !== null && state === null)
@@ -67,12 +98,17 @@ function toReading(shard: string, rows: PostgresRow[], names: StableNames): Repl
       `the role ${role} may not see the positions of followers: GRANT pg_monitor TO ${role}`,
     )
   }
-  const followers = toFollowers(rows, names)
+  const epoch = timeline.epochOf(node)
+  slots.see(rows, epoch)
+  const followers = toFollowers(rows, names, slots)
+  const removed = slots.takeRetracted()
   if (node.leader === null) {
     return { shards: [], note: 'a standby that has neither received nor replayed any WAL yet' }
   }
-  const { epoch } = node
-  const reading = { shards: [{ shard, leaderSeqno: BigInt(node.leader), followers, epoch }] }
+  const leaderSeqno = BigInt(node.leader)
+  const reading = {
+    shards: [{ shard, leaderSeqno, followers, epoch, ...(removed.length > 0 && { removed }) }],
+  }
   if (followers.length > 0) return reading
   return {
     ...reading,
@@ -82,9 +118,15 @@ function toReading(shard: string, rows: PostgresRow[], names: StableNames): Repl
   }
 }
 
-function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[] {
-  // A slot that was never used has no position, and neither has what only receives WAL, such as pg_receivewal.
-  const measured = rows.filter(({ applied, lost }) => applied !== null || lost === true)
+function toFollowers(
+  rows: PostgresRow[],
+  names: StableNames,
+  slots: PostgresSlots,
+): FollowerReading[] {
+  // A slot that was never used has no position, and neither has what only receives WAL.
+  const measured = rows.filter(
+    (row) => (row.applied !== null && !slots.isReceiver(row)) || row.lost !== null,
+  )
   const bearers = measured.map(({ connection, slot_name, application_name, client_addr }) => {
     // A slot is the same follower, whichever connection holds it and wherever that comes from.
     if (slot_name !== null) return { key: `slot ${slot_name}`, name: slot_name, address: 'slot' }
@@ -92,14 +134,25 @@ function toFollowers(rows: PostgresRow[], names: StableNames): FollowerReading[]
     return { key: `connection ${connection as string}`, name: application_name ?? address, address }
   })
   const replicas = names.assign(bearers)
-  return measured.map(({ applied, connected, lost, slot_name }, index) => ({
-    replica: replicas[index] as string,
-    connected: connected === true,
-    ...(applied !== null && { appliedSeqno: BigInt(applied) }),
-    ...(lost === true && {
-      problem: `its slot ${slot_name as string} is lost: the server has removed WAL that it needs, so it must be rebuilt`,
-    }),
-  }))
+  return measured.map((row, index) => {
+    const replica = replicas[index] as string
+    const appliedSeqno = slots.appliedOf(row)
+    slots.reported(row, replica)
+    return {
+      replica,
+      connected: row.connected === true,
+      ...(appliedSeqno !== undefined && { appliedSeqno }),
+      ...(row.lost !== null && { problem: problemOf(row) }),
+    }
+  })
+}
+
+function problemOf({ slot_name, lost }: PostgresRow): string {
+  const why =
+    lost === 'wal_removed'
+      ? 'the server has removed WAL that it needs'
+      : `the server has invalidated it (${lost})`
+  return `its slot ${slot_name} is lost: ${why}, so it must be rebuilt`
 }
 
 async function query(
@@ -141,15 +194,11 @@ function isPool(client: PostgresPool | PostgresClient): client is PostgresPool {
 }
 
 function checkOptions(options: PostgresSourceOptions): PostgresSourceOptions & { shard: string } {
-  if (typeof (options as unknown) !== 'object' || (options as unknown) === null) {
-    throw optionError('options', 'an object', options)
-  }
+  checkObject('options', options)
   const { client, shard, ...unknown } = options
   refuseUnknown(unknown)
-  const { query, connect } = (client as Partial<PostgresClient & PostgresPool> | null) ?? {}
-  if (typeof query !== 'function' || typeof connect !== 'function') {
-    throw optionError('client', 'a Pool or Client of pg', client)
-  }
+  const isClient = hasMethods(client, 'query') || (hasMethods(client, 'connect') && isPool(client))
+  if (!isClient) throw optionError('client', 'a Pool or Client of pg', client)
   const name = parseName(shard)
   if (name === undefined)
     throw optionError('shard', 'a non-empty string or a non-negative integer', shard)

@@ -36,6 +36,8 @@ export interface ShardReading {
    * it is measured from its last known position for the retention time.
    */
   readonly followers: readonly FollowerReading[]
+  /** Followers of earlier readings that are none any more, as the system says: forgotten at once. Default: none. */
+  readonly removed?: readonly ReplicaId[]
   /**
    * What identifies the history that the seqnos belong to, if the system has that: a term, a timeline, a replication id.
    * When it changes, all that was known of the shard is forgotten: seqnos of two histories cannot be compared.

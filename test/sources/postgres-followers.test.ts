@@ -63,6 +63,34 @@ describe('what counts as a follower of PostgreSQL', () => {
     })
   })
 
+  it('is a slot that was copied to a standby once that is promoted, and not before', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary({ conf: { wal_level: 'logical' } })
+    const conf = {
+      hot_standby_feedback: 'on',
+      primary_conninfo: `host=127.0.0.1 port=${primary.port} user=postgres dbname=postgres application_name=s1`,
+    }
+    const standby = await cluster.startStandby({ name: 's1', of: primary, slot: 's1', conf })
+    await primary.query(
+      "select pg_create_logical_replication_slot('etl', 'pgoutput', false, false, failover => true)",
+    )
+    await eventually(async () => {
+      // The copy is kept once the standby has what the slot needs.
+      await write(primary)
+      await primary.query('select pg_log_standby_snapshot()')
+      await primary.query("select pg_replication_slot_advance('etl', pg_current_wal_lsn())")
+      await standby.untilCaughtUpWith(primary)
+      await standby.query('select pg_sync_replication_slots()')
+      const slots = await standby.query('select synced, temporary from pg_replication_slots')
+      expect(slots).toEqual([{ synced: true, temporary: false }])
+    })
+    const source = cluster.source(standby)
+    expect(await readLags(source)).toEqual({})
+    await standby.promote()
+    await write(standby)
+    expect((await readLags(source))['etl']).toBeGreaterThan(100_000)
+  })
+
   it('is a standby with a temporary slot, under its application_name: the slot is named by a process', async () => {
     await using cluster = await TestCluster.create()
     const primary = await cluster.startPrimary()

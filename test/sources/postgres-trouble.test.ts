@@ -4,6 +4,9 @@ import {
   postgresSource,
   type PostgresSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { eventually } from '../support/eventually.js'
 import { recordDiag } from '../support/diag.js'
@@ -135,6 +138,24 @@ describe('a connection that breaks during a read', () => {
   })
 })
 
+describe('a server that takes a connection and says nothing', () => {
+  it('fails a read once the pool has had enough, and is asked again at the next', async () => {
+    const sockets: Socket[] = []
+    await using server = createServer((socket) => sockets.push(socket.on('error', () => undefined)))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const pool = new pg.Pool({ host: '127.0.0.1', port, max: 1, connectionTimeoutMillis: 50 })
+    const source = postgresSource({ client: pool, shard: 'pg' })
+    for (const attempts of [1, 2]) {
+      await expect(source.read(AbortSignal.timeout(10_000))).rejects.toThrow(/timeout/)
+      expect(sockets).toHaveLength(attempts)
+    }
+    for (const socket of sockets) socket.destroy()
+    await pool.end()
+  })
+})
+
 describe('options of postgresSource', () => {
   const client = { query: () => Promise.resolve({ rows: [] }), connect: () => Promise.resolve() }
 
@@ -148,7 +169,7 @@ describe('options of postgresSource', () => {
       /^client: expected a Pool or Client of pg, got "postgres:/,
     ],
     [
-      { client: { query: () => 1 }, shard: 'a' },
+      { client: { connect: () => 1 }, shard: 'a' },
       /^client: expected a Pool or Client of pg, got an/,
     ],
     [{ client }, /^shard: expected a non-empty string or a non-negative integer, got undefined/],

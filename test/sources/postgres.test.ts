@@ -59,6 +59,29 @@ describe('postgresSource on a primary', () => {
     await eventually(async () => expect(await readLags(source)).toEqual({ slot_1: 0, s2: 0 }))
   })
 
+  it('does not take for replayed what a standby had only received when it stopped', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const standby = await cluster.startStandby({ name: 's1', of: primary, slot: 'slot_1' })
+    const source = cluster.source(primary)
+    await standby.pauseReplay()
+    await write(primary)
+    const behind = async () => (await readLags(source))['slot_1']
+    await eventually(async () => expect(await behind()).toBeGreaterThan(100_000))
+    await eventually(async () => {
+      const [slot] = await primary.query(
+        'select (pg_current_wal_lsn() - restart_lsn)::int as held from pg_replication_slots',
+      )
+      expect(slot?.['held']).toBe(0)
+    })
+    await standby.stop()
+    await eventually(async () => {
+      const { shards } = await source.read(AbortSignal.timeout(10_000))
+      expect(shards[0]?.followers).toMatchObject([{ connected: false }])
+    })
+    expect(await behind()).toBeGreaterThan(100_000)
+  })
+
   it('gives two followers of one name distinct names, which they keep over a reconnection', async () => {
     await using cluster = await TestCluster.create()
     const primary = await cluster.startPrimary()
@@ -183,6 +206,24 @@ describe('postgresSource on a standby', () => {
     await standby.promote()
     expect(await onStandby?.()).toBe(first?.replace(/1$/, '2'))
     expect(await onPrimary?.()).toBe(first)
+  })
+
+  it('tells the same epoch while the node that it follows restarts', async () => {
+    await using cluster = await TestCluster.create()
+    const primary = await cluster.startPrimary()
+    const upstream = await cluster.startStandby({ name: 'upstream', of: primary })
+    const middle = await cluster.startStandby({ name: 'middle', of: upstream })
+    await cluster.startStandby({ name: 'end', of: middle })
+    const source = cluster.source(middle)
+    const epoch = async () => (await source.read(AbortSignal.timeout(10_000))).shards[0]?.epoch
+    await upstream.promote()
+    await write(upstream)
+    await eventually(async () => expect(await epoch()).toMatch(/\/2$/))
+    await upstream.stop()
+    await eventually(async () =>
+      expect(await middle.query('select received_tli from pg_stat_wal_receiver')).toEqual([]),
+    )
+    expect(await epoch()).toMatch(/\/2$/)
   })
 
   it('reports as a primary once it is promoted', async () => {

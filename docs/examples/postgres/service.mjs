@@ -18,7 +18,7 @@ export async function startService(database, shard) {
   // The package tells through `diag` what keeps it from reading the database.
   diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.WARN)
 
-  const pool = new pg.Pool({ max: 2, ...database })
+  const pool = new pg.Pool({ max: 2, connectionTimeoutMillis: 5000, ...database })
   // A pool without this listener ends the process when the server closes an idle connection.
   pool.on('error', (error) => diag.warn(`lost a connection to ${shard}: ${error.message}`))
 
