@@ -6,7 +6,8 @@ import {
   type ReplicationLagInstrumentationConfig,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { SeqnoSlab } from '../../src/seqno-slab.js'
 import { toCollected, type Collected } from '../support/collected.js'
 import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
@@ -94,10 +95,22 @@ describe('pain 2: the fix for that hides a cut link', () => {
     await using service = observe(cluster, primary)
     await eventually(async () => expect(await service.collect()).toMatchObject({ [LAG]: 0 }))
     await standby.freeze()
-    await write(primary)
+    // More than the link takes: what was sent is less than what was written.
+    const positions = async () => {
+      const [row] = await primary.query(
+        `select (pg_current_wal_lsn() - sent_lsn)::int as unsent, (sent_lsn - replay_lsn)::int as unapplied
+          from pg_stat_replication`,
+      )
+      return row as { unsent: number; unapplied: number }
+    }
+    await eventually(async () => {
+      for (let megabyte = 0; megabyte < 10; megabyte++) await write(primary)
+      expect((await positions()).unsent).toBeGreaterThan(1_000_000)
+    })
+    const { unsent, unapplied } = await positions()
     await eventually(async () => {
       const collected = await service.collect()
-      expect(collected[LAG]).toBeGreaterThan(100_000)
+      expect(collected[LAG]).toBeGreaterThanOrEqual(unsent + unapplied)
       expect(collected[SECONDS]).toBeGreaterThan(0.5)
     })
     await standby.thaw()
@@ -153,14 +166,15 @@ describe('pain 5: negative lag', () => {
     leader.store(10)
     applied.store(10)
     // Between the two reads of a collection the leader writes, and its follower applies.
-    let reads = 0
-    gauge.forEachFollower((_, leaderSeqno, appliedSeqno) => {
-      reads++
-      expect(leaderSeqno).toBeGreaterThanOrEqual(appliedSeqno ?? 0n)
+    const load = vi.spyOn(SeqnoSlab.prototype, 'load')
+    onTestFinished(() => load.mockRestore())
+    load.mockImplementationOnce(function (this: SeqnoSlab, ...register) {
+      const seqno = this.load(...register)
       leader.store(20)
       applied.store(20)
+      return seqno
     })
-    expect(reads).toBe(1)
+    expect(gauge.collectMetrics()).toMatchObject([{ appliedSeqno: 10n, leaderSeqno: 20n }])
   })
 
   it('does not come from a busy primary either', async () => {
@@ -168,12 +182,11 @@ describe('pain 5: negative lag', () => {
     const primary = await cluster.startPrimary()
     await cluster.startStandby({ name: 's1', of: primary })
     await using service = observe(cluster, primary, { pollIntervalMillis: 1 })
-    const lags: number[] = []
+    await eventually(async () => expect(await service.collect()).toHaveProperty([LAG]))
     for (let round = 0; round < 10; round++) {
       await write(primary)
-      lags.push((await service.collect())[LAG] ?? 0)
+      expect((await service.collect())[LAG]).toBeGreaterThanOrEqual(0)
     }
-    expect(Math.min(...lags)).toBeGreaterThanOrEqual(0)
   })
 })
 
@@ -245,9 +258,10 @@ describe('pain 9: a reset, rebuild or failover poisons the history', () => {
     }
     await using service = new Service({ sources: [postgresSource({ client, shard: 'pg' })] })
     await eventually(async () => expect(await service.collect()).toMatchObject({ [LAG]: 0 }))
-    await primary.stop()
+    // There is no time at which nothing is read: what is known of the old followers is not withheld for that.
     await standby.promote()
     leader = 1
+    await primary.stop()
     const seen: Collected[] = []
     await eventually(async () => {
       seen.push(await service.collect())
