@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { AtomicSeqno } from 'opentelemetry-instrumentation-replication-lag'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { buildThreads } from './support/built-package.js'
 
 const THREADS = 4
@@ -28,8 +28,12 @@ it('four threads at once tear, lose and invent no seqno, and none goes back', as
     gate: new Int32Array(new SharedArrayBuffer(4)),
   }
   const program = join(folder, 'test/threads/seqnos.mjs')
-  const reports = own.map(async (_, thread) => {
-    const worker = new Worker(program, { workerData: { ...task, thread } })
+  const workers = own.map((_, thread) => new Worker(program, { workerData: { ...task, thread } }))
+  // One that cannot start would leave the others waiting for it.
+  onTestFinished(async () => {
+    await Promise.all(workers.map((worker) => worker.terminate()))
+  })
+  const reports = workers.map(async (worker) => {
     const [wrong] = (await once(worker, 'message')) as [string[]]
     return wrong
   })
@@ -37,15 +41,18 @@ it('four threads at once tear, lose and invent no seqno, and none goes back', as
   // This thread reads as well, as one that collects.
   const end = Promise.all(reports)
   const seen = own.map(() => 0n)
+  let changes = 0
   while ((await Promise.race([end, new Promise(setImmediate)])) === undefined) {
     for (const [thread, register] of own.entries()) {
       const seqno = register.load()
       expect(seqno >> 32n).toBe(seqno & 0xffff_ffffn)
       expect(seqno).toBeGreaterThanOrEqual(seen[thread] ?? 0n)
+      if (seqno !== seen[thread]) changes++
       seen[thread] = seqno
     }
   }
 
+  expect(changes).toBeGreaterThan(own.length)
   expect(await end).toEqual(own.map(() => []))
   const last = (BigInt(ROUNDS) << 32n) | BigInt(ROUNDS)
   expect(own.map((register) => register.load())).toEqual(own.map(() => last))

@@ -11,9 +11,10 @@ const BLOCK_MILLIS = 100
  * @template {string} Name
  * @param {Record<Name, () => unknown>} subjects
  * @param {number} rounds
+ * @param {Partial<Record<Name, () => void>>} [before] what happens before each call, and is not measured
  * @returns {Promise<Record<Name, number[]>>} milliseconds a call, of each round
  */
-export async function measureBlocks(subjects, rounds) {
+export async function measureBlocks(subjects, rounds, before = {}) {
   const names = /** @type {Name[]} */ (Object.keys(subjects))
   /** @type {Map<Name, number[]>} */
   const figures = new Map(names.map((name) => [name, []]))
@@ -21,23 +22,27 @@ export async function measureBlocks(subjects, rounds) {
   for (let round = -2; round < rounds; round++) {
     for (const [name, millis] of figures) {
       collectGarbage()
-      const took = await measureBlock(subjects[name])
+      const took = await measureBlock(subjects[name], before[name])
       if (round >= 0) millis.push(took)
     }
   }
   return /** @type {Record<Name, number[]>} */ (Object.fromEntries(figures))
 }
 
-/** @param {() => unknown} call */
-async function measureBlock(call) {
+/**
+ * @param {() => unknown} call
+ * @param {() => void} [before]
+ */
+async function measureBlock(call, before) {
   const kept = []
   let calls = 0
-  const startedAt = performance.now()
   let took = 0
   while (took < BLOCK_MILLIS) {
+    before?.()
+    const startedAt = performance.now()
     kept[0] = await call()
+    took += performance.now() - startedAt
     calls++
-    took = performance.now() - startedAt
   }
   return took / calls
 }

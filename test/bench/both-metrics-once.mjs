@@ -8,7 +8,7 @@ import { measureBlocks } from './blocks.mjs'
 import { collectPoints, fillGauge, shardNames, START } from './fleet.mjs'
 
 // One process of both-metrics.mjs: prints the milliseconds of each round as JSON. Its arguments: gauge or producer,
-// shards, behind or caught-up.
+// shards, and where the followers are: caught-up; behind, where they stay; or moving, as far behind all the time.
 
 const ROUNDS = 9
 const SECONDS_BEHIND = 60
@@ -18,24 +18,31 @@ const NEVER = 2 ** 31 - 1
 const [path, count, who] = process.argv.slice(2)
 const shards = shardNames(Number(count))
 
-/**
- * @param {boolean} lagSeconds
- * @returns {() => Promise<unknown>}
- */
+/** @param {boolean} lagSeconds */
 function collector(lagSeconds) {
   let seconds = 0
   const gauge = fillGauge(shards, { clock: () => seconds * 1000 })
   const options = { lagSeconds, sampleIntervalMillis: NEVER }
   const reader = path === 'gauge' ? observe() : produce()
-  for (let seqno = START; seconds < SECONDS_BEHIND; seconds++) {
+  let seqno = START
+  while (seconds < SECONDS_BEHIND) pass()
+  return {
+    collect: () => collectPoints(reader, lagSeconds ? 2 * shards.length : shards.length),
+    pass,
+  }
+
+  /** A second passes. */
+  function pass() {
+    seconds++
     seqno += 100n
+    const applied = who === 'caught-up' ? seqno : seqno - 100n * BigInt(SECONDS_BEHIND)
+    const isMoving = who === 'caught-up' || (who === 'moving' && seconds > SECONDS_BEHIND)
     for (const shard of shards) {
       gauge.updateLeaderSeqno(shard, seqno)
-      if (who === 'caught-up') gauge.updateAppliedSeqno(shard, seqno)
+      if (isMoving) gauge.updateAppliedSeqno(shard, applied)
     }
     if (lagSeconds) gauge.sample(true)
   }
-  return () => collectPoints(reader, lagSeconds ? 2 * shards.length : shards.length)
 
   function observe() {
     const reader = new BenchReader()
@@ -52,6 +59,8 @@ function collector(lagSeconds) {
   }
 }
 
-const millis = await measureBlocks({ both: collector(true), one: collector(false) }, ROUNDS)
+const [both, one] = [collector(true), collector(false)]
+const before = who === 'moving' ? { both: both.pass, one: one.pass } : {}
+const millis = await measureBlocks({ both: both.collect, one: one.collect }, ROUNDS, before)
 console.log(JSON.stringify(millis))
 process.exit()

@@ -33,7 +33,7 @@ export function benchHistoryMemory() {
       {
         metric: `Memory of a shard's history, caught up after ${title}`,
         figure: `${Math.max(0, run.caughtUp)} bytes`,
-        bar: '0 bytes',
+        bar: `0 (< ${SMALLEST_OBJECT_BYTES}) bytes`,
         met: run.caughtUp < SMALLEST_OBJECT_BYTES,
       },
     ]

@@ -13,18 +13,19 @@ import { availableParallelism, cpus } from 'node:os'
 
 const NODE_MAJOR = process.versions.node.split('.')[0]
 
+const HEAD = ['metric', 'figure', 'bar', 'met?']
+
 /**
  * @param {readonly Row[]} rows
  * @returns {string} what it ran on, and a Markdown table
  */
 export function markdown(rows) {
-  const cells = rows.map(({ metric, figure, bar = '', met }) => [
-    metric,
-    figure,
-    bar,
-    met === undefined ? '' : met ? 'yes' : '**no**',
-  ])
-  return section([['metric', 'figure', 'bar', 'met?'], ...cells])
+  return section([HEAD, ...rows.map(cells)])
+}
+
+/** @param {Row} row */
+function cells({ metric, figure, bar = '', met }) {
+  return [metric, figure, bar, met === undefined ? '' : met ? 'yes' : '**no**']
 }
 
 /**
@@ -49,12 +50,36 @@ export function section(table) {
 }
 
 /**
- * Puts the table into the section of docs/performance.md for this major version of Node.
+ * Puts rows into the table of docs/performance.md for this major version of Node.
  *
- * @param {string} section
+ * @param {readonly Row[]} rows
+ * @param {boolean} areAll whether the rows of other names are to go
  */
-export function writeSection(section) {
-  writeBetween('performance.md', `bench node ${NODE_MAJOR}`, section)
+export function writeRows(rows, areAll) {
+  const mark = `bench node ${NODE_MAJOR}`
+  const table = new Map(areAll ? [] : readTable('performance.md', mark))
+  for (const row of rows) table.set(row.metric, cells(row))
+  writeBetween('performance.md', mark, section([HEAD, ...table.values()]))
+}
+
+/**
+ * @param {string} page
+ * @param {string} mark
+ * @returns {[string, string[]][]} the rows of a table but its head, by their first cell
+ */
+function readTable(page, mark) {
+  const { text, from, to } = findBetween(page, mark)
+  const lines = text
+    .slice(from, to)
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+  return lines.slice(2).map((line) => {
+    const row = line
+      .slice(1, -1)
+      .split(' | ')
+      .map((cell) => cell.trim())
+    return [row[0] ?? '', row]
+  })
 }
 
 /**
@@ -65,14 +90,22 @@ export function writeSection(section) {
  * @param {string} section
  */
 export function writeBetween(page, mark, section) {
+  const { path, text, from, to } = findBetween(page, mark)
+  writeFileSync(path, `${text.slice(0, from)}\n${section}\n${text.slice(to)}`)
+}
+
+/**
+ * @param {string} page
+ * @param {string} mark
+ */
+function findBetween(page, mark) {
   const path = new URL(`../../docs/${page}`, import.meta.url)
-  const start = `<!-- ${mark}: start -->\n`
-  const end = `<!-- ${mark}: end -->`
+  const [start, end] = [`<!-- ${mark}: start -->\n`, `<!-- ${mark}: end -->`]
   const text = readFileSync(path, 'utf8')
   const from = text.indexOf(start)
   const to = text.indexOf(end, from)
   if (from === -1 || to === -1) throw new Error(`docs/${page}: expected ${start.trim()} and ${end}`)
-  writeFileSync(path, `${text.slice(0, from)}${start}\n${section}\n${text.slice(to)}`)
+  return { path, text, from: from + start.length, to }
 }
 
 /**

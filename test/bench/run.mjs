@@ -7,12 +7,13 @@ import { benchHistoryMemory } from './history-memory.mjs'
 import { benchHostStall } from './host-stall.mjs'
 import { benchHttp } from './http.mjs'
 import { benchMemory } from './memory.mjs'
-import { markdown, writeSection } from './report.mjs'
+import { markdown, writeRows } from './report.mjs'
 import { benchSampling } from './sampling.mjs'
 import { benchUpdates } from './update.mjs'
 
 // npm run bench [-- --all] [--write] [--only=<name>,…]: measures what docs/performance.md claims, on the Node that runs it.
-// Without --all it leaves out what takes minutes. --write puts the figures into that page.
+// Without --all it leaves out what takes minutes. --write puts the figures into that page, in place of those of the same
+// name; with --all, in place of all of them.
 // A missed bar is shown and is no failure: the figures depend on the machine and on what else it does.
 
 /** @typedef {import('./report.mjs').Row} Row */
@@ -48,11 +49,10 @@ for (const [name, { run, takesMinutes }] of Object.entries(BENCHES)) {
   const isAsked = only === undefined ? all || !takesMinutes : only.includes(name)
   if (isAsked) rows.push(...(await run()))
 }
-const section = markdown(rows)
-console.log(section)
+console.log(markdown(rows))
 
 const missed = rows.filter(({ met }) => met === false)
 for (const { metric, figure, bar } of missed) console.log(`MISSED ${metric}: ${figure}, bar ${bar}`)
 if (missed.length === 0) console.log('All bars are met.')
 
-if (process.argv.includes('--write')) writeSection(section)
+if (process.argv.includes('--write')) writeRows(rows, all && only === undefined)
