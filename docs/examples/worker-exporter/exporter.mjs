@@ -29,5 +29,5 @@ const exporter = new PrometheusExporter({
 new MeterProvider({ readers: [exporter] })
 await exporter.startServer()
 parentPort?.postMessage(`http://${host}:${port}/metrics`)
-// It is this that keeps the thread running.
+// It is this listener that keeps the thread running.
 parentPort?.once('message', () => void exporter.shutdown())
