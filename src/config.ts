@@ -8,10 +8,11 @@ import {
   refuseUnknown,
 } from './option-errors.js'
 import { ReplicationLagGauge } from './replication-lag-gauge.js'
+import { resolveReport, type ReportOptions } from './report-options.js'
 import type { ReplicationSource } from './sources/source.js'
 
 /** Options of {@link ReplicationLagInstrumentation}. All may be left out. */
-export interface ReplicationLagInstrumentationConfig {
+export interface ReplicationLagInstrumentationConfig extends ReportOptions {
   /** Whether to start at construction. `registerInstrumentations` and NodeSDK enable it in any case. Default: true. */
   readonly enabled?: boolean
   /** The lag map to report from. Default: an empty one of its own, `instrumentation.gauge`. */
@@ -27,20 +28,6 @@ export interface ReplicationLagInstrumentationConfig {
    * 0 … Infinity. Default: 3600000 (one hour).
    */
   readonly retentionMillis?: number
-  /**
-   * Whether to report `replication_lag_seconds` as well; if not, it costs nothing. Default: true.
-   */
-  readonly lagSeconds?: boolean
-  /**
-   * How often to look where the leaders are, to measure lag in seconds by, in milliseconds, 1 … 2^31 − 1. Leaders that are
-   * polled are looked at when they were. Default: 1000.
-   */
-  readonly sampleIntervalMillis?: number
-  /**
-   * Whether to report the positions themselves as well, `replication_leader_seqno` and `replication_applied_seqno`: for a
-   * leader and followers that are in different processes. A leader without a follower has no lag then. Default: false.
-   */
-  readonly positions?: boolean
   /**
    * Whether to report through ObservableGauges. Say false where a {@link ReplicationLagMetricProducer} reports the gauge
    * and this only polls the sources. Default: true.
@@ -61,17 +48,15 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
     pollIntervalMillis = 5000,
     pollTimeoutMillis = 5000,
     retentionMillis = 3_600_000,
-    lagSeconds = true,
-    sampleIntervalMillis = 1000,
-    positions = false,
+    lagSeconds,
+    sampleIntervalMillis,
+    positions,
     observableGauges = true,
     ...unknown
   } = config
   refuseUnknown(unknown)
   checkBoolean('enabled', enabled)
-  checkBoolean('lagSeconds', lagSeconds)
-  checkTimer('sampleIntervalMillis', sampleIntervalMillis)
-  checkBoolean('positions', positions)
+  const report = resolveReport({ lagSeconds, sampleIntervalMillis, positions })
   checkBoolean('observableGauges', observableGauges)
   checkGauge(gauge)
   checkSources(sources)
@@ -85,9 +70,7 @@ export function resolveConfig(config: ReplicationLagInstrumentationConfig): Reso
     pollIntervalMillis,
     pollTimeoutMillis,
     retentionMillis,
-    lagSeconds,
-    sampleIntervalMillis,
-    positions,
+    ...report,
     observableGauges,
   }
 }

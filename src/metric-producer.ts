@@ -1,8 +1,9 @@
 import type { Attributes, HrTime, ValueType } from '@opentelemetry/api'
 import { checkGauge } from './config.js'
 import { SCOPE, selectMetrics, type Emit, type Metric, type MetricGroup } from './metrics.js'
-import { checkBoolean, checkObject, checkTimer, refuseUnknown } from './option-errors.js'
+import { checkObject, refuseUnknown } from './option-errors.js'
 import type { ReplicationLagGauge } from './replication-lag-gauge.js'
+import { resolveReport, type ReportOptions } from './report-options.js'
 
 /** One point of a gauge, as the SDK has it. */
 export interface GaugePoint {
@@ -22,7 +23,7 @@ export interface GaugeData {
     readonly type: 'OBSERVABLE_GAUGE'
     readonly advice: object
   }
-  /** The SDK's AggregationTemporality.CUMULATIVE, which is what it gives a gauge. */
+  /** The SDK's AggregationTemporality.CUMULATIVE. A gauge is exported without one. */
   readonly aggregationTemporality: 1
   /** The SDK's DataPointType.GAUGE. */
   readonly dataPointType: 2
@@ -47,22 +48,7 @@ const NO_RESOURCE = Object.freeze({
 })
 
 /** Options of {@link ReplicationLagMetricProducer}. */
-export interface ReplicationLagMetricProducerOptions {
-  /**
-   * Whether to report `replication_lag_seconds` as well; if not, it costs nothing. Default: true.
-   */
-  readonly lagSeconds?: boolean
-  /**
-   * How often to look where the leaders are, to measure lag in seconds by, in milliseconds, 1 … 2^31 − 1. Leaders that are
-   * polled are looked at when they were. Default: 1000.
-   */
-  readonly sampleIntervalMillis?: number
-  /**
-   * Whether to report the positions themselves as well, `replication_leader_seqno` and `replication_applied_seqno`: for a
-   * leader and followers that are in different processes. A leader without a follower has no lag then. Default: false.
-   */
-  readonly positions?: boolean
-}
+export type ReplicationLagMetricProducerOptions = ReportOptions
 
 /**
  * Reports the followers in a lag map as a MetricProducer: for fleets that are large or change.
@@ -81,20 +67,16 @@ export class ReplicationLagMetricProducer {
   constructor(gauge: ReplicationLagGauge, options: ReplicationLagMetricProducerOptions = {}) {
     checkGauge(gauge)
     checkObject('options', options)
-    const {
-      lagSeconds = true,
-      sampleIntervalMillis = 1000,
-      positions = false,
-      ...unknown
-    } = options
+    const { lagSeconds, sampleIntervalMillis, positions, ...unknown } = options
     refuseUnknown(unknown)
-    checkBoolean('lagSeconds', lagSeconds)
-    checkTimer('sampleIntervalMillis', sampleIntervalMillis)
-    checkBoolean('positions', positions)
+    const report = resolveReport({ lagSeconds, sampleIntervalMillis, positions })
     this.#gauge = gauge
-    this.#groups = selectMetrics({ positions, lagSeconds, health: true })
-    if (!lagSeconds) return
-    gauge.sampler.start(this, { intervalMillis: sampleIntervalMillis, withUnseen: !positions })
+    this.#groups = selectMetrics({ ...report, health: true })
+    if (!report.lagSeconds) return
+    gauge.sampler.start(this, {
+      intervalMillis: report.sampleIntervalMillis,
+      withUnseen: !report.positions,
+    })
   }
 
   /** Collects every follower now. Never rejects: an error is among the result's `errors`. */
