@@ -23,7 +23,8 @@ const seen = registers.map(() => 0n)
 const wrong = []
 
 Atomics.add(gate, 0, 1)
-while (Atomics.load(gate, 0) < own.length);
+// All of them, and the one that has started them.
+while (Atomics.load(gate, 0) <= own.length);
 for (let round = 1; round <= rounds; round++) {
   registers[thread]?.store(twice(round))
   commonRegister.store(twice(thread * 2 ** 24 + round))
