@@ -1,5 +1,6 @@
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Follower } from '../src/follower-map.js'
 import { SeqnoSlab } from '../src/seqno-slab.js'
 import { interrupt } from './support/interrupt.js'
 import { networks, type PeerChannel } from './support/simulated-channel.js'
@@ -178,6 +179,19 @@ describe('a follower that two threads added at the same time', () => {
     expect(three.collectMetrics()).toEqual([
       { shard: 'a', lagSeqno: 2, leaderSeqno: 9n, appliedSeqno: 7n },
     ])
+  })
+
+  it('is in the collection during which the register of its leader loses', () => {
+    three.updateAppliedSeqno('a', 4)
+    one.updateLeaderSeqno('a', 5)
+    two.updateLeaderSeqno('a', 7)
+    deliver(two, three)
+    interrupt(Follower.prototype, 'load', () => {
+      deliver(one, two)
+      hear(two)
+      deliver(two, three)
+    })
+    expect(three.collectMetrics()).toMatchObject([{ lagSeqno: 3, leaderSeqno: 7n }])
   })
 
   it('takes what was stored in the register that lost, though its thread has ended', () => {

@@ -52,13 +52,13 @@ export class PostgresSlots {
   appliedOf({ slot_name, connection, applied }: PostgresRow): bigint | undefined {
     if (applied === null) return undefined
     const seen = BigInt(applied)
-    const last = connection === null ? this.#slots.get(slot_name ?? '')?.applied : undefined
-    return last !== undefined && last < seen ? last : seen
+    const last = slot_name === null || connection !== null ? undefined : this.#slots.get(slot_name)
+    return last?.applied !== undefined && last.applied < seen ? last.applied : seen
   }
 
   /** Remembers under which name a slot was reported. */
   reported({ slot_name }: PostgresRow, name: string): void {
-    const slot = this.#slots.get(slot_name ?? '')
+    const slot = slot_name === null ? undefined : this.#slots.get(slot_name)
     if (slot) slot.reportedAs = name
   }
 
