@@ -297,6 +297,16 @@ export class ReplicationLagGauge {
     this.#state.removeFollower(shard, replica)
   }
 
+  /** @internal Says that a follower's positions come from a source. */
+  markFromSource(shard: string, replica: string | undefined): void {
+    this.#state.markFromSource(shard, replica)
+  }
+
+  /** @internal Those followers of a shard whose positions come from a source, be it one that is polled no more. */
+  followersFromSource(shard: string): FollowerId[] {
+    return this.#state.followersFromSource(shard)
+  }
+
   /** @internal Leaves a leader out of the positions, or puts it back in. */
   setLeaderWithheld(shard: string, isWithheld: boolean): void {
     const leader = this.#positions.find(shard)

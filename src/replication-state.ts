@@ -103,6 +103,19 @@ export class ReplicationState {
     if (follower) follower.isWithheld = isWithheld
   }
 
+  /** @internal Says that a follower's positions come from a source. */
+  markFromSource(shard: string, replica: string | undefined): void {
+    this.#find(shard, replica)?.markFromSource()
+  }
+
+  /** @internal Those followers of a shard whose positions come from a source, be it one that is polled no more. */
+  followersFromSource(shard: string): FollowerId[] {
+    this.catchUp()
+    const followers = this.#followers.get(shard)
+    const members = followers ? [...membersOf(followers)] : []
+    return members.filter(({ isFromSource }) => isFromSource).map(({ id }) => id)
+  }
+
   /** @internal Visits every follower that has applied something. */
   forEachApplied(visit: (follower: FollowerId, appliedSeqno: bigint) => void): void {
     this.catchUp()

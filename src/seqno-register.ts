@@ -47,6 +47,15 @@ export class SeqnoRegister implements Place {
     this.slab.setWithheld(this.index, this.generation, isWithheld)
   }
 
+  /** Whether it is alive and has its seqnos from a source. */
+  get isFromSource(): boolean {
+    return this.slab.isFromSource(this.index, this.generation)
+  }
+
+  markFromSource(): void {
+    this.slab.setFromSource(this.index, this.generation)
+  }
+
   isAt({ slab, index, generation }: Place): boolean {
     return this.slab === slab && this.index === index && this.generation === generation
   }

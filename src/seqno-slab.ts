@@ -1,11 +1,14 @@
 import { GENERATION, REGISTER_BYTES, requireSharedMemory } from './shared-layout.js'
 
-// The state of a register is its generation and two flags:
+// The state of a register is its generation and three flags:
 /** a seqno was stored; */
 const WRITTEN = 1
-/** it is not to be reported. */
+/** it is not to be reported; */
 const WITHHELD = 2
-const FLAGS = WRITTEN | WITHHELD
+/** it has its seqnos from a source. */
+const FROM_SOURCE = 4
+const MARKS = WITHHELD | FROM_SOURCE
+const FLAGS = WRITTEN | MARKS
 
 /**
  * Registers for seqnos in shared memory, that any number of threads store to and load from.
@@ -57,9 +60,9 @@ export class SeqnoSlab {
   /** The seqno stored last; `undefined` if none was or the generation is over. */
   load(index: number, generation: number): bigint | undefined {
     const written = generation | WRITTEN
-    if ((this.#state(index) & ~WITHHELD) !== written) return undefined
+    if ((this.#state(index) & ~MARKS) !== written) return undefined
     const seqno = Atomics.load(this.#values, index)
-    return (this.#state(index) & ~WITHHELD) === written ? seqno : undefined
+    return (this.#state(index) & ~MARKS) === written ? seqno : undefined
   }
 
   /** Returns whether the register holds the seqno: not if the generation is over. */
@@ -88,11 +91,20 @@ export class SeqnoSlab {
 
   /** Whether the register is alive and not to be reported. */
   isWithheld(index: number, generation: number): boolean {
-    return (this.#state(index) & ~WRITTEN) === (generation | WITHHELD)
+    return (this.#state(index) & ~(WRITTEN | FROM_SOURCE)) === (generation | WITHHELD)
   }
 
   setWithheld(index: number, generation: number, isWithheld: boolean): void {
     this.#setFlag(index, generation, WITHHELD, isWithheld)
+  }
+
+  /** Whether the register is alive and has its seqnos from a source. */
+  isFromSource(index: number, generation: number): boolean {
+    return (this.#state(index) & ~(WRITTEN | WITHHELD)) === (generation | FROM_SOURCE)
+  }
+
+  setFromSource(index: number, generation: number): void {
+    this.#setFlag(index, generation, FROM_SOURCE, true)
   }
 
   /** Ends a generation, unless it is over. Returns the seqno stored last, if one was and no other thread ended it. */
@@ -112,7 +124,7 @@ export class SeqnoSlab {
     // Once more: what was stored when the generation was just over reached nobody, and the caller must know. The flag comes
     // after the value: whoever sees it sees a value.
     const written = generation | WRITTEN
-    if ((this.#state(index) & ~WITHHELD) === written) return true
+    if ((this.#state(index) & ~MARKS) === written) return true
     return this.#setFlag(index, generation, WRITTEN, true)
   }
 

@@ -8,7 +8,7 @@ import { optionError } from './option-errors.js'
 export const LAYOUT = 1
 
 /** A generation of a register is a multiple of this: the rest of its state is flags. */
-export const GENERATION = 4
+export const GENERATION = 8
 
 /** A value of 8 bytes and a state of 4. */
 export const REGISTER_BYTES = 12

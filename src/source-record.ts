@@ -152,7 +152,7 @@ export class SourceRecord {
       this.#gauge.updateLeaderSeqno(shard, leaderSeqno)
       return
     }
-    const record = this.#recordOf(name, epoch)
+    const record = this.#recordOf(name, epoch, now)
     record.reading = this.#readings
     for (const follower of followers) {
       const fields = readFollower(follower)
@@ -177,13 +177,23 @@ export class SourceRecord {
   }
 
   /** The record of a shard; one of another epoch is forgotten, with all that the map has of the shard. */
-  #recordOf(shard: string, epoch: string | undefined): ShardRecord {
+  #recordOf(shard: string, epoch: string | undefined, now: number): ShardRecord {
     const known = this.#shards.get(shard)
     if (known && known.epoch === epoch) return known
     if (known?.isInMap) this.#gauge.remove(shard)
     const record: ShardRecord = { epoch, reading: 0, isInMap: false, sightings: new Map() }
+    if (!known) this.#adopt(shard, record, now)
     this.#shards.set(shard, record)
     return record
+  }
+
+  /** Takes over the followers that a source has left behind, perhaps in a thread that has ended: nobody else would. */
+  #adopt(shard: string, { sightings }: ShardRecord, now: number): void {
+    for (const id of this.#gauge.followersFromSource(shard)) {
+      if (this.#isElsewhere(shard, id.replica)) continue
+      const sighting = { seenAt: now, reading: 0, isConnected: false, isMeasured: true }
+      sightings.set(id.replica, { id, ...sighting, problem: undefined })
+    }
   }
 
   #applyFollower(
@@ -201,6 +211,7 @@ export class SourceRecord {
     // Also with a name that is none: the map tells and counts it.
     if (appliedSeqno !== undefined) this.#gauge.updateAppliedSeqno(shard, appliedSeqno, replica)
     if (replica !== undefined && name === undefined) return
+    if (!before) this.#gauge.markFromSource(shard, name)
     const isMeasured = parseSeqno(appliedSeqno) !== undefined
     sightings.set(name, {
       id: before?.id ?? followerId(shard, name),
@@ -243,15 +254,17 @@ export class SourceRecord {
   #forgetShard(shard: string, { sightings, isInMap }: ShardRecord): void {
     this.#shards.delete(shard)
     for (const replica of sightings.keys()) this.#removeFollower(shard, replica)
-    const isElsewhere = this.#others().some((source) => source.#shards.has(shard))
-    if (isInMap && !isElsewhere) this.#gauge.remove(shard)
+    const isReported = this.#others().some((source) => source.#shards.has(shard))
+    if (isInMap && !isReported) this.#gauge.remove(shard)
   }
 
   #removeFollower(shard: string, replica: string | undefined): void {
-    const isElsewhere = this.#others().some((source) =>
-      source.#shards.get(shard)?.sightings.has(replica),
-    )
-    if (!isElsewhere) this.#gauge.removeFollower(shard, replica)
+    if (!this.#isElsewhere(shard, replica)) this.#gauge.removeFollower(shard, replica)
+  }
+
+  /** Whether another source reports the follower. */
+  #isElsewhere(shard: string, replica: string | undefined): boolean {
+    return this.#others().some((source) => source.#shards.get(shard)?.sightings.has(replica))
   }
 
   #others(): SourceRecord[] {

@@ -138,6 +138,38 @@ describe('a follower that two sources report', () => {
   })
 })
 
+describe('a follower that a source has left behind', () => {
+  /** What another thread would have of it. */
+  const leaveBehind = () => {
+    const other = ReplicationLagGauge.attach(gauge.share())
+    other.updateAppliedSeqno('a', 1, 'by hand')
+    const before = new SourceRecord('s', other, 1000)
+    before.apply(reading('a', 10, { r1: 4, r2: 5 }), 0)
+    for (let miss = 0; miss < 3; miss++) before.miss()
+  }
+
+  it('is taken over by the next that reads its shard, and removed when the retention time is over', () => {
+    leaveBehind()
+    expect(lags()).toEqual({ 'a/by hand': 9 })
+    const record = new SourceRecord('s', gauge, 1000)
+    record.apply(reading('a', 20, { r2: 5 }), 5000)
+    expect(lags()).toEqual({ 'a/by hand': 19, 'a/r1': 16, 'a/r2': 15 })
+    record.apply(reading('a', 20, { r2: 5 }), 6000)
+    expect(lags()).toEqual({ 'a/by hand': 19, 'a/r2': 15 })
+  })
+
+  it('is left to a source that reports it', () => {
+    leaveBehind()
+    const [one, two] = [new SourceRecord('1', gauge, 0), new SourceRecord('2', gauge, 0)]
+    gauge.sources.add(one).add(two)
+    one.apply(reading('a', 20, { r1: 4, r2: 5 }), 5000)
+    two.apply(reading('a', 20, {}), 5000)
+    const found: string[] = []
+    two.forEachFollower(({ replica }) => found.push(replica ?? ''))
+    expect(found).toEqual([])
+  })
+})
+
 describe('a shard that comes to name its followers', () => {
   it('loses the unnamed one when the retention time is over', () => {
     const record = new SourceRecord('s', gauge, 1000)
