@@ -11,21 +11,23 @@ const SUSPICIOUS = 3
  * it is, but it asks the ObservableGauges and the producers in one turn, before any promise settles.
  */
 export class DoubleAttachment {
-  #asked = new Set<Attachment>()
+  #isInstrumentation = false
+  #isProducer = false
   #inARow = 0
   #told = false
 
   /** An attachment was asked for its points. */
   asked(attachment: Attachment): void {
-    if (this.#asked.size === 0) queueMicrotask(() => this.#endTurn())
-    this.#asked.add(attachment)
+    if (!this.#isInstrumentation && !this.#isProducer) queueMicrotask(() => this.#endTurn())
+    if (attachment === 'producer') this.#isProducer = true
+    else this.#isInstrumentation = true
   }
 
   #endTurn(): void {
-    const [isProducer, isBoth] = [this.#asked.has('producer'), this.#asked.size > 1]
-    this.#asked.clear()
     // The instrumentation alone tells nothing: another reader may have it.
-    if (isProducer) this.#inARow = isBoth ? this.#inARow + 1 : 0
+    if (this.#isProducer) this.#inARow = this.#isInstrumentation ? this.#inARow + 1 : 0
+    this.#isInstrumentation = false
+    this.#isProducer = false
     if (this.#inARow < SUSPICIOUS || this.#told) return
     this.#told = true
     tell(

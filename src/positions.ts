@@ -48,20 +48,48 @@ export class PositionReader {
     return this.#read(shard, replica, true)
   }
 
-  /** Visits every follower that is reported. The visitor may update and remove followers while it runs. */
+  /**
+   * Visits every follower that is reported. The visitor may update and remove followers while it runs.
+   *
+   * @throws in the end, the first error of a visit: a state of the user's own may fail for one shard and not for others.
+   */
   forEachFollower(visit: FollowerVisitor, withUnseen: boolean): void {
     this.catchUp()
     this.#leaders.beginCollection()
-    this.#forEach((leader) => {
-      const followers = this.followersOf(leader)
-      if (followers?.unnamed) this.#visit(leader, followers.unnamed, visit)
-      if (followers?.replicas) {
-        for (const follower of followers.replicas.values()) this.#visit(leader, follower, visit)
-      } else if (withUnseen && !followers?.unnamed && !this.#leaders.isNews(leader)) {
-        const leaderSeqno = this.seqnoOf(leader)
-        if (leaderSeqno !== undefined) visit(leader.id, leaderSeqno, undefined, leader)
+    let failure: { readonly error: unknown } | undefined
+    for (const leader of this.#leaders) {
+      try {
+        const followers = this.followersOf(leader)
+        if (followers?.unnamed) this.#visit(leader, followers.unnamed, visit)
+        if (followers?.replicas) {
+          for (const follower of followers.replicas.values()) this.#visit(leader, follower, visit)
+        } else if (withUnseen && !followers?.unnamed && !this.#leaders.isNews(leader)) {
+          const leaderSeqno = this.seqnoOf(leader)
+          if (leaderSeqno !== undefined) visit(leader.id, leaderSeqno, undefined, leader)
+        }
+      } catch (error) {
+        failure ??= { error }
       }
-    })
+    }
+    if (failure) throw failure.error
+  }
+
+  /**
+   * Visits every leader.
+   *
+   * @throws in the end, the first error of a visit.
+   */
+  forEach(visit: (leader: Leader) => void): void {
+    this.catchUp()
+    let failure: { readonly error: unknown } | undefined
+    for (const leader of this.#leaders) {
+      try {
+        visit(leader)
+      } catch (error) {
+        failure ??= { error }
+      }
+    }
+    if (failure) throw failure.error
   }
 
   /** Visits every leader whose seqno is known and not withheld. */
@@ -70,12 +98,6 @@ export class PositionReader {
       const leaderSeqno = leader.isWithheld ? undefined : this.seqnoOf(leader)
       if (leaderSeqno !== undefined) visit(leader.shard, leaderSeqno)
     })
-  }
-
-  /** Visits every leader. */
-  forEach(visit: (leader: Leader) => void): void {
-    this.catchUp()
-    this.#forEach(visit)
   }
 
   seqnoOf(leader: Leader): bigint | undefined {
@@ -93,23 +115,6 @@ export class PositionReader {
   catchUp(): void {
     this.#members.catchUp()
     this.#state.catchUp()
-  }
-
-  /**
-   * Goes on after a leader at which the visitor threw: a state of the user's own may.
-   *
-   * @throws in the end, the first error of the visitor.
-   */
-  #forEach(visit: (leader: Leader) => void): void {
-    let failure: { readonly error: unknown } | undefined
-    for (const leader of this.#leaders) {
-      try {
-        visit(leader)
-      } catch (error) {
-        failure ??= { error }
-      }
-    }
-    if (failure) throw failure.error
   }
 
   #visit(leader: Leader, follower: Follower, visit: FollowerVisitor): void {

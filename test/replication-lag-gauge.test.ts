@@ -170,11 +170,20 @@ describe('ReplicationLagGauge', () => {
     expect(two.lagSeqno('a')).toBe(0)
   })
 
-  it.each([null, 7, 'state', {}, new Map()])('throws a TypeError when the state is %s', (state) => {
-    expect(() => new ReplicationLagGauge(state as ReplicationState)).toThrow(
-      /^state: expected a ReplicationState, got/,
-    )
+  it.each([null, 5, 'clock'])('throws a TypeError when the options are %s', (options) => {
+    const create = () => new ReplicationLagGauge(undefined, options as object)
+    expect(create).toThrow(/^options: expected an object, got/)
   })
+
+  const half = { followersOf: () => undefined }
+  it.each([null, 7, 'state', {}, new Map(), half])(
+    'throws a TypeError when the state is %s',
+    (state) => {
+      expect(() => new ReplicationLagGauge(state as ReplicationState)).toThrow(
+        /^state: expected a ReplicationState, got/,
+      )
+    },
+  )
 })
 
 describe('a collection during which the map changes', () => {

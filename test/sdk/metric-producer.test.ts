@@ -188,7 +188,8 @@ describe('the producer', () => {
     expect(resourceMetrics.scopeMetrics[0]?.metrics[0]?.dataPoints[0]?.value).toBe(7)
   })
 
-  it.each([undefined, null, 7, {}])('throws a TypeError when the gauge is %s', (bad) => {
+  const half = { forEachFollower: () => undefined }
+  it.each([undefined, null, 7, {}, half])('throws a TypeError when the gauge is %s', (bad) => {
     expect(() => new ReplicationLagMetricProducer(bad as ReplicationLagGauge)).toThrow(
       /^gauge: expected a ReplicationLagGauge, got/,
     )
