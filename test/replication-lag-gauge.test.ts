@@ -171,7 +171,7 @@ describe('ReplicationLagGauge', () => {
   })
 
   it.each([null, 5, 'clock'])('throws a TypeError when the options are %s', (options) => {
-    const create = () => new ReplicationLagGauge(undefined, options as object)
+    const create = () => new ReplicationLagGauge(undefined, options as unknown as object)
     expect(create).toThrow(/^options: expected an object, got/)
   })
 
