@@ -10,7 +10,7 @@ export default defineConfig(
   {
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
-      // tsc says so better, and knows the globals of Node.
+      // TypeScript checks this, and knows the globals of Node.
       'no-undef': 'off',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
@@ -19,7 +19,7 @@ export default defineConfig(
         'error',
         { considerDefaultExhaustiveForUnions: true },
       ],
-      // Its alternative, the non-null assertion, is forbidden too.
+      // Its alternative, the non-null assertion, is also forbidden.
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',
     },
   },

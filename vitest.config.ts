@@ -1,24 +1,26 @@
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
+import manifest from './package.json' with { type: 'json' }
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
-// Tests and examples import the package by its name, as a user does; here that means its sources.
-const self = [
-  {
-    find: /^opentelemetry-instrumentation-replication-lag\/sources\/(.*)$/,
-    replacement: path('./src/sources/$1.ts'),
-  },
-  { find: /^opentelemetry-instrumentation-replication-lag$/, replacement: path('./src/index.ts') },
-]
+// Tests and examples import the package by its name, as a user does. Here that means its sources.
+const self = Object.entries(manifest.exports).flatMap(([entryPoint, files]) => {
+  if (typeof files === 'string') return []
+  const source = files.require.replace(/^\.\/dist\/(.*)\.js$/, './src/$1.ts')
+  return { find: new RegExp(`^${manifest.name}${entryPoint.slice(1)}$`), replacement: path(source) }
+})
 
-/** The same suite once more, with every OpenTelemetry package taken from the SDK 3 tree. */
+/** Takes every OpenTelemetry package from the SDK 3 tree. */
 const sdk3 = [
   {
     find: /^@opentelemetry\/(.*)$/,
     replacement: path('./test/sdk/v3/node_modules/@opentelemetry/$1'),
   },
 ]
+
+const SLOW = 'test/**/*.slow.test.ts'
+const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 }
 
 export default defineConfig({
   test: {
@@ -34,13 +36,36 @@ export default defineConfig({
         test: {
           name: 'sdk2',
           include: ['test/**/*.test.ts'],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          exclude: [...configDefaults.exclude, SLOW],
+          ...timeouts,
+        },
+      },
+      {
+        // What takes under ten seconds while working: nothing that starts a server, or generates many cases.
+        resolve: { alias: self },
+        test: {
+          name: 'unit',
+          include: ['test/{lag-map,polling,otel,support}/**/*.test.ts'],
+          exclude: [
+            ...configDefaults.exclude,
+            'test/**/*.{slow,model,simulation,threads}.test.ts',
+            'test/otel/wal-shipping.test.ts',
+          ],
+          ...timeouts,
         },
       },
       {
         resolve: { alias: [...self, ...sdk3] },
-        test: { name: 'sdk3', include: ['test/sdk/**/*.test.ts'], testTimeout: 30_000 },
+        test: {
+          name: 'sdk3',
+          include: ['test/otel/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, SLOW],
+          ...timeouts,
+        },
+      },
+      {
+        resolve: { alias: self },
+        test: { name: 'slow', include: [SLOW], testTimeout: 1_200_000, hookTimeout: 60_000 },
       },
     ],
   },

@@ -1,25 +1,30 @@
-export { AtomicSeqno, type SharedSeqno } from './atomic-seqno.js'
-export type { FollowerId, ReplicaId, ShardId } from './follower.js'
-export { ReplicationLagInstrumentation } from './instrumentation.js'
-export type { ReplicationLagInstrumentationConfig } from './config.js'
+export { AtomicSeqno } from './lag-map/atomic-seqno.js'
+export type { FollowerLag } from './lag-map/follower-lag.js'
+export { ReplicationLagGauge } from './lag-map/replication-lag-gauge.js'
+export { ReplicationState } from './lag-map/replication-state.js'
+export type { Seqno } from './lag-map/seqno.js'
+export type { SubscribeOptions, ThreadPort } from './lag-map/thread-link.js'
+export {
+  ReplicationLagInstrumentation,
+  type ReplicationLagInstrumentationConfig,
+} from './otel/instrumentation.js'
 export {
   ReplicationLagMetricProducer,
-  type ReplicationLagMetricProducerOptions,
   type GaugeData,
   type GaugePoint,
   type ProducedMetrics,
-} from './metric-producer.js'
+} from './otel/metric-producer.js'
+export type { ReportOptions } from './otel/metrics.js'
+export type { ReplicationLagOptions } from './otel/options.js'
 export {
-  ReplicationLagGauge,
-  type FollowerLag,
-  type ReplicationLagGaugeOptions,
-} from './replication-lag-gauge.js'
-export { ReplicationState } from './replication-state.js'
-export type { Seqno } from './seqno.js'
-export type { SharedReplicationLagGauge } from './shared-gauge.js'
+  ReplicationPoller,
+  type PollingOptions,
+  type ReplicationPollerOptions,
+} from './polling/replication-poller.js'
 export type {
   FollowerReading,
   ReplicationReading,
   ReplicationSource,
   ShardReading,
 } from './sources/source.js'
+export type { ReplicaId, ShardId } from './support/names.js'

@@ -1,12 +1,12 @@
 import { statSync } from 'node:fs'
-import { join, posix } from 'node:path'
+import { join } from 'node:path'
+import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, test } from 'vitest'
-import { VERSION } from '../src/version.js'
 import { listEntries, listFiles, readJson, readText, repository } from './support/repository.js'
 
 interface Manifest {
+  readonly name: string
   readonly version: string
-  readonly exports: Readonly<Record<string, string | Readonly<Record<string, { default: string }>>>>
 }
 
 interface Lock {
@@ -20,11 +20,11 @@ const manifest = readJson('package.json') as Manifest
 const lock = readJson('package-lock.json') as Lock
 
 describe('the top level', () => {
-  test('holds just what belongs there', () => {
+  test('holds only what belongs there', () => {
     const allowed = [
       ...['README.md', 'CHANGELOG.md', 'LICENSE', '.gitignore', '.ci', 'src', 'test', 'docs'],
       ...['package.json', 'package-lock.json', 'tsconfig.json'],
-      ...['eslint.config.js', 'vitest.config.ts'],
+      ...['eslint.config.js', '.dependency-cruiser.mjs', 'vitest.config.ts'],
     ]
     const names = listEntries().map(({ name }) => name)
     expect(names.filter((name) => !allowed.includes(name))).toEqual([])
@@ -35,55 +35,49 @@ describe('the top level', () => {
   })
 })
 
-describe('the version', () => {
-  test('is the same wherever it is written', () => {
-    expect(VERSION).toBe(manifest.version)
-    expect(lock.version).toBe(manifest.version)
-  })
+test('the package reports its own name and version', () => {
+  const instrumentation = new ReplicationLagInstrumentation({ enabled: false })
+  expect(instrumentation.instrumentationName).toBe(manifest.name)
+  expect(instrumentation.instrumentationVersion).toBe(manifest.version)
+  expect(lock.version).toBe(manifest.version)
 })
 
-describe('the lock file', () => {
-  test('pins contents, not addresses to download from', () => {
-    const resolved = Object.values(lock.packages).map((entry) => entry.resolved ?? '')
-    expect(resolved.filter((address) => /^\w+:/.test(address))).toEqual([])
-    const unpinned = Object.entries(lock.packages).filter(
-      ([path, { integrity }]) => path.includes('node_modules/') && integrity === undefined,
-    )
-    // The workspace of SDK 3 is a link.
-    expect(unpinned.map(([path]) => path)).toEqual(['node_modules/replication-lag-test-sdk-3'])
-  })
+test('the lock file pins contents, and no addresses to download from', () => {
+  const resolved = Object.values(lock.packages).map((entry) => entry.resolved ?? '')
+  expect(resolved.filter((address) => /^\w+:/.test(address))).toEqual([])
+  const unpinned = Object.entries(lock.packages).filter(
+    ([path, { integrity }]) => path.includes('node_modules/') && integrity === undefined,
+  )
+  // The workspace of SDK 3 is a link.
+  expect(unpinned.map(([path]) => path)).toEqual(['node_modules/replication-lag-test-sdk-3'])
 })
 
-describe('every file', () => {
-  test('is free of paths and hosts of one machine', () => {
-    const strangers = [
-      /(?<![\w.:/-])\/(?:root|home|Users|work|workspace|builds)\/[\w.-]/,
-      /https?:\/\/[\w.-]*registry[\w.-]*/,
-    ]
-    const found = listFiles().filter((path) => {
-      const text = readText(path)
-      return strangers.some((pattern) => pattern.test(text))
-    })
-    expect(found).toEqual([])
+test('no file names a path or a registry of one machine', () => {
+  const patterns = [
+    /(?<![\w.:/-])\/(?:root|home|Users|work|workspace|builds)\/[\w.-]/,
+    /https?:\/\/[\w.-]*registry[\w.-]*/,
+  ]
+  const found = listFiles().filter((path) => {
+    const text = readText(path)
+    return patterns.some((pattern) => pattern.test(text))
   })
+  expect(found).toEqual([])
 })
 
-describe('every source file', () => {
-  test('is used by what the package exports', () => {
-    const entryPoints = Object.values(manifest.exports).flatMap((conditions) =>
-      typeof conditions === 'string' ? [] : [conditions['import']?.default ?? ''],
-    )
-    const used = new Set<string>()
-    const use = (path: string) => {
-      if (used.has(path)) return
-      used.add(path)
-      for (const [, specifier = ''] of readText(path).matchAll(/ from '(\.[^']*)\.js'/g)) {
-        use(posix.join(posix.dirname(path), `${specifier}.ts`))
-      }
-    }
-    for (const path of entryPoints) use(path.replace(/^\.\/dist\/esm\/(.*)\.js$/, 'src/$1.ts'))
+describe('the sources', () => {
+  const lines = listFiles('src')
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => ({
+      path,
+      lines: readText(path).trimEnd().split('\n').length,
+    }))
 
-    const sources = listFiles('src').filter((path) => path.endsWith('.ts'))
-    expect([...used].sort()).toEqual(sources)
+  test('have no file that is too long for one subject', () => {
+    expect(lines.filter(({ lines }) => lines > 250)).toEqual([])
+  })
+
+  test('stay small without the adapters in src/sources', () => {
+    const core = lines.filter(({ path }) => !path.startsWith('src/sources/'))
+    expect(core.reduce((sum, { lines }) => sum + lines, 0)).toBeLessThanOrEqual(2600)
   })
 })

@@ -1,39 +1,55 @@
 import { metrics, type MeterProvider } from '@opentelemetry/api'
 import {
-  AtomicSeqno,
   ReplicationLagGauge,
   ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+  ReplicationPoller,
   ReplicationState,
+  type AtomicSeqno,
   type FollowerLag,
+  type ReplicationLagOptions,
   type ReplicationSource,
   type Seqno,
+  type ThreadPort,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
-// A program of a user, for package.test.ts: compiled against the packed package under each module system, then run.
+// A user's program. package.test.ts compiles it against the packed package with each module system, then runs it.
 
 const leaderSeqno: Seqno = 130n
-const register = new AtomicSeqno(leaderSeqno)
-
 const state = new ReplicationState()
 const gauge = new ReplicationLagGauge(state)
-gauge.updateLeaderSeqno('7', AtomicSeqno.attach(register.share()).load())
+const leader: AtomicSeqno = gauge.leader('7')
+leader.store(leaderSeqno)
 state.setAppliedSeqno('7', 100, 'berlin')
-const attached = ReplicationLagGauge.attach(gauge.share())
-const lags: FollowerLag[] = attached.collectMetrics()
+const lags: FollowerLag[] = gauge.collectMetrics()
 
 const constant: ReplicationSource = {
   name: 'constant',
-  read: () => Promise.resolve({ shards: [{ shard: 1, leaderSeqno: 9n, followers: [] }] }),
+  read: (signal) =>
+    signal.aborted
+      ? Promise.reject(new Error('aborted'))
+      : Promise.resolve({ shards: [{ shard: 1, leaderSeqno: 9n, followers: [] }] }),
 }
 const client = { query: () => Promise.resolve({ rows: [] }), connect: () => Promise.resolve() }
 const sources = [constant, postgresSource({ client, shard: 'main' })]
+const poller = new ReplicationPoller({ gauge, sources })
+const isRemoved: boolean = poller.remove('constant')
 
+const options: ReplicationLagOptions = { gauge, lagSeconds: false }
+const producer = new ReplicationLagMetricProducer(options)
 const provider: MeterProvider = metrics.getMeterProvider()
-const instrumentation = new ReplicationLagInstrumentation({ gauge, sources, enabled: false })
+const instrumentation = new ReplicationLagInstrumentation({ ...options, enabled: false })
 instrumentation.setMeterProvider(provider)
 
+export function publishTo(port: ThreadPort): () => void {
+  return producer.gauge.publish(port)
+}
+
 // Read back by package.test.ts.
-export const lagSeqno: number = instrumentation.lagSeqno('7', 'berlin')
-export const replicas: (string | undefined)[] = lags.map(({ replica }) => replica)
-export const names: string[] = sources.map(({ name }) => name)
+export const result: unknown[] = [
+  instrumentation.lagSeqno('7', 'berlin'),
+  lags.map(({ replica }) => replica),
+  sources.map(({ name }) => name),
+  isRemoved,
+]

@@ -3,27 +3,36 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readJson, repository } from '../support/repository.js'
-import { DOCUMENTS, install, pack, run, runTool, sourceNames } from './packed.js'
-import type { Manifest, PackedPackage } from './packed.js'
+import { repository } from '../support/repository.js'
+import {
+  DOCUMENTS,
+  entryPoints,
+  install,
+  manifest,
+  pack,
+  run,
+  runTool,
+  sourceNames,
+} from './packed.js'
+import type { PackedPackage } from './packed.js'
 
 const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-package-')))
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
+/** A project of a user, with the package installed. */
+const project = join(folder, 'project')
+
 let packed: PackedPackage
 beforeAll(async () => {
   packed = await pack(folder)
+  await install(project, packed.tarball)
 }, 120_000)
 
-const manifest = readJson('package.json') as Manifest
-const entryPoints = Object.keys(manifest.exports).filter((path) => path !== './package.json')
-
 describe('the packed package', () => {
-  test('holds both builds and the documents, and nothing else', () => {
-    const builds = sourceNames().flatMap((name) =>
-      ['cjs', 'esm'].flatMap((build) => [`dist/${build}/${name}.js`, `dist/${build}/${name}.d.ts`]),
-    )
-    const expected = [...builds, 'dist/cjs/package.json', 'package.json', ...DOCUMENTS]
+  test('holds the build and the documents, and nothing else', () => {
+    const build = sourceNames().flatMap((name) => [`dist/${name}.js`, `dist/${name}.d.ts`])
+    const facades = entryPoints.flatMap(({ facade }) => [facade, facade.replace('.mjs', '.d.mts')])
+    const expected = [...build, ...facades, 'dist/package.json', 'package.json', ...DOCUMENTS]
     expect(packed.files).toEqual(expected.sort())
   })
 
@@ -31,82 +40,79 @@ describe('the packed package', () => {
     expect(packed.size).toBeLessThan(100_000)
   })
 
-  test('brings no dependency and asks for the API alone', () => {
-    expect(packed.manifest.dependencies).toBeUndefined()
-    expect(packed.manifest.optionalDependencies).toBeUndefined()
-    expect(packed.manifest.peerDependencies).toEqual({ '@opentelemetry/api': '^1.9.0' })
-    expect(packed.manifest.peerDependenciesMeta).toBeUndefined()
+  test('has no dependency, and the API as its only peer dependency', () => {
+    expect(manifest.dependencies).toBeUndefined()
+    expect(manifest.optionalDependencies).toBeUndefined()
+    expect(manifest.peerDependencies).toEqual({ '@opentelemetry/api': '^1.9.0' })
+    expect(manifest.peerDependenciesMeta).toBeUndefined()
   })
 
   test('lets bundlers drop what is unused', () => {
-    expect(packed.manifest.sideEffects).toBe(false)
+    expect(manifest.sideEffects).toBe(false)
   })
 
   test('runs nothing when it is installed', () => {
-    const scripts = Object.keys(packed.manifest.scripts)
+    const scripts = Object.keys(manifest.scripts)
     expect(scripts.filter((name) => /^(?:pre|post)?install$/.test(name))).toEqual([])
   })
 
-  test('has nothing that publint objects to', async () => {
+  test('satisfies publint', async () => {
     const tarball = await readFile(packed.tarball)
     const { messages } = await publint({ strict: true, pack: { tarball: tarball.buffer } })
     expect(messages).toEqual([])
   })
 
-  test('has types that resolve under every module resolution, the old node10 included', async () => {
+  test('has types that resolve with every module resolution, the old node10 included', async () => {
     const checked = runTool(folder, 'attw', '--no-definitely-typed', '--no-color', packed.tarball)
     await expect(checked).resolves.toContain('No problems found')
   })
+
+  test('has types that name nothing of Node, which a user may have no types of', async () => {
+    const declarations = packed.files.filter((file) => /\.d\.m?ts$/.test(file))
+    const root = join(project, 'node_modules', manifest.name)
+    const texts = await Promise.all(declarations.map((file) => readFile(join(root, file), 'utf8')))
+    const isOfNode = /from ['"]node:|import\(['"]node:|\bNodeJS\.|\bBuffer\b|<reference /
+    expect(declarations.filter((_, index) => isOfNode.test(texts[index] ?? ''))).toEqual([])
+  })
 })
 
-describe.each([
-  { sdk: 'SDK 2', packages: 'node_modules/@opentelemetry' },
-  { sdk: 'SDK 3', packages: 'test/sdk/v3/node_modules/@opentelemetry' },
-])('installed with npm beside the packages of $sdk', ({ sdk, packages }) => {
-  const project = join(folder, sdk)
-  beforeAll(() => install(project, packed.tarball, join(repository, packages)))
-
-  test.each(entryPoints)('exports the same by import and by require: %s', async (entryPoint) => {
-    const specifier = JSON.stringify(join(manifest.name, entryPoint))
-    const print = 'console.log(JSON.stringify(Object.keys(loaded).sort()))'
-    const [required, imported] = await Promise.all([
-      evaluate(project, `const loaded = require(${specifier}); ${print}`),
-      evaluate(project, `import(${specifier}).then((loaded) => ${print})`),
-    ])
+describe('the installed package', () => {
+  test.each(entryPoints)('is one copy for import and require: $specifier', async (entryPoint) => {
+    const specifier = JSON.stringify(entryPoint.specifier)
+    const print = `console.log(JSON.stringify([
+      Object.keys(required).sort(), Object.keys(imported).sort(),
+      Object.keys(required).filter((name) => imported[name] !== required[name])]))`
+    const [required, imported, different] = (await evaluate(
+      `const required = require(${specifier}); import(${specifier}).then((imported) => ${print})`,
+    )) as string[][]
     expect(required).toContainEqual(expect.stringMatching(/^[a-z]+Source$|^ReplicationLagGauge$/))
     expect(imported).toEqual(required)
+    expect(different).toEqual([])
   })
 
-  test('reports from a map of the other build', async () => {
-    await cp(join(import.meta.dirname, 'mixed-builds.mjs'), join(project, 'mixed-builds.mjs'))
-    await expect(run(project, process.execPath, 'mixed-builds.mjs')).resolves.toBe('')
+  test('reports a gauge from require through an instrumentation from import', async () => {
+    const program = 'import-and-require.mjs'
+    await cp(join(import.meta.dirname, program), join(project, program))
+    await expect(run(project, process.execPath, program)).resolves.toBe('')
   })
 })
 
-describe('a TypeScript program that uses the package', () => {
-  const project = join(folder, 'typescript')
-  beforeAll(() => install(project, packed.tarball, join(repository, 'node_modules/@opentelemetry')))
+const EITHER = ['consumer.cts', 'consumer.mts']
 
+describe("a user's TypeScript program", () => {
   test.each([
-    { name: 'commonjs', sources: ['consumer.ts'], options: { module: 'commonjs' } },
-    {
-      name: 'commonjs before TypeScript 6',
-      sources: ['consumer.ts'],
-      options: { module: 'commonjs', moduleResolution: 'node10', ignoreDeprecations: '6.0' },
-    },
-    { name: 'node16', sources: ['consumer.cts', 'consumer.mts'], options: { module: 'node16' } },
-    {
-      name: 'nodenext',
-      sources: ['consumer.cts', 'consumer.mts'],
-      options: { module: 'nodenext' },
-    },
-    { name: 'bundler', sources: ['consumer.mts'], options: { module: 'preserve' } },
-  ])('compiles and runs with modules as in $name', async ({ name, sources, options }) => {
+    { typescript: 'typescript-4.9', sources: ['consumer.ts'], module: 'commonjs' },
+    { typescript: 'typescript-4.9', sources: EITHER, module: 'node16' },
+    { typescript: 'typescript-7', sources: ['consumer.ts'], module: 'commonjs' },
+    { typescript: 'typescript-7', sources: EITHER, module: 'node16' },
+    { typescript: 'typescript-7', sources: ['consumer.mts'], module: 'preserve' },
+  ])('compiles with $typescript and module: $module', async ({ typescript, sources, module }) => {
+    const name = `${typescript}-${module}`
     const compilerOptions = {
-      ...options,
+      module,
       target: 'es2022',
       strict: true,
-      // Checks the types of the package and the API too; those of the language alone are taken as they are.
+      // Checks the types of the package and the API too, without those of Node.
       skipLibCheck: false,
       skipDefaultLibCheck: true,
       types: [],
@@ -117,19 +123,19 @@ describe('a TypeScript program that uses the package', () => {
     }
     const config = join(project, `tsconfig.${name}.json`)
     await writeFile(config, JSON.stringify({ compilerOptions, files: sources }))
-    await runTool(project, 'tsc', '-p', config)
+    const tsc = join(repository, 'node_modules', typescript, 'bin/tsc')
+    await run(project, process.execPath, tsc, '-p', config)
 
     for (const source of sources) {
-      const program = `./${name}/${source.replace(/ts$/, 'js')}`
-      const print = 'console.log(JSON.stringify([lagSeqno, replicas, names]))'
+      const program = JSON.stringify(`./${name}/${source.replace(/ts$/, 'js')}`)
       await expect(
-        evaluate(project, `import('${program}').then(({ lagSeqno, replicas, names }) => ${print})`),
-      ).resolves.toEqual([30, ['berlin'], ['constant', 'postgres:main']])
+        evaluate(`import(${program}).then(({ result }) => console.log(JSON.stringify(result)))`),
+      ).resolves.toEqual([30, ['berlin'], ['constant', 'postgres:main'], true])
     }
   })
 })
 
-/** What a piece of JavaScript prints as JSON when it is run in a folder. */
-async function evaluate(cwd: string, code: string): Promise<unknown> {
-  return JSON.parse(await run(cwd, process.execPath, '--eval', code))
+/** Runs a piece of JavaScript in the project, and returns what it prints as JSON. */
+async function evaluate(code: string): Promise<unknown> {
+  return JSON.parse(await run(project, process.execPath, '--eval', code))
 }

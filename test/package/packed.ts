@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { listFiles, readJson, repository } from '../support/repository.js'
@@ -10,12 +9,21 @@ export interface Manifest {
   readonly version: string
   readonly sideEffects?: boolean
   readonly scripts: Readonly<Record<string, string>>
-  readonly exports: Readonly<Record<string, unknown>>
+  readonly exports: Readonly<Record<string, string | { readonly import: string }>>
   readonly dependencies?: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
   readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
 }
+
+export const manifest = readJson('package.json') as Manifest
+
+/** What users import or require, and the ES module that they get. */
+export const entryPoints = Object.entries(manifest.exports).flatMap(([path, files]) =>
+  typeof files === 'string'
+    ? []
+    : { specifier: join(manifest.name, path), facade: files.import.replace(/^\.\//, '') },
+)
 
 /** What `npm publish` would upload. */
 export interface PackedPackage {
@@ -23,12 +31,11 @@ export interface PackedPackage {
   readonly size: number
   /** The paths in it, sorted. */
   readonly files: readonly string[]
-  readonly manifest: Manifest
 }
 
-/** Runs a program to its end; rejects with all it printed when it fails. */
+/** Runs a program to its end. Rejects with all that it printed if it fails. */
 export function run(cwd: string, file: string, ...args: string[]): Promise<string> {
-  // npm tells its children where it was started; a child npm is to go by its own folder.
+  // npm tells its children where it was started. A child npm must use its own folder.
   const env = { ...process.env, npm_config_local_prefix: undefined }
   return new Promise((resolve, reject) => {
     execFile(file, args, { cwd, env }, (error, stdout, stderr) => {
@@ -38,22 +45,24 @@ export function run(cwd: string, file: string, ...args: string[]): Promise<strin
   })
 }
 
-/** Runs a program that a development dependency brings. */
+/** Runs a program of a development dependency. */
 export function runTool(cwd: string, tool: string, ...args: string[]): Promise<string> {
   return run(cwd, process.execPath, join(repository, 'node_modules/.bin', tool), ...args)
 }
 
+/** The documents in the package. */
+export const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
+
 /**
- * Builds and packs the package in a copy of the repository's sources below `folder`, as `npm publish` does.
- * The `dist` of the repository is left alone: somebody may be building or using it.
+ * Builds and packs the package in a copy of the repository's sources in `folder`, as `npm publish` does.
+ * The `dist` of the repository is left alone, because it may be in use.
  */
 export async function pack(folder: string): Promise<PackedPackage> {
   const copy = join(folder, 'sources')
   await mkdir(copy)
-  // What must not be packed is there too, to be left out.
+  // Some of it must not be packed.
   for (const entry of ['package.json', 'tsconfig.json', 'src', 'docs', ...DOCUMENTS]) {
-    const path = join(repository, entry)
-    if (existsSync(path)) await cp(path, join(copy, entry), { recursive: true })
+    await cp(join(repository, entry), join(copy, entry), { recursive: true })
   }
   await mkdir(join(copy, 'test'))
   await writeFile(join(copy, 'test/some.test.ts'), '')
@@ -68,31 +77,24 @@ export async function pack(folder: string): Promise<PackedPackage> {
     tarball: join(folder, packed.filename),
     size: packed.size,
     files: packed.files.map(({ path }) => path).sort(),
-    manifest: readJson('package.json') as Manifest,
   }
 }
 
-/** What is packed besides the build. */
-export const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
-
-/** The names of all source files, without their ending: `index`, `sources/postgres`, … */
+/** The names of all source files, without their extension: `index`, `sources/source`, … */
 export function sourceNames(): string[] {
   const files = listFiles('src').filter((path) => path.endsWith('.ts'))
   return files.map((path) => path.slice('src/'.length, -'.ts'.length))
 }
 
-/**
- * A new project with the package and the API installed by npm, and an SDK beside them; nothing is downloaded.
- *
- * @param packages the folder that holds the installed packages of one SDK line.
- */
-export async function install(folder: string, tarball: string, packages: string): Promise<void> {
+/** Makes a project with the package and the API installed by npm, and an SDK. Nothing is downloaded. */
+export async function install(folder: string, tarball: string): Promise<void> {
+  const packages = join(repository, 'node_modules/@opentelemetry')
   await mkdir(folder)
   await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true }))
   const options = ['--offline', '--install-links', '--ignore-scripts', '--no-audit', '--no-fund']
   const api = join(packages, 'api')
   await run(folder, 'npm', 'install', '--strict-peer-deps', ...options, tarball, api)
-  // A link is enough: from its real place the SDK finds its own dependencies.
+  // A link is enough: the SDK finds its own dependencies from its real place.
   const sdk = 'sdk-metrics'
   await symlink(join(packages, sdk), join(folder, 'node_modules/@opentelemetry', sdk))
 }

@@ -1,4 +1,4 @@
-/** Values that are no seqno, each with a name for the test's title. */
+/** Values that are not seqnos, each with a name for the test's title. */
 export const BAD_SEQNOS: [string, unknown][] = [
   ['NaN', Number.NaN],
   ['Infinity', Infinity],
@@ -14,12 +14,13 @@ export const BAD_SEQNOS: [string, unknown][] = [
   ['undefined', undefined],
   ['true', true],
   ['an object', {}],
-  ['an object that throws when it is looked at', hostile()],
+  ['an object that throws when it is read', hostile()],
+  ['a revoked proxy', revoked()],
   ['a symbol', Symbol('seqno')],
   ['a function', () => 7],
 ]
 
-/** Values that can be no shard or replica name. `undefined` is not among them: as a replica it means the unnamed one. */
+/** Values that are not names of shards or replicas. As a replica, `undefined` means the unnamed one, so it is not here. */
 export const BAD_NAMES: [string, unknown][] = [
   ['an empty string', ''],
   ['a string of 10 MB', 'x'.repeat(10 * 1024 * 1024)],
@@ -34,12 +35,13 @@ export const BAD_NAMES: [string, unknown][] = [
   ['null', null],
   ['false', false],
   ['an object', {}],
-  ['an object that throws when it is looked at', hostile()],
+  ['an object that throws when it is read', hostile()],
   ['an array', ['a']],
+  ['a revoked proxy', revoked()],
   ['a symbol', Symbol('name')],
 ]
 
-/** Names that are unusual, and fine. */
+/** Unusual names that are valid. */
 export const ODD_NAMES: [string, string][] = [
   ['quotes', 'say "hi"'],
   ['a newline', 'two\nlines'],
@@ -53,13 +55,20 @@ export const ODD_NAMES: [string, string][] = [
   ['the longest allowed', 'x'.repeat(1024)],
 ]
 
-function hostile(): object {
+/** An object of which every property throws. */
+export function hostile(): object {
   return new Proxy(
     {},
     {
       get() {
-        throw new Error('do not look')
+        throw new Error('cannot be read')
       },
     },
   )
+}
+
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
 }

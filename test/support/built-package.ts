@@ -1,29 +1,55 @@
 import { execFile } from 'node:child_process'
-import { cp, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
+import ts from 'typescript'
 import { repository } from './repository.js'
 
 /**
- * Makes a folder what the repository is after `npm run build`, as far as examples need it: programs below its `docs`
- * find the package by its name. The `dist` of the repository is left alone: somebody may be building or using it.
- *
- * @param folder one that is empty
+ * Makes an empty folder look like the repository after `npm run build`, as far as examples need it: programs in its `docs`
+ * find the package by its name. The `dist` of the repository is left alone, because it may be in use.
  */
 export async function buildPackage(folder: string): Promise<void> {
   for (const entry of ['package.json', 'docs/examples']) {
     await cp(join(repository, entry), join(folder, entry), { recursive: true })
   }
   await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
-  const tsc = join(repository, 'node_modules/typescript/bin/tsc')
-  const project = join(repository, 'src/tsconfig.json')
-  // The types are checked elsewhere, and take most of the time.
-  const options = ['--noCheck', '--outDir', join(folder, 'dist/esm')]
-  await promisify(execFile)(process.execPath, [tsc, '--project', project, ...options])
+  await compile(join(repository, 'src'), join(folder, 'dist'))
+  const facades = join(repository, 'src/facades.mjs')
+  await promisify(execFile)(process.execPath, [facades], { cwd: folder })
 }
 
-/** Makes a folder that worker threads can be started from, which cannot load TypeScript: the programs in test/threads. */
-export async function buildThreads(folder: string): Promise<void> {
+/** Does what `tsc` does, without types, which take most of the time. */
+async function compile(source: string, target: string): Promise<void> {
+  const config = ts.readConfigFile(join(source, 'tsconfig.json'), (path) => {
+    return ts.sys.readFile(path)
+  })
+  const { fileNames, options } = ts.parseJsonConfigFileContent(config.config, ts.sys, source)
+  for (const fileName of fileNames) {
+    const text = await readFile(fileName, 'utf8')
+    const { outputText } = ts.transpileModule(text, { fileName, compilerOptions: options })
+    const path = join(target, relative(source, fileName).replace(/\.ts$/, '.js'))
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, outputText)
+  }
+}
+
+/** A temporary folder with the built package, see {@link buildPackage}. */
+export interface BuiltPackage {
+  readonly folder: string
+  /** The file to `require`. */
+  readonly implementation: string
+  remove(): Promise<void>
+}
+
+/** Builds the package in a temporary folder. Call `remove` at the end. */
+export async function buildTemporaryPackage(): Promise<BuiltPackage> {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-')))
   await buildPackage(folder)
-  await cp(join(repository, 'test/threads'), join(folder, 'test/threads'), { recursive: true })
+  return {
+    folder,
+    implementation: join(folder, 'dist/index.js'),
+    remove: () => rm(folder, { recursive: true, force: true }),
+  }
 }

@@ -7,12 +7,12 @@ interface Counts {
   skipped: number
 }
 
-/** Ends a run with a line for programs to read: `Tests: 12 passed, 0 failed, 1 skipped`. */
+/** Ends a run with a line that programs can read: `Tests: 12 passed, 0 failed, 1 skipped`. */
 export default class ClosingLineReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
     const { passed, failed, skipped } = count(modules)
     const total = failed + unhandled.length
-    // On a line of its own, whatever was printed before.
+    // On a line of its own, even if the output before does not end with a line break.
     process.stdout.write(`\nTests: ${passed} passed, ${total} failed, ${skipped} skipped\n`)
   }
 }
@@ -22,10 +22,10 @@ function count(modules: readonly TestModule[]): Counts {
   for (const module of modules) {
     for (const test of module.children.allTests()) {
       const { state } = test.result()
-      // One that is still pending never came to an end.
+      // A test that is still pending never ended.
       counts[state === 'pending' ? 'failed' : state]++
     }
-    // A file that cannot be loaded, or a hook that fails, is no test.
+    // A file that cannot be loaded and a hook that fails are not tests, but they are failures.
     const groups = [module, ...module.children.allSuites()]
     counts.failed += groups.filter((group) => group.errors().length > 0).length
   }

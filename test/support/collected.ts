@@ -3,13 +3,16 @@ import type { MetricData } from '@opentelemetry/sdk-metrics'
 /** What was collected, as `name{shard,replica}: value`. */
 export type Collected = Record<string, number>
 
-/** Collects by the name of the metric and the values of its attributes. */
+/** Returns the values by metric and attributes. Throws if one occurs twice. */
 export function toCollected(metrics: readonly MetricData[]): Collected {
-  const points = metrics.flatMap(({ descriptor: { name }, dataPoints }) =>
-    dataPoints.map(({ attributes, value }) => {
-      if (typeof value !== 'number') throw new TypeError(`${name} is no gauge`)
-      return [`${name}{${Object.values(attributes).map(String).join()}}`, value] as const
-    }),
-  )
-  return Object.fromEntries(points)
+  const collected: Collected = {}
+  for (const { descriptor, dataPoints } of metrics) {
+    for (const { attributes, value } of dataPoints) {
+      const key = `${descriptor.name}{${Object.values(attributes).map(String).join()}}`
+      if (typeof value !== 'number') throw new TypeError(`${key} is not a gauge or a sum`)
+      if (key in collected) throw new Error(`${key} occurs twice`)
+      collected[key] = value
+    }
+  }
+  return collected
 }

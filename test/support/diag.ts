@@ -1,16 +1,16 @@
 import { diag, DiagLogLevel, type DiagLogger } from '@opentelemetry/api'
 
-/** What was told through `diag`, from the most verbose level on, as `level: message`. */
+/** What was logged through `diag`, at every level, as `level: message`. */
 export interface DiagRecorder {
   readonly messages: string[]
-  /** From now on the logger throws this, after it has recorded the message. */
+  /** Makes the logger throw this, after it has recorded the message. */
   failWith(error: Error): void
-  /** Messages that contain all of these. */
+  /** Returns the messages that contain all of these. */
   matching(...parts: string[]): string[]
   stop(): void
 }
 
-/** Takes the place of the application's diag logger until `stop`. */
+/** Replaces the application's diag logger until `stop`. */
 export function recordDiag(): DiagRecorder {
   const messages: string[] = []
   let failure: Error | undefined

@@ -3,13 +3,13 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export interface TestServer {
-  /** Without a path or a slash at its end. */
+  /** Has neither a path nor a slash at its end. */
   readonly url: string
-  /** Drops open connections too: a kept-alive one would hold the server open. */
+  /** Also drops open connections, because one that is kept alive would keep the server open. */
   readonly close: () => Promise<void>
 }
 
-/** An HTTP server on a free TCP port of this machine. */
+/** Starts an HTTP server on a free TCP port of this machine. */
 export async function listen(onRequest: RequestListener): Promise<TestServer> {
   const server = createServer(onRequest).listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import protobuf from 'protobufjs'
 
-/** One point of a gauge or a sum, with all that OTLP says about it. */
+/** One point of a gauge or a sum, with everything that OTLP has about it. */
 export interface OtlpPoint {
   readonly metric: string
   readonly kind: 'gauge' | 'sum'
@@ -16,7 +16,7 @@ export interface OtlpPoint {
   readonly resource: Readonly<Record<string, unknown>>
 }
 
-// What toObject() makes of the messages in otlp-metrics.proto, with the options below.
+// The messages in otlp-metrics.proto, as toObject() returns them with the options below.
 interface Request {
   resourceMetrics: { resource: { attributes: KeyValue[] } | null; scopeMetrics: ScopeMetrics[] }[]
 }
@@ -56,12 +56,12 @@ interface AnyValue {
 const proto = readFileSync(new URL('./otlp-metrics.proto', import.meta.url), 'utf8')
 const ExportRequest = protobuf.parse(proto).root.lookupType('ExportMetricsServiceRequest')
 
-/** Reads the body of an OTLP/HTTP export in protobuf. Throws on what is none. */
+/** Decodes the body of an OTLP/HTTP export in protobuf. Throws if it is malformed. */
 export function decodeProtobuf(body: Uint8Array): OtlpPoint[] {
   return toPoints(ExportRequest.decode(body))
 }
 
-/** Reads the body of an OTLP/HTTP export in JSON. Throws on what is none. */
+/** Decodes the body of an OTLP/HTTP export in JSON. Throws if it is malformed. */
 export function decodeJson(body: string): OtlpPoint[] {
   const request: unknown = JSON.parse(body)
   if (typeof request !== 'object' || request === null || !('resourceMetrics' in request)) {

@@ -20,7 +20,7 @@ async function startReceiver() {
 test.for([
   { sent: 'JSON', Exporter: OtlpJsonExporter },
   { sent: 'protobuf', Exporter: OtlpProtobufExporter },
-])('decodes everything that an exporter says in $sent', async ({ Exporter }) => {
+])('decodes everything that an exporter sends as $sent', async ({ Exporter }) => {
   const { url, points } = await startReceiver()
   const before = BigInt(Date.now()) * 1_000_000n
   const reader = new PeriodicExportingMetricReader({ exporter: new Exporter({ url }) })
@@ -54,7 +54,7 @@ test.for([
   }
 })
 
-test('takes gzip and answers in the language of the request', async () => {
+test('accepts gzip and answers with the content type of the request', async () => {
   const { post, requests } = await startReceiver()
 
   const json = await post(gzipSync(EMPTY), { ...JSON_TYPE, 'content-encoding': 'gzip' })
@@ -76,7 +76,7 @@ test.for([
   { what: 'another content type', status: 415, headers: { 'content-type': 'text/plain' } },
   { what: 'an unknown encoding', status: 415, headers: { ...JSON_TYPE, 'content-encoding': 'br' } },
   {
-    what: 'what is not gzipped but says so',
+    what: 'a body that is not gzipped but says so',
     status: 400,
     headers: { ...JSON_TYPE, 'content-encoding': 'gzip' },
   },
@@ -88,7 +88,7 @@ test.for([
   { what: 'broken JSON', status: 400, body: '{' },
   { what: 'other JSON', status: 400, body: '{}' },
   {
-    what: 'a metric that is no gauge and no sum',
+    what: 'a metric that is neither a gauge nor a sum',
     status: 400,
     body: JSON.stringify(metric({ name: 'a', histogram: {} })),
   },
@@ -119,7 +119,7 @@ test('refuses another path and another method', async () => {
   expect((await fetch(url)).status).toBe(405)
 })
 
-test('waits for the request that is asked for', async () => {
+test('waits for a request', async () => {
   const { post, waitFor } = await startReceiver()
   const named = (name: string) =>
     JSON.stringify(metric({ name, gauge: { dataPoints: [{ asInt: '7' }] } }))

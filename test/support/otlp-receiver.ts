@@ -13,25 +13,25 @@ export interface OtlpRequest {
   readonly points: readonly OtlpPoint[]
 }
 
-/** An OTLP/HTTP metrics backend that takes what is right, and answers 4xx to anything else. */
+/** An OTLP/HTTP metrics backend that accepts valid exports and answers 4xx to anything else. */
 export interface OtlpReceiver {
   /** For an exporter's `url` option. */
   readonly url: string
-  /** The exports taken, in order of arrival. */
+  /** The accepted exports, in order of arrival. */
   readonly requests: readonly OtlpRequest[]
-  /** Why exports were refused. */
+  /** Why other exports were refused. */
   readonly refusals: readonly string[]
-  /** All points received of a metric, in order of arrival. */
+  /** All points of a metric that were received, in order of arrival. */
   readonly points: (metric: string) => OtlpPoint[]
   /**
-   * The first request, of those received and those to come, that the predicate likes.
-   * Rejects when one was refused, because then the exporter is broken, and when the receiver is closed.
+   * Returns the first request, already received or still to come, for which the predicate holds.
+   * Rejects when a request was refused, because the exporter is broken then, and when the receiver is closed.
    */
   readonly waitFor: (predicate: (request: OtlpRequest) => boolean) => Promise<OtlpRequest>
   readonly close: () => Promise<void>
 }
 
-/** Why a request is answered with a 4xx. */
+/** Why a request is refused. */
 class Refusal extends Error {
   readonly status: number
 
@@ -54,7 +54,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
       (received) => {
         requests.push(received)
         response.setHeader('content-type', received.contentType)
-        // An empty ExportMetricsServiceResponse: everything was taken.
+        // An empty ExportMetricsServiceResponse: everything was accepted.
         response.end(received.contentType === 'application/json' ? '{}' : undefined)
         changed()
       },
@@ -93,7 +93,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
 }
 
 async function receive(request: IncomingMessage): Promise<OtlpRequest> {
-  // The whole body first: an exporter that is answered before it has sent all may see a broken connection instead.
+  // Read the whole body first. An exporter that is answered earlier may see a broken connection instead.
   const body = await buffer(request)
   if (request.url !== '/v1/metrics') throw new Refusal(404, `no such path: ${request.url}`)
   if (request.method !== 'POST') throw new Refusal(405, `expected POST, got ${request.method}`)

@@ -1,78 +1,252 @@
-import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
-import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import type {
+  ReplicationReading,
+  ReplicationSource,
+} from 'opentelemetry-instrumentation-replication-lag'
+import {
+  postgresSource,
+  type PostgresSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { chmod, chown, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import pg from 'pg'
+import { onTestFinished } from 'vitest'
+import {
+  findBinaries,
+  majorOf,
+  postgresUser,
+  type Binaries,
+} from '../../docs/examples/postgres/binaries.mjs'
 import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
 import type { PostgresNode } from '../../docs/examples/postgres/node.mjs'
+import { eventually } from './eventually.js'
 
 export type { PostgresNode }
 
-/** A real PostgreSQL cluster for one test, and the clients that are to be closed with it. */
-export class TestCluster implements AsyncDisposable {
-  readonly #cluster: PostgresCluster
-  readonly #clients: { end(): Promise<void> }[] = []
+/**
+ * The folder with the programs of another version of PostgreSQL, for tests that run on several. Default: the newest, which
+ * npm installed.
+ */
+const folder = process.env['POSTGRES_BINARIES']
+
+const binaries: Binaries =
+  folder === undefined
+    ? await findBinaries()
+    : { initdb: join(folder, 'initdb'), postgres: join(folder, 'postgres') }
+
+/** The major version of PostgreSQL that the tests run on. */
+export const major = await majorOf(binaries)
+
+type ClusterOptions = NonNullable<Parameters<typeof PostgresCluster.create>[0]>
+type PrimaryOptions = NonNullable<Parameters<PostgresCluster['startPrimary']>[0]>
+type StandbyOptions = Parameters<PostgresCluster['startStandby']>[0]
+
+/**
+ * Real PostgreSQL servers for the tests of one file. What a test starts ends with that test, also when it fails. Names of
+ * nodes must differ within a file.
+ */
+export class TestCluster {
+  private readonly cluster: PostgresCluster
 
   private constructor(cluster: PostgresCluster) {
-    this.#cluster = cluster
+    this.cluster = cluster
   }
 
-  /** Use with `await using`: it stops every server and client when the test is over, also when it fails. */
-  static async create(): Promise<TestCluster> {
-    return new TestCluster(await PostgresCluster.create())
+  /** Call `stop` in an `afterAll`. */
+  static async create(options: ClusterOptions = {}): Promise<TestCluster> {
+    const template = await findTemplate()
+    return new TestCluster(await PostgresCluster.create({ ...options, binaries, template }))
   }
 
-  startPrimary(options?: Parameters<PostgresCluster['startPrimary']>[0]): Promise<PostgresNode> {
-    return this.#cluster.startPrimary(options)
+  get folder(): string {
+    return this.cluster.folder
   }
 
-  startStandby(options: Parameters<PostgresCluster['startStandby']>[0]): Promise<PostgresNode> {
-    return this.#cluster.startStandby(options)
+  /** Starts a primary for all tests of the file. */
+  startSharedPrimary(options?: PrimaryOptions): Promise<PostgresNode> {
+    return this.cluster.startPrimary(options)
   }
 
-  /** A pool of connections to a node; as an application should, it listens to the errors of idle ones. */
-  pool(node: PostgresNode, config: pg.PoolConfig = {}): pg.Pool {
-    const pool = new pg.Pool({ ...node.connectionConfig(), ...config })
-    pool.on('error', () => undefined)
-    this.#clients.push(pool)
-    return pool
+  async startPrimary(options?: PrimaryOptions): Promise<PostgresNode> {
+    const node = await this.cluster.startPrimary(options)
+    onTestFinished(() => node.discard())
+    return node
   }
 
-  /** A connected client of a node. */
-  async client(node: PostgresNode, config: pg.ClientConfig = {}): Promise<pg.Client> {
-    const client = new pg.Client({ ...node.connectionConfig(), ...config })
-    client.on('error', () => undefined)
-    await client.connect()
-    this.#clients.push(client)
-    return client
+  async startStandby(options: StandbyOptions): Promise<PostgresNode> {
+    const node = await this.addStandby(options)
+    await node.start()
+    await node.untilStreaming()
+    return node
   }
 
-  /** A source that reads a node through a pool. */
-  source(node: PostgresNode, config?: pg.PoolConfig): ReplicationSource {
-    return postgresSource({ client: this.pool(node, config), shard: 'pg' })
+  /** Creates a standby that the test starts itself. */
+  async addStandby(options: StandbyOptions): Promise<PostgresNode> {
+    const { of, slot } = options
+    const node = await this.cluster.addStandby(options)
+    onTestFinished(async () => {
+      await node.discard()
+      if (of.pid === undefined) return
+      await untilGone(of, options.applicationName ?? options.name)
+      if (slot !== undefined) await dropSlot(of, slot)
+    })
+    return node
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const ended = Promise.allSettled(this.#clients.map((client) => client.end()))
-    await this.#cluster.stop()
-    await ended
+  stop(): Promise<void> {
+    return this.cluster.stop()
   }
 }
 
-/** Followers as `name: lag in bytes`, from one read; `undefined` for one whose position is not known. */
+/** Ends what is left of a follower's connection at its server, so that the next test does not see it. */
+async function untilGone(node: PostgresNode, applicationName: string): Promise<void> {
+  await eventually(async () => {
+    const senders = await node.query(
+      'select pg_terminate_backend(pid) from pg_stat_replication where application_name = $1',
+      [applicationName],
+    )
+    if (senders.length > 0)
+      throw new Error(`${node.name} still has a connection of ${applicationName}`)
+  })
+}
+
+/** Drops a slot once nobody is connected to it. */
+export async function dropSlot(node: PostgresNode, slot: string): Promise<void> {
+  await eventually(async () => {
+    await node.query(
+      'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1',
+      [slot],
+    )
+  })
+}
+
+/** Creates a pool of connections to a node. As an application should, it listens to errors of idle connections. */
+export function createPool(node: PostgresNode, config: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({
+    connectionTimeoutMillis: 10_000,
+    ...node.connectionConfig(),
+    ...config,
+  })
+  pool.on('error', () => undefined)
+  onTestFinished(() => void pool.end())
+  return pool
+}
+
+/** Connects a client to a node. */
+export async function connect(
+  node: PostgresNode,
+  config: pg.ClientConfig = {},
+): Promise<pg.Client> {
+  const client = new pg.Client({ ...node.connectionConfig(), ...config })
+  client.on('error', () => undefined)
+  await client.connect()
+  onTestFinished(() => client.end())
+  return client
+}
+
+/** Connects as a program does that receives WAL. */
+export function connectReplication(
+  node: PostgresNode,
+  application_name: string,
+  replication: 'true' | 'database' = 'true',
+): Promise<pg.Client> {
+  return connect(node, { application_name, replication } as pg.ClientConfig)
+}
+
+/** Creates a source that reads a node through a pool. */
+export function createSource(
+  node: PostgresNode,
+  options: Partial<PostgresSourceOptions> = {},
+  config?: pg.PoolConfig,
+): ReplicationSource {
+  return postgresSource({ client: createPool(node, config), shard: 'pg', ...options })
+}
+
+/** Reads a source once. */
+export function read(source: ReplicationSource): Promise<ReplicationReading> {
+  return source.read(AbortSignal.timeout(10_000))
+}
+
+/** What one follower of a reading shows, with its lag in bytes. */
+export interface Seen {
+  readonly connected: boolean | undefined
+  readonly lag: number | undefined
+  readonly problem?: string
+}
+
+/** Reads a source once, and returns its followers by name. */
+export async function readFollowers(source: ReplicationSource): Promise<Record<string, Seen>> {
+  const { shards } = await read(source)
+  const followers = shards.flatMap(({ leaderSeqno, followers }) =>
+    followers.map(({ replica = '', appliedSeqno, connected, problem }) => {
+      const lag =
+        appliedSeqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(appliedSeqno))
+      return [replica, { connected, lag, ...(problem !== undefined && { problem }) }] as const
+    }),
+  )
+  return Object.fromEntries(followers)
+}
+
+/** Reads a source once, and returns the lag of its followers in bytes by name. */
 export async function readLags(
   source: ReplicationSource,
 ): Promise<Record<string, number | undefined>> {
-  const { shards } = await source.read(AbortSignal.timeout(10_000))
-  const lags = shards.flatMap(({ leaderSeqno, followers }) =>
-    followers.map(({ replica, appliedSeqno }) => [
-      replica ?? '',
-      appliedSeqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(appliedSeqno)),
-    ]),
-  )
-  return Object.fromEntries(lags) as Record<string, number | undefined>
+  const followers = Object.entries(await readFollowers(source))
+  return Object.fromEntries(followers.map(([name, { lag }]) => [name, lag]))
 }
 
 /** Writes a good 100 kB of WAL. */
 export async function write(node: PostgresNode): Promise<void> {
   await node.query('create table if not exists written (text text)')
   await node.query("insert into written select repeat('x', 100) from generate_series(1, 1000)")
+}
+
+/**
+ * Returns an empty database for clusters to copy. initdb takes as long as several tests, so it runs once for each version
+ * of PostgreSQL and user, and the result stays in the temporary folder.
+ */
+async function findTemplate(): Promise<string> {
+  const parent = await realpath(tmpdir())
+  const user = postgresUser()
+  const key = createHash('sha256').update(binaries.initdb).digest('hex').slice(0, 16)
+  const template = join(
+    parent,
+    `replication-lag-template-${user?.uid ?? process.getuid?.()}-${key}`,
+  )
+  if (existsSync(template)) return template
+  const folder = await mkdtemp(join(parent, 'replication-lag-template-'))
+  try {
+    if (user) await chown(folder, user.uid, user.gid)
+    await chmod(folder, 0o700)
+    await PostgresCluster.initialize(join(folder, 'data'), binaries)
+    await dropTemplates(join(folder, 'data'))
+    // Another process may have been faster.
+    await rename(join(folder, 'data'), template).catch((error: unknown) => {
+      if (!existsSync(template)) throw error
+    })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+  return template
+}
+
+/** Drops the databases that tests do not need. It makes copying a third of the work. */
+async function dropTemplates(dataFolder: string): Promise<void> {
+  const user = postgresUser()
+  const server = execFile(binaries.postgres, ['--single', '-F', '-D', dataFolder, 'postgres'], {
+    cwd: dataFolder,
+    ...(user && { uid: user.uid, gid: user.gid }),
+  })
+  const statements = [
+    'update pg_database set datistemplate = false',
+    'drop database template0',
+    'drop database template1',
+  ]
+  server.stdin?.end(`${statements.join('\n')}\n`)
+  const [code] = (await once(server, 'exit')) as [number | null]
+  if (code !== 0) throw new Error(`postgres --single ended with ${code}`)
 }

@@ -3,15 +3,15 @@ import { readFileSync } from 'node:fs'
 import { vi } from 'vitest'
 import { childrenOf, send } from '../../docs/examples/postgres/processes.mjs'
 
-/** How a program ended: one of both is null. */
+/** How a program ended. One of the two is null. */
 export interface ProgramEnd {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }
 
-/** A Node program that a test runs, without a terminal. Call `stop` when the test is over, however it went. */
+/** A Node program that a test runs without a terminal. Call `stop` at the end of the test, also if it failed. */
 export class Program {
-  /** What it printed so far. */
+  /** Its output so far. */
   stdout = ''
   stderr = ''
   readonly ended: Promise<ProgramEnd>
@@ -21,7 +21,7 @@ export class Program {
   constructor(parameters: readonly string[], { cwd, env }: ProgramSurroundings) {
     const child = spawn(process.execPath, parameters, {
       cwd,
-      // Nothing of the environment that the tests run in, but where programs are.
+      // Nothing of the tests' own environment but the path of programs.
       env: { PATH: process.env['PATH'], CI: 'true', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -30,7 +30,7 @@ export class Program {
     this.#child = child
     this.ended = new Promise((resolve, reject) => {
       child.once('error', reject)
-      // Not `exit`: what it printed last may come after that.
+      // Not `exit`: its last output can come after that.
       child.once('close', (code, signal) => resolve({ code, signal }))
     })
   }
@@ -39,7 +39,7 @@ export class Program {
     this.#child.kill(signal)
   }
 
-  /** Waits until a pattern is in what it prints to stdout: the match. Fails at once when it ends without. */
+  /** Waits until its output matches a pattern, and returns the match. Throws at once if it ends without one. */
   async untilPrinted(pattern: RegExp): Promise<RegExpExecArray> {
     let end: ProgramEnd | undefined
     void this.ended.then((ended) => (end = ended))
@@ -48,7 +48,7 @@ export class Program {
     return match
   }
 
-  /** The ids of all processes that it has started, itself or through others, and that run now. */
+  /** The ids of the running processes that it has started, directly or through others. */
   async family(): Promise<number[]> {
     const family: number[] = []
     const generations = [this.#child.pid ?? 0]
@@ -61,12 +61,12 @@ export class Program {
     return family
   }
 
-  /** Ends it, and what it should have ended itself. */
+  /** Ends it, and the processes that it should have ended itself. */
   async stop(): Promise<void> {
     await this.family()
     this.#child.kill('SIGKILL')
     await this.ended
-    // It may have somebody who cleans up after it; only a test that fails waits for long.
+    // Another process may clean up after it. Only a test that fails waits for long.
     const family = [...this.#seen]
     await vi.waitUntil(() => !family.some(isRunning), { timeout: 5_000 }).catch(() => undefined)
     for (const pid of family.filter(isRunning)) send(pid, 'SIGKILL')
@@ -78,10 +78,10 @@ export interface ProgramSurroundings {
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** For what takes a second or three, unless the machine is very busy. */
+/** A timeout for events that take one to three seconds, unless the machine is very busy. */
 export const SLOW_MACHINE = { timeout: 60_000, interval: 25 }
 
-/** Whether a process is there, and not just its entry that a parent has yet to read. */
+/** Whether a process runs. One that has ended and waits for its parent to notice does not. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -89,10 +89,10 @@ export function isRunning(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
   try {
-    // The name before the state is in parentheses, and may hold some.
+    // The name before the state is in parentheses, and can contain some.
     return !/\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch {
-    // It went in between; or there is no /proc, as on macOS.
+    // It has ended in the meantime, or there is no /proc, as on macOS.
     return process.platform !== 'linux'
   }
 }

@@ -5,7 +5,7 @@ export interface Sample {
   readonly value: number
 }
 
-/** What the comments say of a metric; each is absent if its comment is. */
+/** The comments on a metric. A field is absent if its comment is. */
 export interface Family {
   readonly type?: string
   readonly help?: string
@@ -16,9 +16,9 @@ export interface Family {
 export interface Exposition {
   readonly samples: readonly Sample[]
   readonly families: ReadonlyMap<string, Family>
-  /** The samples with this name and at least these labels. */
+  /** Returns the samples with this name and at least these labels. */
   readonly find: (name: string, labels?: Readonly<Record<string, string>>) => Sample[]
-  /** The value of the one sample with this name and at least these labels; `undefined` if there is none. Throws if several match. */
+  /** Returns the value of the one sample that `find` returns, `undefined` if there is none. Throws if there are several. */
   readonly value: (name: string, labels?: Readonly<Record<string, string>>) => number | undefined
 }
 
@@ -30,8 +30,8 @@ const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\[\\"n])*)"(?:, *|$)/y
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
 
 /**
- * Parses Prometheus text exposition 0.0.4. As strict as a server: throws, with the line, on what is malformed, on a
- * metric that is described twice and on a series that occurs twice.
+ * Parses Prometheus text exposition 0.0.4, as strictly as a server. The errors for malformed text, for a metric that is
+ * described twice and for a series that occurs twice name the line.
  */
 export function parsePrometheusText(text: string): Exposition {
   const samples: Sample[] = []
@@ -40,7 +40,7 @@ export function parsePrometheusText(text: string): Exposition {
   for (const line of text.split('\n')) {
     if (line.trim() === '') continue
     if (line.startsWith('#')) {
-      // The format is for extension: other comments are to be ignored.
+      // Other comments are to be ignored.
       if (KEYWORD.test(line)) describe(families, line)
       continue
     }

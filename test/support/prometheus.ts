@@ -9,19 +9,19 @@ export {
   type Sample,
 } from './prometheus-text.js'
 
-/** What a Prometheus server would see of an exporter. */
+/** What a Prometheus server sees of an exporter. */
 export interface MetricsEndpoint {
   readonly url: string
-  /** One scrape: the text. */
+  /** Scrapes once, and returns the text. */
   readonly scrape: () => Promise<string>
-  /** One scrape: parsed, so malformed text throws. */
+  /** Scrapes once, and parses the text. Throws if it is malformed. */
   readonly read: () => Promise<Exposition>
   readonly close: () => Promise<void>
 }
 
 /**
  * Serves an exporter's metrics on a free TCP port.
- * The exporter's own server cannot: it takes port 0 for 9464. Create it with `preventServerStart: true`.
+ * The exporter's own server cannot, because it replaces port 0 by 9464. Create the exporter with `preventServerStart: true`.
  */
 export async function serveMetrics(
   exporter: Pick<PrometheusExporter, 'getMetricsRequestHandler'>,

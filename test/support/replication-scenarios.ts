@@ -4,7 +4,7 @@ export const SECOND = 1000
 export const MINUTE = 60 * SECOND
 export const HOUR = 60 * MINUTE
 
-/** Entries one after the other, so many a second, from one time to another. */
+/** Writes so many entries a second, from one time to another. */
 export function* steady(
   perSecond: number,
   { from = 0, to = Infinity, seqno = 0n, size = 1n } = {},
@@ -16,12 +16,12 @@ export function* steady(
   return seqno
 }
 
-/** Many entries within a fifth of a second, then nothing for some seconds, and so on. */
+/** Writes many entries within a fifth of a second, then nothing for some seconds, and so on. */
 function* bursts(random: Random): Generator<LeaderEvent> {
   for (let at = 0, seqno = 0n; ;) {
     const count = Math.ceil(400 * random())
     for (let entry = 0; entry < count; entry++) yield { at: (at += 200 / count), seqno: ++seqno }
-    // Mostly short waits. Only sums and products, which are the same on every machine: the plot is made of this.
+    // Mostly short waits. Sums and products are the same on every machine, so the plot is, too.
     at += SECOND * (1 + 29 * random() * random())
   }
 }
@@ -45,7 +45,7 @@ function* jumps(random: Random): Generator<LeaderEvent> {
   }
 }
 
-/** After 20 minutes it is gone for 5 s, comes back without its newest entries, and at first has more to do than before. */
+/** After 20 minutes it is away for 5 s, comes back without its newest entries, and at first writes more than before. */
 function* restarted(lost: bigint): Generator<LeaderEvent> {
   const newest = yield* steady(50, { to: 20 * MINUTE })
   const back = 20 * MINUTE + 5 * SECOND
@@ -55,11 +55,11 @@ function* restarted(lost: bigint): Generator<LeaderEvent> {
   yield* steady(50, { from: busy, seqno })
 }
 
-/** What a pace is from a time on. */
+/** A pace that changes at a time. */
 const from = (at: number, before: number, after: number) => (now: number) =>
   now < at ? before : after
 
-/** The cases that time lag is known to go wrong in. */
+/** The cases in which lag in seconds is known to go wrong. */
 export const SCENARIOS = {
   steady: {
     duration: 20 * MINUTE,
@@ -104,7 +104,7 @@ export const SCENARIOS = {
     followers: [
       { pace: from(25 * MINUTE, 30, 100) },
       { pace: () => Infinity, delay: 30 },
-      // Restored from the same copy, or the very one that became the leader.
+      // This one was restored from the same copy.
       {
         pace: () => Infinity,
         delay: 200,
@@ -127,6 +127,11 @@ export const SCENARIOS = {
     duration: HOUR,
     leader: jumps,
     followers: [{ pace: from(30 * MINUTE, 15, 30) }],
+  },
+  'a follower that joins late': {
+    duration: 20 * MINUTE,
+    leader: bursts,
+    followers: [{ joins: 8 * MINUTE, pace: () => 12, delay: 40 }],
   },
   'an event loop blocked for ten seconds': {
     duration: 30 * MINUTE,

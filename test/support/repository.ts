@@ -5,20 +5,20 @@ import { fileURLToPath } from 'node:url'
 /** The top of the repository, without a slash at its end. */
 export const repository = fileURLToPath(new URL('../..', import.meta.url)).replace(/[\\/]$/, '')
 
-/** The text of a file, by its path below the top. */
+/** Returns the text of a file, by its path in the repository. */
 export function readText(path: string): string {
   return readFileSync(join(repository, path), 'utf8')
 }
 
-/** What is in a JSON file, by its path below the top. */
+/** Returns the content of a JSON file, by its path in the repository. */
 export function readJson(path: string): unknown {
   return JSON.parse(readText(path))
 }
 
-/** What git is told to ignore: names of folders, and endings of files. */
+/** The patterns in .gitignore: names of folders, and endings of files. */
 const ignored = readText('.gitignore').trim().split('\n')
 
-/** What is in a folder and is or may be committed, by name. */
+/** Lists the entries of a folder that git does not ignore. */
 export function listEntries(folder = '') {
   return readdirSync(join(repository, folder), { withFileTypes: true }).filter(
     ({ name }) =>
@@ -29,7 +29,7 @@ export function listEntries(folder = '') {
   )
 }
 
-/** Every such file below a folder, as sorted paths below the top with slashes. */
+/** Lists the files in a folder and in its subfolders that git does not ignore, as sorted paths with slashes. */
 export function listFiles(folder = ''): string[] {
   const files = listEntries(folder).flatMap((entry) => {
     const path = join(folder, entry.name)

@@ -1,4 +1,5 @@
 import { MetricReader, type MetricData } from '@opentelemetry/sdk-metrics'
+import { toCollected, type Collected } from './collected.js'
 
 /** One point of a gauge or a sum, as the SDK collected it. */
 export interface Point {
@@ -6,16 +7,21 @@ export interface Point {
   readonly value: number
 }
 
-/** A reader that collects when a test asks, through no exporter. Errors in collection fail the test. */
+/** A reader that collects when a test asks, without an exporter. An error in a collection fails the test. */
 export class TestReader extends MetricReader {
-  /** Collects once: every metric of every scope. */
+  /** Collects once, and returns every metric of every scope. */
   async metrics(): Promise<MetricData[]> {
     const { resourceMetrics, errors } = await this.collect()
     if (errors.length > 0) throw new AggregateError(errors, 'collection failed')
     return resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)
   }
 
-  /** Collects once: the points of one metric, in the SDK's order; none if nothing reported it. */
+  /** Collects once, and returns the values by metric and attributes. */
+  async values(): Promise<Collected> {
+    return toCollected(await this.metrics())
+  }
+
+  /** Collects once, and returns the points of one metric in the SDK's order. */
   async points(name: string): Promise<Point[]> {
     const metrics = (await this.metrics()).filter(({ descriptor }) => descriptor.name === name)
     return metrics.flatMap(({ dataPoints }) => dataPoints.map(toPoint))

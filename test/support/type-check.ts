@@ -3,28 +3,38 @@ import ts from 'typescript'
 import { repository } from './repository.js'
 
 export interface TypeCheckOptions {
-  /** Files that need not exist, by path: what is in them. */
+  /** The content of files that need not exist, by path. */
   readonly contents?: ReadonlyMap<string, string>
-  /** The folder to look up `@opentelemetry/…` from, for every file, also those of the package. */
+  /** The folder to resolve `@opentelemetry/…` from, for every file, also those of the package. */
   readonly openTelemetryFrom?: string
   /** Changes to the options of the repository's tsconfig.json. */
   readonly compilerOptions?: ts.CompilerOptions
 }
 
 export interface TypeCheck {
-  /** One line each, `file:line: message`; none if all is well. */
+  /** One line each, as `file:line: message`. */
   readonly errors: readonly string[]
-  /** Every file that was read, the types of dependencies too. */
+  /** Every file that was read, including the types of dependencies. */
   readonly files: readonly string[]
 }
 
-/** Checks files as `npm run check` does, and all that they import. */
+/** Files of dependencies, which are parsed once for all checks. */
+const parsed = new Map<string, ts.SourceFile>()
+
+/** Checks files and their imports as `npm run check` does. */
 export function typeCheck(paths: readonly string[], settings: TypeCheckOptions = {}): TypeCheck {
   const { contents = new Map<string, string>(), openTelemetryFrom, compilerOptions } = settings
   const options = { ...readCompilerOptions(), ...compilerOptions }
   const host = ts.createCompilerHost(options)
   host.fileExists = (path) => contents.has(path) || ts.sys.fileExists(path)
   host.readFile = (path) => contents.get(path) ?? ts.sys.readFile(path)
+  const parse = host.getSourceFile.bind(host)
+  host.getSourceFile = (path, ...how) => {
+    if (!path.includes('/node_modules/')) return parse(path, ...how)
+    const file = parsed.get(path) ?? parse(path, ...how)
+    if (file) parsed.set(path, file)
+    return file
+  }
   if (openTelemetryFrom !== undefined) resolveFrom(host, join(openTelemetryFrom, 'index.ts'))
 
   const program = ts.createProgram(paths, options, host)
@@ -32,12 +42,12 @@ export function typeCheck(paths: readonly string[], settings: TypeCheckOptions =
   return { errors: ts.getPreEmitDiagnostics(program).map(toLine), files }
 }
 
-/** As paths of a tsconfig.json would, but these do not go by the `exports` of a package. */
+/** Does the same as `paths` in a tsconfig.json, which ignores the `exports` of a package. */
 function resolveFrom(host: ts.CompilerHost, openTelemetryFrom: string): void {
   host.resolveModuleNameLiterals = (literals, containingFile, redirected, options, sourceFile) =>
     literals.map((literal) => {
       const isOpenTelemetry = literal.text.startsWith('@opentelemetry/')
-      // A package of OpenTelemetry finds the others by itself.
+      // Packages of OpenTelemetry resolve each other as usual.
       const isDependency = containingFile.includes('/node_modules/')
       return ts.resolveModuleName(
         literal.text,
@@ -54,7 +64,7 @@ function resolveFrom(host: ts.CompilerHost, openTelemetryFrom: string): void {
 function readCompilerOptions(): ts.CompilerOptions {
   const path = join(repository, 'tsconfig.json')
   const { config } = ts.readConfigFile(path, (file) => ts.sys.readFile(file)) as { config: object }
-  // The files are named by the caller.
+  // The caller names the files.
   const alone = { ...config, include: [], files: [] }
   return ts.parseJsonConfigFileContent(alone, ts.sys, dirname(path), undefined, path).options
 }

@@ -1,16 +1,20 @@
 import { Pool } from 'pg'
 import {
+  ReplicationLagGauge,
   ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+  ReplicationPoller,
   type ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
-// Configuration that cannot work does not compile. Checked by types.test.ts, once with each line of the SDK; never run.
+// Invalid configuration does not compile. Checked with each SDK version, by `npm run check` and types.test.ts. It never runs.
 
 const client = new Pool()
+const gauge = new ReplicationLagGauge()
 
 export const refused = () => [
-  // @ts-expect-error an unknown option
+  // @ts-expect-error an option that does not exist
   new ReplicationLagInstrumentation({ interval: 5000 }),
   // @ts-expect-error a number of milliseconds
   new ReplicationLagInstrumentation({ pollIntervalMillis: '5s' }),
@@ -18,11 +22,23 @@ export const refused = () => [
   new ReplicationLagInstrumentation({ sources: postgresSource({ client, shard: 1 }) }),
   // @ts-expect-error the lag map, not a shard
   new ReplicationLagInstrumentation({ gauge: '7' }),
+  // @ts-expect-error options with the lag map, not the lag map
+  new ReplicationLagInstrumentation(gauge),
+  // @ts-expect-error options with the lag map, not the lag map
+  new ReplicationLagMetricProducer(gauge),
+  // @ts-expect-error an option of the instrumentation only
+  new ReplicationLagMetricProducer({ gauge, enabled: false }),
+  // @ts-expect-error a poller needs a lag map
+  new ReplicationPoller({ sources: [] }),
+  // @ts-expect-error an option of the attachments
+  new ReplicationPoller({ gauge, positions: true }),
+  // @ts-expect-error a source is removed by its name
+  new ReplicationPoller({ gauge }).remove(postgresSource({ client, shard: 1 })),
   // @ts-expect-error a name for the shard
   postgresSource({ client }),
-  // @ts-expect-error a client that is made by the caller
+  // @ts-expect-error a client that the caller has created
   postgresSource({ client: 'postgres://localhost', shard: 1 }),
-  // @ts-expect-error an option of the instrumentation
+  // @ts-expect-error an option of the poller
   postgresSource({ client, shard: 1, pollIntervalMillis: 1000 }),
 ]
 
@@ -31,18 +47,15 @@ export function refusedProvider(instrumentation: ReplicationLagInstrumentation):
   instrumentation.setMeterProvider({ collect: () => [] })
 }
 
-/** A source without a name. */
-// @ts-expect-error it is told apart by its name
+// @ts-expect-error a source needs a name
 export const nameless: ReplicationSource = { read: () => Promise.resolve({ shards: [] }) }
 
-/** A source that reads at once. */
 export const synchronous: ReplicationSource = {
   name: 'synchronous',
   // @ts-expect-error a promise, so that it can have a deadline
   read: () => ({ shards: [] }),
 }
 
-/** A source that leaves out the leader. */
 export const leaderless: ReplicationSource = {
   name: 'leaderless',
   // @ts-expect-error a leader seqno

@@ -1,48 +1,61 @@
 import { Client, native, Pool, type PoolClient } from 'pg'
 import {
+  ReplicationLagGauge,
   ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+  ReplicationPoller,
   type FollowerReading,
+  type PollingOptions,
   type ReplicationReading,
   type ReplicationSource,
   type ShardReading,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
-// Checked by types.test.ts, once with each line of the SDK; never run.
+// Checked with each SDK version, by `npm run check` and types.test.ts. It never runs.
 
-export function poll(connection: PoolClient): ReplicationLagInstrumentation {
+/** Each class that polls takes the same options, and each client of `pg` fits. */
+export function poll(connection: PoolClient) {
   const client = new Client()
-  return new ReplicationLagInstrumentation({
+  const polling: PollingOptions = {
     sources: [
       postgresSource({ client: new Pool(), shard: 'pool' }),
       postgresSource({ client, shard: 1 }),
-      postgresSource({ client: connection, shard: 'lent out by a pool' }),
+      postgresSource({ client: connection, shard: 'lent by a pool' }),
       postgresSource({ client: native ? new native.Pool() : client, shard: 'native' }),
+      postgresSource({ client, shard: 1, filter: ({ slotType }) => slotType !== 'logical' }),
       new QueueSource(),
       literal,
     ],
     pollIntervalMillis: 1000,
-  })
+  }
+  const gauge = new ReplicationLagGauge()
+  const poller = new ReplicationPoller({ ...polling, gauge })
+  poller.add(new QueueSource())
+  poller.start()
+  return [new ReplicationLagInstrumentation(polling), new ReplicationLagMetricProducer(polling)]
 }
 
-/** As a class, with a state of its own. */
+/** A source that is a class with state. */
 class QueueSource implements ReplicationSource {
   readonly name = 'queue'
-  #head = 0n
+  private head = 0n
 
   async read(signal: AbortSignal): Promise<ReplicationReading> {
     signal.throwIfAborted()
     const followers: FollowerReading[] = [
-      { replica: 'a', appliedSeqno: 5n },
-      { replica: 2, appliedSeqno: 5 },
+      { replica: 'a', appliedSeqno: 5n, receivedSeqno: 7n },
+      { replica: 2, appliedSeqno: 5, connected: false },
       { replica: 'not known yet' },
     ]
-    const shards: ShardReading[] = [{ shard: 'queue', leaderSeqno: this.#head++, followers }]
+    const shards: ShardReading[] = [
+      { shard: 'queue', leaderSeqno: this.head++, followers, removed: ['b'], epoch: '3' },
+    ]
     return Promise.resolve({ shards, note: 'all is well' })
   }
 }
 
-/** As a literal, that needs no signal. */
+/** A source that is a literal and needs no signal. */
 const literal: ReplicationSource = {
   name: 'literal',
   read: () => Promise.resolve({ shards: [] }),

@@ -1,0 +1,192 @@
+import type { Feed, Follower, FollowerAttributes, Leader, ShardFollowers } from './feed.js'
+import type { Feeds } from './feeds.js'
+import { lagBetween } from './seqno.js'
+
+/** What the feeds say about one follower at one moment. */
+export class CollectedFollower {
+  attributes: FollowerAttributes = { shard: '' }
+  follower: Follower | undefined = undefined
+  leader: Leader | undefined = undefined
+  /** `undefined` while no feed knows the leader. */
+  leaderSeqno: bigint | undefined = undefined
+  /** `undefined` while it has applied nothing. */
+  appliedSeqno: bigint | undefined = undefined
+  /** Leader seqno − applied seqno; `undefined` where it is not known. */
+  lagSeqno: number | undefined = undefined
+
+  constructor(
+    public feed: Feed,
+    private readonly now: number,
+  ) {}
+
+  /** The lag in seconds; `undefined` where it is not known. */
+  get lagSeconds(): number | undefined {
+    if (this.lagSeqno === undefined) return undefined
+    if (this.lagSeqno <= 0) return 0
+    const leader = this.leader as Leader
+    // A source knows its leader as of its last reading, and so is the lag. Otherwise it would grow until the next one.
+    const asOf = leader.feed.writer === 'source' ? leader.lastSampled?.at : undefined
+    return leader.secondsBehind(
+      this.leaderSeqno as bigint,
+      this.appliedSeqno ?? 0n,
+      asOf ?? this.now,
+    )
+  }
+
+  /** Whether the follower is connected to its leader; `undefined` for the application's own followers in this thread. */
+  get connected(): boolean | undefined {
+    const { follower, feed } = this
+    return follower && feed.writer !== 'application' ? isConnected(feed, follower) : undefined
+  }
+
+  /** @param follower `undefined` for the unnamed follower of a leader that no feed knows a follower of. */
+  set(feed: Feed, follower: Follower | undefined, leader: Leader | undefined): void {
+    this.attributes = follower ? follower.attributes : { shard: (leader as Leader).shard }
+    this.feed = feed
+    this.follower = follower
+    this.leader = leader
+    // The follower first. Otherwise what it applies in between would read as a negative lag.
+    const applied = (this.appliedSeqno = follower?.load())
+    const seqno = (this.leaderSeqno = leader?.load())
+    // A follower of a source is reported from its first position on. Others that have none have applied nothing.
+    const isKnown = seqno !== undefined && (applied !== undefined || feed.writer !== 'source')
+    this.lagSeqno = isKnown ? lagBetween(seqno, applied ?? 0n) : undefined
+  }
+}
+
+/** How long a leader of another thread can be without followers before it counts as having none. They may be on their way. */
+const LONE_MILLIS = 1000
+
+/**
+ * Visits every follower that may be reported, each once. Synchronous and without I/O.
+ * @param countLone whether a leader without followers counts as one unnamed follower.
+ * @param visit gets the same object for every follower, with other contents.
+ */
+export function collect(
+  feeds: Feeds,
+  now: number,
+  countLone: boolean,
+  visit: (collected: CollectedFollower) => void,
+): void {
+  feeds.expire(now)
+  const collected = new CollectedFollower(feeds.application, now)
+  for (const feed of feeds.all) {
+    if (feed.freshUntil < now) continue
+    for (const followers of feed.followers.shards.values()) {
+      const leader = feeds.leaderOf(feed, followers, now)
+      const isContested = feeds.contested.size > 0 && feeds.contested.has(followers.shard)
+      const { unnamed, replicas } = followers
+      if (
+        unnamed &&
+        !(isContested && isSurpassed(feeds, unnamed, now)) &&
+        !unnamed.isExpired(now)
+      ) {
+        collected.set(feed, unnamed, leader)
+        visit(collected)
+      }
+      if (!replicas) continue
+      for (const follower of replicas.values()) {
+        if (follower.isExpired(now) || (isContested && isSurpassed(feeds, follower, now))) continue
+        collected.set(feed, follower, leader)
+        visit(collected)
+      }
+    }
+  }
+  if (!countLone) return
+  for (const leader of feeds.lone.keys()) {
+    if (!isReportedLone(feeds, leader, now)) continue
+    collected.set(leader.feed, undefined, leader)
+    visit(collected)
+  }
+}
+
+/** Visits every leader that may be reported, one for each shard. */
+export function collectLeaders(
+  feeds: Feeds,
+  now: number,
+  visit: (attributes: FollowerAttributes, leaderSeqno: bigint) => void,
+): void {
+  const seen = new Set<string>()
+  for (const feed of feeds.all) {
+    if (feed.freshUntil < now) continue
+    for (const shard of feed.leaders.keys()) {
+      if (seen.has(shard)) continue
+      seen.add(shard)
+      const seqno = feeds.leaderOfShard(shard, now)?.load()
+      if (seqno !== undefined) visit({ shard }, seqno)
+    }
+  }
+}
+
+/** What is known of one follower, also if it is stale; `undefined` if no feed has the follower. */
+export function collectOne(
+  feeds: Feeds,
+  shard: string,
+  replica: string | undefined,
+  now: number,
+): { collected: CollectedFollower; isFresh: boolean } | undefined {
+  feeds.expire(now)
+  const collected = new CollectedFollower(feeds.application, now)
+  const found = findBest(feeds, shard, replica, now)
+  if (found) {
+    const { feed, followers, follower } = found
+    const leader = feeds.leaderOf(feed, followers, now)
+    // A leader that only stale feeds know gives the last known lag.
+    collected.set(feed, follower, leader ?? feeds.leaderOf(feed, followers, -Infinity))
+    return { collected, isFresh: leader !== undefined && feed.freshUntil >= now }
+  }
+  const leader = replica === undefined ? feeds.leaderOfShard(shard, now) : undefined
+  if (!leader || !isReportedLone(feeds, leader, now)) return undefined
+  collected.set(leader.feed, undefined, leader)
+  return { collected, isFresh: true }
+}
+
+function isReportedLone(feeds: Feeds, leader: Leader, now: number): boolean {
+  const { feed, shard } = leader
+  const since = feeds.lone.get(leader)
+  if (since === undefined || !feed.isOpen) return false
+  if (feed.writer === 'thread' && now - since < LONE_MILLIS) return false
+  return feeds.leaderOfShard(shard, now) === leader
+}
+
+/** Whether another feed has the same follower and is to be believed instead. */
+function isSurpassed(feeds: Feeds, follower: Follower, now: number): boolean {
+  const { shard, replica } = follower.attributes
+  return findBest(feeds, shard, replica, now)?.follower !== follower
+}
+
+/** A follower, and where it is. */
+type Found = Readonly<{ feed: Feed; followers: ShardFollowers; follower: Follower }>
+
+/** The follower as the feed knows it that is to be believed; a stale one only if there is no other. */
+function findBest(feeds: Feeds, shard: string, replica: string | undefined, now: number) {
+  let best: Found | undefined
+  for (const feed of feeds.all) {
+    const followers = feed.followers.shards.get(shard)
+    const follower = followers?.get(replica)
+    if (!followers || !follower || follower.isExpired(now)) continue
+    const found = { feed, followers, follower }
+    if (!best || compare(found, best, now) >= 0) best = found
+  }
+  return best
+}
+
+/**
+ * Which of two feeds is to be believed about a follower; positive if the first. A fresh one before a stale one. One without
+ * a position comes last: a worker that was restarted and has stored nothing yet must not show the whole log as lag. Then
+ * the application's own comes first, then one in which the follower is connected, then the one that was read last.
+ */
+function compare(a: Found, b: Found, now: number): number {
+  const order = (is: (found: Found) => boolean) => Number(is(a)) - Number(is(b))
+  return (
+    order(({ feed }) => feed.freshUntil >= now) ||
+    order(({ follower }) => follower.load() !== undefined) ||
+    order(({ feed }) => feed.writer === 'application') ||
+    order(({ feed, follower }) => isConnected(feed, follower)) ||
+    (a.feed.readAt < b.feed.readAt ? -1 : 1)
+  )
+}
+
+function isConnected(feed: Feed, { status }: Follower): boolean {
+  return status ? status.connected : feed.isOpen
+}

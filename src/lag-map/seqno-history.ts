@@ -1,0 +1,181 @@
+import { SeqnoCell } from './atomic-seqno.js'
+import { distanceBetween } from './seqno.js'
+
+/** One moment in which leaders were sampled. They share the object, which is smaller than a number of their own. */
+export interface Sampling {
+  /** In milliseconds, as `performance.now()`. */
+  readonly at: number
+}
+
+/** A sample goes when its neighbours are closer than this part of the younger one's age. So no age is wrong by more. */
+const MAX_GAP_PER_AGE = 0.05
+
+/** Lag in seconds is not known before a leader has been sampled for this long. */
+const MIN_SAMPLED_MILLIS = 1000
+
+/** How many of the newest samples are kept apart, at least. */
+const NEWEST = 8
+/** Histories that begin together must not all move their newest samples at once. */
+let histories = 0
+
+/**
+ * When a leader had which seqno, in samples. It exists only while a follower is behind, and grows with the logarithm of the
+ * time: gaps between samples widen with their age.
+ */
+export class SeqnoHistory {
+  /** The first seqno. The others are kept relative to it, as numbers. */
+  readonly base: bigint
+  /** Seqno and time of each sample in turn. One array of an exact size is smaller and faster than two that V8 grows. */
+  private older: number[] = []
+  /** How many numbers of `older` are in use. */
+  private olderEnd = 0
+  /** The samples after them. Adding to a small array that stays where it is takes half the time in a large fleet. */
+  private readonly newest: number[]
+  /** How many numbers of both are in use. */
+  private end = 2
+
+  /** @param now in milliseconds, as for all methods. */
+  constructor(seqno: bigint, now: number) {
+    this.base = seqno
+    this.newest = allocate(NEWEST + (histories++ % NEWEST))
+    this.newest[0] = 0
+    this.newest[1] = now
+  }
+
+  /**
+   * Adds a sample. If the leader has come back lower than before, the samples above its new position go.
+   * @param slowestSeqno what the slowest follower has applied. Older samples can be dropped.
+   */
+  add(seqno: bigint, now: number, slowestSeqno: bigint): void {
+    const position = distanceBetween(seqno, this.base)
+    while (this.end > 0 && this.at(this.end - 2) > position) this.end -= 2
+    const isIdle =
+      this.end >= 4 && this.at(this.end - 2) === position && this.at(this.end - 4) === position
+    if (isIdle) this.end -= 2
+    this.olderEnd = Math.min(this.olderEnd, this.end)
+    if (this.end - this.olderEnd === this.newest.length) this.moveNewest(now, slowestSeqno)
+    this.newest[this.end - this.olderEnd] = position
+    this.newest[this.end - this.olderEnd + 1] = now
+    this.end += 2
+  }
+
+  /**
+   * Returns when the leader wrote the entry after a seqno, interpolated between the two samples around it. It is never
+   * extrapolated: for an entry that is older than the history, it is the time of the oldest sample.
+   * @param leaderSeqno the leader's seqno now, higher than `seqno` and not below the newest sample.
+   */
+  timeOfEntryAfter(seqno: bigint, leaderSeqno: bigint, now: number): number {
+    const applied = distanceBetween(seqno, this.base)
+    const after = this.firstAbove(applied)
+    if (after === 0) return this.at(1)
+    let [position, time] = [distanceBetween(leaderSeqno, this.base), now]
+    if (after < this.end) {
+      position = this.at(after)
+      time = this.at(after + 1)
+    }
+    const [positionBefore, timeBefore] = [this.at(after - 2), this.at(after - 1)]
+    const part = (applied - positionBefore + 1) / (position - positionBefore)
+    // Positions over 2^53 are rounded.
+    return timeBefore + (time - timeBefore) * Math.min(1, part)
+  }
+
+  private at(index: number): number {
+    const { older, olderEnd, newest } = this
+    return (index < olderEnd ? older[index] : newest[index - olderEnd]) as number
+  }
+
+  /** The index of the first sample whose seqno is above a position, by binary search. */
+  private firstAbove(position: number): number {
+    let [low, high] = [0, this.end / 2]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.at(2 * middle) <= position) low = middle + 1
+      else high = middle
+    }
+    return 2 * low
+  }
+
+  private moveNewest(now: number, slowestSeqno: bigint): void {
+    if (this.olderEnd + this.newest.length > this.older.length) this.makeRoom(now, slowestSeqno)
+    for (const number of this.newest) this.older[this.olderEnd++] = number
+    this.end = this.olderEnd
+  }
+
+  /** Drops older samples that are not needed, and sees to it that there is room for the newest ones. */
+  private makeRoom(now: number, slowestSeqno: bigint): void {
+    // The sample before the slowest follower's next entry is still needed.
+    const start = this.firstAbove(distanceBetween(slowestSeqno, this.base)) - 2
+    let end = 0
+    for (let index = Math.max(0, start); index < this.olderEnd; index += 2) {
+      const nextTime = this.at(index + 3)
+      const isNeeded =
+        end === 0 || nextTime - (this.older[end - 1] as number) > MAX_GAP_PER_AGE * (now - nextTime)
+      if (!isNeeded) continue
+      this.older[end] = this.at(index)
+      this.older[end + 1] = this.at(index + 1)
+      end += 2
+    }
+    this.olderEnd = end
+    const kept = end / 2
+    if (this.older.length - end >= this.newest.length + kept / 4) return
+    const grown = allocate(kept + this.newest.length / 2 + (kept >>> 3))
+    for (let index = 0; index < end; index++) grown[index] = this.older[index] as number
+    this.older = grown
+  }
+}
+
+/** An array of doubles with room for so many samples, and no more. */
+function allocate(capacity: number): number[] {
+  return new Array<number>(2 * capacity).fill(0.5)
+}
+
+/** A leader's seqno with what is needed to measure lag in seconds. */
+export class SampledSeqno extends SeqnoCell {
+  /** Where the leader was while a follower is behind; `undefined` while none is. */
+  private history: SeqnoHistory | undefined = undefined
+  private sampledSeqno: bigint | undefined = undefined
+  private firstSampled: Sampling | undefined = undefined
+  lastSampled: Sampling | undefined = undefined
+
+  /**
+   * Notes where the leader is.
+   * @param slowest what the slowest follower that is compared with it has applied; `undefined` if there is none. 'lone' if
+   * no feed knows a follower: nothing of its log was applied, so the first and the last sample are enough.
+   */
+  note(seqno: bigint, slowest: bigint | 'lone' | undefined, sampling: Sampling): void {
+    const { sampledSeqno, lastSampled } = this
+    if (slowest === 'lone') {
+      // What was written between the two is as old as the last one, for a follower that appears later.
+      this.history ??= new SeqnoHistory(seqno, sampling.at)
+      this.history.add(this.history.base, sampling.at, 0n)
+    } else if (slowest === undefined || slowest >= seqno) this.history = undefined
+    else {
+      // Nobody was behind at the sample before this one, so what followers lack now was written after it.
+      this.history ??= new SeqnoHistory(sampledSeqno ?? seqno, (lastSampled ?? sampling).at)
+      this.history.add(seqno, sampling.at, slowest)
+    }
+    this.firstSampled ??= sampling
+    this.lastSampled = sampling
+    this.sampledSeqno = seqno
+  }
+
+  /**
+   * The age of the oldest entry that the leader has and a follower has not applied, in seconds. `undefined` while the leader
+   * has not been sampled for a second, or not since it came back lower.
+   * @param leaderSeqno higher than `appliedSeqno`.
+   * @param asOf the moment of the lag, in milliseconds, as `performance.now()`.
+   */
+  secondsBehind(leaderSeqno: bigint, appliedSeqno: bigint, asOf: number): number | undefined {
+    const { firstSampled, lastSampled, sampledSeqno, history } = this
+    if (!firstSampled || !lastSampled || sampledSeqno === undefined) return undefined
+    if (asOf - firstSampled.at < MIN_SAMPLED_MILLIS) return undefined
+    const seconds = (since: number) => Math.max(0, asOf - since) / 1000
+    // The leader came back lower since the last sample. It may have written the entry again, at any time since then.
+    if (leaderSeqno < sampledSeqno) return undefined
+    if (history) return seconds(history.timeOfEntryAfter(appliedSeqno, leaderSeqno, asOf))
+    // Nobody was behind at the last sample. A follower came back lower since then, or the entry is new.
+    if (appliedSeqno < sampledSeqno) return seconds(lastSampled.at)
+    const left = distanceBetween(leaderSeqno, appliedSeqno) - 1
+    return (seconds(lastSampled.at) * left) / distanceBetween(leaderSeqno, sampledSeqno)
+  }
+}

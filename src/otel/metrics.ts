@@ -1,0 +1,173 @@
+import { ValueType } from '@opentelemetry/api'
+import { collect, collectLeaders, type CollectedFollower } from '../lag-map/collect.js'
+import type { Feed } from '../lag-map/feed.js'
+import type { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
+import { lagBetween } from '../lag-map/seqno.js'
+
+/** The instrumentation scope of every metric. */
+export const SCOPE = {
+  name: 'opentelemetry-instrumentation-replication-lag',
+  version: '0.1.0',
+} as const
+
+/** The name and the description of a metric. All metrics are gauges. */
+export interface Descriptor {
+  readonly name: string
+  readonly description: string
+  // A unit in braces is an annotation. The Collector would rename a gauge of unit `1` to `…_ratio`.
+  readonly unit: '{seqno}' | '{follower}' | '{source}' | 's'
+  readonly valueType: ValueType
+}
+
+/** How to read a metric: from a follower, a leader's seqno or a source. `undefined` is not reported. */
+type Reading =
+  | { readonly of: 'follower'; readonly read: (of: CollectedFollower) => number | undefined }
+  | { readonly of: 'leader'; readonly read: (leaderSeqno: bigint) => number }
+  | { readonly of: 'source'; readonly read: (of: Feed) => number | undefined }
+
+export type Metric = Descriptor & Reading
+
+function metric(
+  name: string,
+  unit: Descriptor['unit'],
+  valueType: ValueType,
+  rest: Reading & { description: string },
+): Metric {
+  return { name, unit, valueType, ...rest }
+}
+
+const { INT, DOUBLE } = ValueType
+
+const LAG_SEQNO = metric('replication_lag_seqno', '{seqno}', INT, {
+  of: 'follower',
+  description: 'How far a follower is behind its leader: leader seqno minus applied seqno.',
+  read: ({ lagSeqno }) => lagSeqno,
+})
+
+const LAG_SECONDS = metric('replication_lag_seconds', 's', DOUBLE, {
+  of: 'follower',
+  description: 'The age of the oldest entry that the leader has and a follower has not applied.',
+  read: ({ lagSeconds }) => lagSeconds,
+})
+
+const RECEIVE_LAG_SEQNO = metric('replication_receive_lag_seqno', '{seqno}', INT, {
+  of: 'follower',
+  description:
+    'How much of its lag a follower has not received: leader seqno minus received seqno.',
+  read: ({ leaderSeqno, follower }) => distance(leaderSeqno, follower?.status?.receivedSeqno),
+})
+
+const RETAINED_SEQNO = metric('replication_retained_seqno', '{seqno}', INT, {
+  of: 'follower',
+  description:
+    'How much log the leader keeps for a follower: leader seqno minus the oldest one kept.',
+  read: ({ leaderSeqno, follower }) => distance(leaderSeqno, follower?.status?.retainedSeqno),
+})
+
+// A u64 does not fit the integers of OTLP, so positions are doubles.
+const LEADER_SEQNO = metric('replication_leader_seqno', '{seqno}', DOUBLE, {
+  of: 'leader',
+  description: "The newest seqno in the leader's log.",
+  read: Number,
+})
+
+const APPLIED_SEQNO = metric('replication_applied_seqno', '{seqno}', DOUBLE, {
+  of: 'follower',
+  description: 'The newest seqno that a follower has applied.',
+  read: ({ appliedSeqno }) => numberOf(appliedSeqno),
+})
+
+const FOLLOWER_CONNECTED = metric('replication_follower_connected', '{follower}', INT, {
+  of: 'follower',
+  description: 'Whether a follower of a source or of another thread is connected: 1 or 0.',
+  read: ({ connected }) => numberOf(connected),
+})
+
+const SOURCE_UP = metric('replication_source_up', '{source}', INT, {
+  of: 'source',
+  description: 'Whether the last read of a source succeeded: 1 or 0.',
+  read: ({ isUp }) => numberOf(isUp),
+})
+
+const LAST_SUCCESS = metric('replication_source_last_success_timestamp_seconds', 's', DOUBLE, {
+  of: 'source',
+  description: 'When a source was last read with success, in seconds since 1970.',
+  read: ({ isUp, lastSuccessSeconds }) => (isUp === undefined ? undefined : lastSuccessSeconds),
+})
+
+function numberOf(value: bigint | boolean | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value)
+}
+
+function distance(leaderSeqno: bigint | undefined, seqno: bigint | undefined): number | undefined {
+  return leaderSeqno === undefined || seqno === undefined
+    ? undefined
+    : lagBetween(leaderSeqno, seqno)
+}
+
+/** What to report of a lag map. */
+export interface ReportOptions {
+  /**
+   * Whether to report `replication_lag_seconds`. If nobody reports it, it costs nothing.
+   * @default true
+   */
+  readonly lagSeconds?: boolean | undefined
+  /**
+   * Whether to report the positions too, as `replication_leader_seqno` and `replication_applied_seqno`. It is for a leader
+   * and followers that run in different processes, so a leader without a follower has no lag then.
+   * @default false
+   */
+  readonly positions?: boolean | undefined
+}
+
+/** The same with the defaults filled in. */
+export type Report = Readonly<Record<keyof ReportOptions, boolean>>
+
+/** The metrics that these options select, in the order in which they are reported. */
+export function selectMetrics({ lagSeconds, positions }: Report): Metric[] {
+  return [
+    LAG_SEQNO,
+    ...(lagSeconds ? [LAG_SECONDS] : []),
+    RECEIVE_LAG_SEQNO,
+    RETAINED_SEQNO,
+    ...(positions ? [LEADER_SEQNO, APPLIED_SEQNO] : []),
+    FOLLOWER_CONNECTED,
+    SOURCE_UP,
+    LAST_SUCCESS,
+  ]
+}
+
+/** Takes one point of a metric. */
+export type Emit = (value: number, attributes: Record<string, string>) => void
+
+/** Reads metrics from a lag map, those of followers in one pass, so that they are of the same moment. Synchronous, without I/O. */
+export function readMetrics(
+  gauge: ReplicationLagGauge,
+  metrics: readonly Metric[],
+  { positions }: Report,
+  emitOf: (metric: Metric) => Emit,
+): void {
+  const { feeds } = gauge
+  const now = performance.now()
+  const ofFollowers = metrics.flatMap((metric) =>
+    metric.of === 'follower' ? [{ read: metric.read, emit: emitOf(metric) }] : [],
+  )
+  collect(feeds, now, !positions, (follower) => {
+    for (const { read, emit } of ofFollowers) {
+      const value = read(follower)
+      if (value !== undefined) emit(value, follower.attributes)
+    }
+  })
+  for (const metric of metrics) {
+    if (metric.of === 'leader') {
+      const emit = emitOf(metric)
+      collectLeaders(feeds, now, (attributes, seqno) => emit(metric.read(seqno), attributes))
+    } else if (metric.of === 'source') {
+      const emit = emitOf(metric)
+      for (const feed of feeds.all) {
+        const value = metric.read(feed)
+        if (value !== undefined) emit(value, { source: feed.name })
+      }
+    }
+  }
+}

@@ -1,0 +1,408 @@
+import {
+  ReplicationLagGauge,
+  type FollowerReading,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  ATTACHMENTS,
+  attachInstrumentation,
+  attachProducer,
+  type Attachment,
+} from '../support/attachments.js'
+import { eventually } from '../support/eventually.js'
+import { reading, ScriptedSource } from '../support/scripted-source.js'
+
+const POLL_MILLIS = 5000
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+/** Answers the read that is waiting. */
+async function answer(
+  source: ScriptedSource,
+  ...[shard, leaderSeqno, applied]: Parameters<typeof reading>
+) {
+  source.last.answer(reading(shard, leaderSeqno, applied))
+  await vi.advanceTimersByTimeAsync(0)
+}
+
+/** Answers the read that is waiting with followers of the shard `a`, whose leader is at 100. */
+async function answerFollowers(source: ScriptedSource, ...followers: FollowerReading[]) {
+  source.last.answer({ shards: [{ shard: 'a', leaderSeqno: 100, followers }] })
+  await vi.advanceTimersByTimeAsync(0)
+}
+
+/** A lag map as another thread would have it, whose entries this one gets. */
+function publisherTo(gauge: ReplicationLagGauge) {
+  const publisher = new ReplicationLagGauge()
+  const { port1, port2 } = new MessageChannel()
+  onTestFinished(() => port1.close())
+  publisher.publish(port1)
+  gauge.subscribe(port2)
+  return { publisher, end: () => port1.close() }
+}
+
+describe.each(ATTACHMENTS)('$name', ({ attach }) => {
+  it('reports gauges with these units, types and attributes', async () => {
+    const source = new ScriptedSource('db')
+    const { gauge, reader } = attach({ sources: [source], positions: true })
+    const row = { replica: 'r1', appliedSeqno: 30, receivedSeqno: 45, retainedSeqno: 20 }
+    await answerFollowers(source, row)
+    await vi.advanceTimersByTimeAsync(POLL_MILLIS)
+    await answerFollowers(source, row)
+    gauge.updateLeaderSeqno('b', 1)
+    const { resourceMetrics } = await reader.collect()
+
+    expect(resourceMetrics.scopeMetrics.map(({ scope }) => scope)).toMatchObject([
+      {
+        name: 'opentelemetry-instrumentation-replication-lag',
+        version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string,
+      },
+    ])
+    const [INT, DOUBLE] = [0, 1]
+    const follower = { shard: 'a', replica: 'r1' }
+    const found = resourceMetrics.scopeMetrics.flatMap(({ metrics }) =>
+      metrics.map(({ descriptor: { name, unit, valueType }, dataPoints }) => [
+        ...[name, unit, valueType],
+        dataPoints[0]?.attributes,
+      ]),
+    )
+    expect(found.sort()).toEqual([
+      ['replication_applied_seqno', '{seqno}', DOUBLE, follower],
+      ['replication_follower_connected', '{follower}', INT, follower],
+      ['replication_lag_seconds', 's', DOUBLE, follower],
+      ['replication_lag_seqno', '{seqno}', INT, follower],
+      ['replication_leader_seqno', '{seqno}', DOUBLE, { shard: 'b' }],
+      ['replication_receive_lag_seqno', '{seqno}', INT, follower],
+      ['replication_retained_seqno', '{seqno}', INT, follower],
+      ['replication_source_last_success_timestamp_seconds', 's', DOUBLE, { source: 'db' }],
+      ['replication_source_up', '{source}', INT, { source: 'db' }],
+    ])
+    for (const { descriptor } of await reader.metrics()) {
+      expect(descriptor.description).toMatch(/^[A-Z].{20,}\.$/)
+    }
+  })
+
+  describe('followers of the application', () => {
+    it('have the lag of the moment of the collection', async () => {
+      const { gauge, reader } = attach({ lagSeconds: false })
+      expect(await reader.values()).toEqual({})
+      gauge.updateLeaderSeqno('a', 100)
+      expect(await reader.values()).toEqual({ 'replication_lag_seqno{a}': 100 })
+      gauge.updateAppliedSeqno('a', 60)
+      gauge.updateLeaderSeqno('b', 5)
+      gauge.updateAppliedSeqno('b', 7, 'r1')
+      gauge.applied('b', 'r2')
+      expect(await reader.values()).toEqual({
+        'replication_lag_seqno{a}': 40,
+        'replication_lag_seqno{b,r1}': -2,
+        'replication_lag_seqno{b,r2}': 5,
+      })
+    })
+
+    it('are not reported while their leader is unknown', async () => {
+      const { gauge, reader } = attach()
+      gauge.updateAppliedSeqno('a', 60)
+      gauge.leader('a')
+      expect(await reader.values()).toEqual({})
+    })
+
+    it('have a lag in seconds as of now', async () => {
+      const { gauge, reader } = attach()
+      gauge.updateLeaderSeqno('a', 10)
+      gauge.updateAppliedSeqno('a', 10)
+      await vi.advanceTimersByTimeAsync(1000)
+      gauge.updateLeaderSeqno('a', 20)
+      await vi.advanceTimersByTimeAsync(3000)
+      const atThree = (await reader.values())['replication_lag_seconds{a}'] ?? 0
+      await vi.advanceTimersByTimeAsync(500)
+      const later = (await reader.values())['replication_lag_seconds{a}'] ?? 0
+      expect(atThree).toBeGreaterThanOrEqual(2)
+      expect(atThree).toBeLessThanOrEqual(4)
+      expect(later - atThree).toBeCloseTo(0.5)
+      gauge.updateAppliedSeqno('a', 20)
+      expect(await reader.values()).toEqual({
+        'replication_lag_seqno{a}': 0,
+        'replication_lag_seconds{a}': 0,
+      })
+    })
+
+    it('have no lag in seconds with lagSeconds: false', async () => {
+      const { gauge, reader } = attach({ lagSeconds: false })
+      gauge.updateLeaderSeqno('a', 10)
+      gauge.updateAppliedSeqno('a', 4)
+      await vi.advanceTimersByTimeAsync(5000)
+      expect(await reader.values()).toEqual({ 'replication_lag_seqno{a}': 6 })
+    })
+  })
+
+  describe('a source', () => {
+    const LAST_SUCCESS = 'replication_source_last_success_timestamp_seconds{db}'
+
+    it('is up or not once its first read is over', async () => {
+      const source = new ScriptedSource('db')
+      const { reader } = attach({ sources: [source] })
+      expect(await reader.values()).toEqual({})
+      source.last.fail(new Error('refused'))
+      await vi.advanceTimersByTimeAsync(0)
+      expect(await reader.values()).toEqual({ 'replication_source_up{db}': 0 })
+      await vi.advanceTimersByTimeAsync(POLL_MILLIS)
+      await answer(source, 'a', 10, {})
+      const success = Date.now() / 1000
+      expect(await reader.values()).toEqual({
+        'replication_source_up{db}': 1,
+        [LAST_SUCCESS]: success,
+      })
+      await vi.advanceTimersByTimeAsync(POLL_MILLIS)
+      source.last.fail(new Error('refused'))
+      await vi.advanceTimersByTimeAsync(0)
+      expect(await reader.values()).toEqual({
+        'replication_source_up{db}': 0,
+        [LAST_SUCCESS]: success,
+      })
+    })
+
+    it('reports the lag and the connection of its followers', async () => {
+      const source = new ScriptedSource('db')
+      const { reader } = attach({ sources: [source], lagSeconds: false })
+      await answerFollowers(
+        source,
+        { appliedSeqno: 90 },
+        { replica: 'r1', appliedSeqno: 70, connected: false },
+        { replica: 'no position yet' },
+      )
+      expect(await reader.values()).toMatchObject({
+        'replication_lag_seqno{a}': 10,
+        'replication_lag_seqno{a,r1}': 30,
+        'replication_follower_connected{a}': 1,
+        'replication_follower_connected{a,r1}': 0,
+        'replication_follower_connected{a,no position yet}': 1,
+      })
+      expect(await reader.points('replication_lag_seqno')).toHaveLength(2)
+    })
+
+    it('keeps reporting a follower that disconnected', async () => {
+      const source = new ScriptedSource('db')
+      const { reader } = attach({ sources: [source] })
+      await answer(source, 'a', 10, { r1: 4 })
+      await vi.advanceTimersByTimeAsync(POLL_MILLIS)
+      await answer(source, 'a', 20, {})
+      expect(await reader.values()).toMatchObject({
+        'replication_lag_seqno{a,r1}': 16,
+        'replication_follower_connected{a,r1}': 0,
+      })
+    })
+
+    it('reports what followers have received and what is kept for them, where it knows it', async () => {
+      const source = new ScriptedSource('db')
+      const { reader } = attach({ sources: [source], lagSeconds: false })
+      await answerFollowers(
+        source,
+        { replica: 'r1', appliedSeqno: 70, receivedSeqno: 95, retainedSeqno: 60 },
+        { replica: 'r2', receivedSeqno: 100 },
+        { replica: 'r3', appliedSeqno: 70 },
+      )
+      const [receiveLags, retained] = [
+        await reader.points('replication_receive_lag_seqno'),
+        await reader.points('replication_retained_seqno'),
+      ]
+      expect(receiveLags).toEqual([
+        { attributes: { shard: 'a', replica: 'r1' }, value: 5 },
+        { attributes: { shard: 'a', replica: 'r2' }, value: 0 },
+      ])
+      expect(retained).toEqual([{ attributes: { shard: 'a', replica: 'r1' }, value: 40 }])
+    })
+
+    it('has a lag in seconds as of its last reading', async () => {
+      const source = new ScriptedSource('db')
+      const { reader } = attach({ sources: [source] })
+      await answer(source, 'a', 10, { r1: 10 })
+      await vi.advanceTimersByTimeAsync(POLL_MILLIS)
+      await answer(source, 'a', 20, { r1: 10 })
+      const atOnce = await reader.values()
+      expect(atOnce['replication_lag_seconds{a,r1}']).toBeGreaterThan(0)
+      await vi.advanceTimersByTimeAsync(POLL_MILLIS - 1)
+      expect(await reader.values()).toEqual(atOnce)
+    })
+
+    it('that stops answering has no followers after three intervals and a timeout', async () => {
+      const source = new ScriptedSource('db')
+      const { reader } = attach({ sources: [source], lagSeconds: false, positions: true })
+      await answer(source, 'a', 10, { r1: 4 })
+      const success = Date.now() / 1000
+      await vi.advanceTimersByTimeAsync(3 * POLL_MILLIS + 5000)
+      expect(await reader.values()).toMatchObject({ 'replication_lag_seqno{a,r1}': 6 })
+      await vi.advanceTimersByTimeAsync(1)
+      expect(await reader.values()).toEqual({
+        'replication_source_up{db}': 0,
+        [LAST_SUCCESS]: success,
+      })
+    })
+
+    it('reports a follower once that another source reports too', async () => {
+      const [first, second] = [new ScriptedSource('db-1'), new ScriptedSource('db-2')]
+      const { reader } = attach({ sources: [first, second], lagSeconds: false })
+      await vi.advanceTimersByTimeAsync(50)
+      await answerFollowers(
+        first,
+        { replica: 'r1', appliedSeqno: 40 },
+        { replica: 'r2', appliedSeqno: 40 },
+      )
+      await answerFollowers(
+        second,
+        { replica: 'r1', appliedSeqno: 50 },
+        { replica: 'r2', appliedSeqno: 50, connected: false },
+      )
+      // `values` throws if a series occurs twice.
+      expect(await reader.values()).toMatchObject({
+        'replication_lag_seqno{a,r1}': 50,
+        'replication_lag_seqno{a,r2}': 60,
+        'replication_follower_connected{a,r1}': 1,
+        'replication_follower_connected{a,r2}': 1,
+      })
+      expect(await reader.points('replication_lag_seqno')).toHaveLength(2)
+      expect(await reader.points('replication_follower_connected')).toHaveLength(2)
+    })
+  })
+
+  describe('another thread', () => {
+    it('reports followers that are connected until it ends', async () => {
+      const { gauge, reader } = attach({ lagSeconds: false })
+      const { publisher, end } = publisherTo(gauge)
+      publisher.updateAppliedSeqno('a', 4, 'r1')
+      gauge.updateLeaderSeqno('a', 10)
+      await eventually(async () =>
+        expect(await reader.values()).toEqual({
+          'replication_lag_seqno{a,r1}': 6,
+          'replication_follower_connected{a,r1}': 1,
+        }),
+      )
+      end()
+      gauge.updateLeaderSeqno('a', 20)
+      await eventually(async () =>
+        expect(await reader.values()).toEqual({
+          'replication_lag_seqno{a,r1}': 16,
+          'replication_follower_connected{a,r1}': 0,
+        }),
+      )
+    })
+
+    it('has a lag in seconds too', async () => {
+      const { gauge, reader } = attach()
+      const { publisher } = publisherTo(gauge)
+      publisher.updateLeaderSeqno('a', 10)
+      publisher.updateAppliedSeqno('a', 10)
+      await eventually(async () =>
+        expect(await reader.values()).toMatchObject({ 'replication_lag_seconds{a}': 0 }),
+      )
+      await vi.advanceTimersByTimeAsync(2000)
+      publisher.updateLeaderSeqno('a', 11)
+      await vi.advanceTimersByTimeAsync(5000)
+      const { 'replication_lag_seconds{a}': seconds } = await reader.values()
+      expect(seconds).toBeGreaterThanOrEqual(4)
+      expect(seconds).toBeLessThanOrEqual(6)
+    })
+  })
+
+  describe('with positions: true', () => {
+    it('reports the leaders and the followers that this process knows', async () => {
+      const { gauge, reader } = attach({ positions: true, lagSeconds: false })
+      gauge.updateLeaderSeqno('both', 10)
+      gauge.updateAppliedSeqno('both', 4)
+      gauge.updateLeaderSeqno('leader only', 7)
+      gauge.updateAppliedSeqno('follower only', 3, 'r1')
+      gauge.applied('follower only', 'nothing yet')
+      gauge.leader('no leader yet')
+      expect(await reader.values()).toEqual({
+        'replication_lag_seqno{both}': 6,
+        'replication_leader_seqno{both}': 10,
+        'replication_leader_seqno{leader only}': 7,
+        'replication_applied_seqno{both}': 4,
+        'replication_applied_seqno{follower only,r1}': 3,
+      })
+    })
+
+    it('reports the leader of a shard once, whoever knows it', async () => {
+      const source = new ScriptedSource('db')
+      const { gauge, reader } = attach({ sources: [source], positions: true })
+      const { publisher } = publisherTo(gauge)
+      await answer(source, 'a', 10, { r1: 4 })
+      publisher.updateLeaderSeqno('a', 11)
+      publisher.updateLeaderSeqno('b', 12)
+      await eventually(async () =>
+        expect(await reader.points('replication_leader_seqno')).toEqual([
+          { attributes: { shard: 'a' }, value: 11 },
+          { attributes: { shard: 'b' }, value: 12 },
+        ]),
+      )
+      gauge.updateLeaderSeqno('a', 13)
+      expect(await reader.values()).toMatchObject({
+        'replication_leader_seqno{a}': 13,
+        'replication_applied_seqno{a,r1}': 4,
+        // The source's own leader: both were read at one moment.
+        'replication_lag_seqno{a,r1}': 6,
+      })
+    })
+  })
+
+  it('reports both lags of a follower as of one moment, whatever another thread stores', async () => {
+    const { gauge, reader } = attach()
+    gauge.updateLeaderSeqno('a', 10)
+    gauge.updateAppliedSeqno('a', 0)
+    await vi.advanceTimersByTimeAsync(5000)
+    // As if another thread stored a seqno after each load.
+    const load = Atomics.load.bind(Atomics) as (array: BigUint64Array, index: number) => bigint
+    const pattern = [10n, 0n, 0n, 10n, 10n, 10n, 0n]
+    let loads = 0
+    const storing = vi.spyOn(Atomics as { load: typeof load }, 'load')
+    storing.mockImplementation((array, index) => {
+      const value = load(array, index)
+      gauge.updateAppliedSeqno('a', pattern[loads++ % pattern.length] as bigint)
+      return value
+    })
+    onTestFinished(() => storing.mockRestore())
+    const lags = new Set<number | undefined>()
+    for (let round = 0; round < 50; round++) {
+      const values = await reader.values()
+      const lag = values['replication_lag_seqno{a}']
+      lags.add(lag)
+      if (lag === 0) expect(values['replication_lag_seconds{a}']).toBe(0)
+      else expect(values['replication_lag_seconds{a}']).toBeGreaterThan(0)
+    }
+    expect([...lags].sort()).toEqual([0, 10])
+  })
+})
+
+describe('both attachments of one lag map', () => {
+  it('report the same', async () => {
+    const source = new ScriptedSource('db')
+    const options = { gauge: new ReplicationLagGauge(), positions: true }
+    const observed = attachInstrumentation({ ...options, sources: [source] })
+    const produced = attachProducer(options)
+    const { gauge } = options
+    const { publisher } = publisherTo(gauge)
+    publisher.updateAppliedSeqno('b', 2, 'from a thread')
+    gauge.updateLeaderSeqno('b', 2n ** 64n - 1n)
+    gauge.updateAppliedSeqno('b', 7)
+    gauge.updateLeaderSeqno('leader only', 3)
+    await eventually(() => expect(gauge.lagSeqno('b', 'from a thread')).toBeGreaterThan(0))
+    for (const leaderSeqno of [10, 20]) {
+      await answer(source, 'a', leaderSeqno, { r1: 4, r2: undefined })
+      await vi.advanceTimersByTimeAsync(POLL_MILLIS)
+    }
+    const [expected, found] = [await describeMetrics(observed), await describeMetrics(produced)]
+    expect(expected).toHaveLength(7)
+    expect(found).toEqual(expected)
+  })
+})
+
+/** What a reader gets, without times, sorted by name. */
+async function describeMetrics({ reader }: Attachment) {
+  const metrics = await reader.metrics()
+  return metrics
+    .map(({ descriptor: { name, description, unit, valueType }, dataPoints }) => ({
+      ...{ name, description, unit, valueType },
+      points: dataPoints.map(({ attributes, value }) => ({ attributes, value })),
+    }))
+    .sort((one, other) => one.name.localeCompare(other.name))
+}

@@ -1,0 +1,132 @@
+import { metrics } from '@opentelemetry/api'
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
+import { NodeSDK } from '@opentelemetry/sdk-node'
+import {
+  ReplicationLagGauge,
+  ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { provide } from '../support/attachments.js'
+import { ODD_NAMES } from '../support/bad-input.js'
+import { eventually } from '../support/eventually.js'
+import { serveMetrics } from '../support/prometheus.js'
+import { reading, ScriptedSource } from '../support/scripted-source.js'
+
+const METRIC = 'replication_lag_seqno'
+
+async function serve(exporter: PrometheusExporter) {
+  const endpoint = await serveMetrics(exporter)
+  onTestFinished(() => endpoint.close())
+  return endpoint
+}
+
+const attachments = [
+  {
+    name: 'ReplicationLagInstrumentation',
+    attach: (gauge: ReplicationLagGauge) => {
+      const exporter = new PrometheusExporter({ preventServerStart: true })
+      const instrumentation = new ReplicationLagInstrumentation({ gauge, positions: true })
+      instrumentation.setMeterProvider(provide(exporter))
+      onTestFinished(() => instrumentation.disable())
+      return exporter
+    },
+  },
+  {
+    name: 'ReplicationLagMetricProducer',
+    attach: (gauge: ReplicationLagGauge) => {
+      const producer = new ReplicationLagMetricProducer({ gauge, positions: true })
+      const exporter = new PrometheusExporter({
+        preventServerStart: true,
+        metricProducers: [producer],
+      })
+      provide(exporter)
+      return exporter
+    },
+  },
+]
+
+describe.each(attachments)('/metrics through $name', ({ attach }) => {
+  it('shows each metric under its name, with help, type and labels', async () => {
+    const gauge = new ReplicationLagGauge()
+    const endpoint = await serve(attach(gauge))
+    gauge.updateLeaderSeqno('orders', 100)
+    gauge.updateAppliedSeqno('orders', 90)
+    gauge.updateLeaderSeqno('users', 7)
+    gauge.updateAppliedSeqno('users', 3, 'r1')
+    const { families, find, value } = await endpoint.read()
+    expect(families.get(METRIC)).toMatchObject({
+      type: 'gauge',
+      help: 'How far a follower is behind its leader: leader seqno minus applied seqno.',
+    })
+    expect(find(METRIC)).toHaveLength(2)
+    expect(value(METRIC, { shard: 'orders' })).toBe(10)
+    expect(value(METRIC, { shard: 'users', replica: 'r1' })).toBe(4)
+    expect(value('replication_leader_seqno', { shard: 'orders' })).toBe(100)
+    expect(value('replication_applied_seqno', { shard: 'users', replica: 'r1' })).toBe(3)
+  })
+
+  it('shows the largest and the smallest lag exactly, and the largest position as a double', async () => {
+    const gauge = new ReplicationLagGauge()
+    const endpoint = await serve(attach(gauge))
+    gauge.updateLeaderSeqno('far', 2n ** 64n - 1n)
+    gauge.updateAppliedSeqno('far', 0)
+    gauge.updateLeaderSeqno('ahead', 0)
+    gauge.updateAppliedSeqno('ahead', 2n ** 64n - 1n)
+    const text = await endpoint.scrape()
+    expect(text).toMatch(/^replication_lag_seqno\{shard="far".*\} 9007199254740991( |$)/m)
+    expect(text).toMatch(/^replication_lag_seqno\{shard="ahead".*\} -9007199254740991( |$)/m)
+    expect((await endpoint.read()).value('replication_leader_seqno', { shard: 'far' })).toBe(
+      2 ** 64,
+    )
+  })
+
+  // A carriage return and NUL have no escape in the format. They reach Prometheus as they are.
+  it.each(ODD_NAMES)('escapes odd names: %s', async (_, name) => {
+    const gauge = new ReplicationLagGauge()
+    const endpoint = await serve(attach(gauge))
+    gauge.updateLeaderSeqno(name, 9)
+    gauge.updateAppliedSeqno(name, 4, name)
+    gauge.updateLeaderSeqno('plain', 1)
+    gauge.updateAppliedSeqno('plain', 1)
+    const { find, value } = await endpoint.read()
+    expect(find(METRIC)).toHaveLength(2)
+    expect(value(METRIC, { shard: name, replica: name })).toBe(5)
+    expect(value(METRIC, { shard: 'plain' })).toBe(0)
+  })
+
+  it('answers several scrapes at once', async () => {
+    const gauge = new ReplicationLagGauge()
+    const endpoint = await serve(attach(gauge))
+    gauge.updateLeaderSeqno('a', 5)
+    gauge.updateAppliedSeqno('a', 2)
+    const scrapes = await Promise.all([endpoint.read(), endpoint.read(), endpoint.read()])
+    expect(scrapes.map(({ value }) => value(METRIC, { shard: 'a' }))).toEqual([3, 3, 3])
+  })
+})
+
+it('a source, a producer, an exporter and NodeSDK are all that a database needs', async () => {
+  const source = new ScriptedSource('db')
+  const producer = new ReplicationLagMetricProducer({ sources: [source] })
+  onTestFinished(() => producer.shutdown())
+  const exporter = new PrometheusExporter({ preventServerStart: true, metricProducers: [producer] })
+  const sdk = new NodeSDK({
+    metricReaders: [exporter],
+    autoDetectResources: false,
+    spanProcessors: [],
+    logRecordProcessors: [],
+  })
+  sdk.start()
+  onTestFinished(async () => {
+    await sdk.shutdown()
+    metrics.disable()
+  })
+  const endpoint = await serve(exporter)
+  source.last.answer(reading('orders', 100, { r1: 90 }))
+  await eventually(async () => {
+    const { value } = await endpoint.read()
+    expect(value(METRIC, { shard: 'orders', replica: 'r1' })).toBe(10)
+    expect(value('replication_follower_connected', { shard: 'orders', replica: 'r1' })).toBe(1)
+    expect(value('replication_source_up', { source: 'db' })).toBe(1)
+  })
+})
