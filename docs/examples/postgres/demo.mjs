@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { PostgresCluster } from './cluster.mjs'
 import { inPlace } from './screen.mjs'
 import { startService } from './service.mjs'
-import { addReading, renderLine, renderTable, takesColors } from './table.mjs'
+import { addSnapshot, renderLine, renderTable, takesColors } from './table.mjs'
 import { until } from './until.mjs'
 
 /** @typedef {import('./node.mjs').PostgresNode} PostgresNode */
@@ -11,31 +11,31 @@ import { until } from './until.mjs'
 
 const usage = `Usage: npm run demo [-- --duration SECONDS]
 
-Starts a PostgreSQL primary and two streaming standbys on this machine, keeps them
-busy, pauses one of the standbys again and again, and shows how far each is behind.
+Starts a PostgreSQL primary and two streaming standbys on this machine, writes to the
+primary, pauses and resumes one standby, and shows how far each standby is behind.
 
-  --duration SECONDS  end after that long; otherwise at Ctrl-C
+  --duration SECONDS  end after this time instead of at Ctrl-C
   --help              show this
 `
 
 const pausedStandby = 'standby_2'
 const pauseMillis = 4000
 const pollMillis = 1000
-// 100 rows of 10 KB a second, and what the log adds to them.
+// About 1 MB of WAL a second.
 const writeEveryMillis = 100
 const rowsPerWrite = 10
 const writesPerTruncate = 600
 
-/** Of everything that runs here. Aborted by Ctrl-C, by the end of the duration, and by what goes wrong. */
+/** Ends the demo: aborted by Ctrl-C, at the end of the duration, and by a failure. */
 const stop = new AbortController()
 /** @type {unknown} */
 let failure
-/** Whether the standby that is paused now and then is so now. */
+/** Whether replay is paused now. */
 let isPaused = false
 
 /** @param {unknown} error */
 function fail(error) {
-  // What is aborted fails because of that, and not the other way round.
+  // After the abort, everything fails because of it.
   if (!stop.signal.aborted) failure = error
   stop.abort()
 }
@@ -53,11 +53,11 @@ async function main() {
     cluster = await PostgresCluster.create({
       signal: stop.signal,
       onUnexpectedExit: (error) => {
-        // Whatever else fails, fails because of this.
+        // Other failures are a consequence of this one.
         failure = error
         stop.abort()
       },
-      // Bounds the space on disk however long the demo runs.
+      // Limits the disk space, because the demo may run for long.
       conf: { wal_keep_size: '64MB', max_wal_size: '128MB' },
     })
     const { primary, standbys } = await startServers(cluster)
@@ -85,7 +85,7 @@ async function main() {
 async function startServers(cluster) {
   const primary = await cluster.startPrimary()
   const standbys = await Promise.all([
-    // One is known by its slot, the other by its application_name.
+    // One is named by its slot, the other by its application_name.
     cluster.startStandby({ name: 'standby_1', of: primary, slot: 'standby_1' }),
     cluster.startStandby({ name: 'standby_2', of: primary }),
   ])
@@ -93,7 +93,7 @@ async function startServers(cluster) {
 }
 
 /**
- * Each of the loops ends with the demo, and ends the demo if it fails.
+ * Repeats a step until the demo ends. If the step fails, the demo ends.
  *
  * @param {() => unknown} step may be asynchronous
  * @param {number} everyMillis
@@ -143,17 +143,12 @@ async function show({ gauge, url }, nodes) {
   const draw = inPlace(process.stdout)
   const servers = nodes.map(({ name, port }) => `${name} ${port}`).join(', ')
   print(`PostgreSQL on 127.0.0.1: ${servers}\nMetrics: ${url}\n`)
-  await until(
-    'all followers are measured',
-    () => gauge.collectMetrics().length === nodes.length - 1,
-    {
-      signal: stop.signal,
-    },
-  ).catch(fail)
+  const areAllMeasured = () => gauge.collectMetrics().length === nodes.length - 1
+  await until('all followers are measured', areAllMeasured, { signal: stop.signal }).catch(fail)
   /** @type {import('./table.mjs').Row[]} */
   let rows = []
   await repeat(() => {
-    rows = addReading(rows, gauge.collectMetrics())
+    rows = addSnapshot(rows, gauge.collectMetrics())
     const state = isPaused
       ? `Replay is paused on ${pausedStandby}: it receives the log and does not apply it.`
       : 'Both standbys apply what they receive.'
@@ -169,7 +164,7 @@ async function show({ gauge, url }, nodes) {
  * @param {Service | undefined} service
  */
 async function cleanUp(cluster, service) {
-  // The service first: it would complain about a database that is gone.
+  // The service first, because it would log errors about a database that is gone.
   for (const part of [service, cluster]) {
     try {
       await part?.stop()
@@ -179,7 +174,7 @@ async function cleanUp(cluster, service) {
   }
 }
 
-/** @returns {number | undefined} in seconds, 0 without an end; undefined if there is nothing to do */
+/** @returns {number | undefined} in seconds, 0 for no limit; undefined if the demo is not to run */
 function parseDuration() {
   try {
     const { values } = parseArgs({
@@ -191,7 +186,7 @@ function parseDuration() {
     }
     if (values.duration === undefined) return 0
     const seconds = Number(values.duration)
-    // A day is more than anyone looks at it, and what timers can take.
+    // Timers of Node.js cannot wait longer than 24 days.
     if (values.duration.trim() !== '' && seconds > 0 && seconds <= 86_400) return seconds
     throw new Error(
       `--duration: expected seconds, more than 0 and up to 86400, got "${values.duration}"`,
@@ -214,13 +209,13 @@ function endOnSignals() {
   for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     process.on(name, () => {
       firstAt ||= performance.now()
-      // At the second the user has lost patience; the cluster cleans up at exit. But npm may send one Ctrl-C twice.
+      // A second Ctrl-C ends the demo at once, and the cluster cleans up at exit. But npm may send one Ctrl-C twice.
       if (stop.signal.aborted && performance.now() - firstAt > 300) process.exit(130)
       stop.abort()
     })
   }
   process.stdout.on('error', (/** @type {NodeJS.ErrnoException} */ error) => {
-    // Nobody reads any more, as after `| head`: no failure, but nothing left to do.
+    // Nobody reads the output any more, as with `| head`.
     if (error.code === 'EPIPE') stop.abort()
     else fail(error)
   })

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { closeSync, openSync, statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
@@ -12,10 +12,14 @@ import { until } from './until.mjs'
  * @typedef {object} Surroundings
  * @property {string} folder the cluster's folder
  * @property {string} postgres the path of the `postgres` program
+ * @property {number} major its major version
  * @property {import('./binaries.mjs').User} user who runs it
  * @property {AbortSignal} signal aborted once the cluster is stopped
  * @property {(error: Error) => void} onUnexpectedExit
  */
+
+/** A client with two methods that its types lack. */
+/** @typedef {pg.Client & { ref(): void, unref(): void }} Client */
 
 /** How a client reaches a node. */
 /** @typedef {{ host: string, port: number, user: string, database: string, ssl: false }} ConnectionConfig */
@@ -36,6 +40,9 @@ export class PostgresNode {
   #port = 0
   #hasRun = false
   #isFrozen = false
+  #queries = 0
+  /** @type {Promise<Client> | undefined} */
+  #client
   /** @type {{ pid: number, ended: Promise<string>, isExpectedToEnd: boolean } | undefined} */
   #server
 
@@ -69,25 +76,37 @@ export class PostgresNode {
   }
 
   /**
-   * Runs one statement over a connection of its own, as `postgres`.
+   * Runs one statement as `postgres`. All statements share one connection, one after the other.
    *
    * @param {string} text
    * @param {unknown[]} [values]
    * @returns {Promise<Record<string, unknown>[]>} the rows
    */
   async query(text, values) {
-    const client = new pg.Client(this.connectionConfig())
-    // The server may be killed at any moment; the query's own rejection says so well enough.
-    client.on('error', () => undefined)
-    await client.connect()
+    const client = await (this.#client ??= this.#connect())
+    client.ref()
+    this.#queries++
     try {
       const { rows } = /** @type {{ rows: Record<string, unknown>[] }} */ (
         await client.query(text, values)
       )
       return rows
     } finally {
-      await client.end()
+      // Like the server, an idle connection does not keep this process alive.
+      if (--this.#queries === 0) client.unref()
     }
+  }
+
+  #connect() {
+    const client = /** @type {Client} */ (new pg.Client(this.connectionConfig()))
+    const forget = () => {
+      if (this.#client === connected) this.#client = undefined
+    }
+    // The server may be killed at any moment. The query is rejected too.
+    client.on('error', forget).on('end', forget)
+    const connected = client.connect().then(() => client)
+    connected.catch(forget)
+    return connected
   }
 
   /** Starts the server, for the first time or again; resolves when it accepts connections. */
@@ -132,6 +151,7 @@ export class PostgresNode {
 
     const server = { pid: child.pid, ended, isExpectedToEnd: true }
     this.#server = server
+    this.#client = undefined
     const explain = (/** @type {string} */ end) => `${end}\n${tail(this.#log, logStart)}`
     void ended.then((end) => {
       this.#server = undefined
@@ -231,16 +251,28 @@ export class PostgresNode {
 
   /** Makes a standby a primary; resolves when it takes writes. */
   async promote() {
-    const [row] = await this.query('select pg_promote(true, 20) as promoted')
-    if (row?.['promoted'] !== true) throw new Error(`${this.name} was not promoted within 20 s`)
+    if (this.#surroundings.major >= 12) {
+      await this.query('select pg_promote(false)')
+    } else {
+      await writeFile(join(this.#dataFolder, 'promote'), '')
+      send(this.#runningPid(), 'SIGUSR1')
+    }
+    await this.until('takes writes', async () => {
+      const [row] = await this.query('select pg_is_in_recovery() as is_standby')
+      return row?.['is_standby'] === false
+    })
   }
 
   /** Makes a standby go on receiving without applying; resolves when it has stopped to apply. */
   async pauseReplay() {
     await this.query('select pg_wal_replay_pause()')
     await this.until('has paused replay', async () => {
-      const [row] = await this.query('select pg_get_wal_replay_pause_state() as state')
-      return row?.['state'] === 'paused'
+      const isPaused =
+        this.#surroundings.major >= 14
+          ? "pg_get_wal_replay_pause_state() = 'paused'"
+          : 'pg_is_wal_replay_paused()'
+      const [row] = await this.query(`select ${isPaused} as paused`)
+      return row?.['paused'] === true
     })
   }
 

@@ -3,37 +3,37 @@ import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { NodeSDK, resources } from '@opentelemetry/sdk-node'
-import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
+import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import pg from 'pg'
 
 /**
- * Reports how far every follower of one PostgreSQL server is behind it: at `url` for Prometheus and, where
- * OTEL_EXPORTER_OTLP_ENDPOINT is set, to that endpoint as well.
+ * Reports how far every follower of one PostgreSQL server is behind it: at `url` for Prometheus and, if
+ * OTEL_EXPORTER_OTLP_ENDPOINT is set, to that endpoint too.
  *
  * @param {pg.PoolConfig} database the server, with a role that has pg_monitor
- * @param {string} shard what the metrics call it
+ * @param {string} shard the name of its cluster in the metrics
  */
 export async function startService(database, shard) {
-  // The package tells through `diag` what keeps it from reading the database.
+  // The package logs through `diag`, for example when the database cannot be read.
   diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.WARN)
 
-  const pool = new pg.Pool({ max: 2, connectionTimeoutMillis: 5000, ...database })
-  // A pool without this listener ends the process when the server closes an idle connection.
+  // Without a timeout, `pg` waits forever for a server that accepts connections but never answers.
+  const pool = new pg.Pool({ max: 1, connectionTimeoutMillis: 3000, ...database })
+  // Without a listener, the process ends when the server closes an idle connection.
   pool.on('error', (error) => diag.warn(`lost a connection to ${shard}: ${error.message}`))
 
-  const instrumentation = new ReplicationLagInstrumentation({
+  const producer = new ReplicationLagMetricProducer({
     sources: [postgresSource({ client: pool, shard })],
     pollIntervalMillis: 1000,
   })
-  const { exporter, url } = await startPrometheusExporter()
+  const { exporter, url } = await startPrometheusExporter(producer)
   const sdk = new NodeSDK({
     serviceName: process.env['OTEL_SERVICE_NAME'] ?? shard,
-    instrumentations: [instrumentation],
-    metricReaders: [exporter, ...otlpReaders()],
-    // Not the host's id, which comes later than the Prometheus exporter may ask for it.
+    metricReaders: [exporter, ...otlpReaders(producer)],
+    // Not the host detector, whose id arrives later than the first scrape may.
     resourceDetectors: [resources.envDetector],
-    // Metrics are all there is here.
+    // Only metrics.
     spanProcessors: [],
     logRecordProcessors: [],
   })
@@ -41,32 +41,45 @@ export async function startService(database, shard) {
 
   return {
     url,
-    gauge: instrumentation.gauge,
-    /** Sends what is left to send, and ends all of the above. */
+    gauge: producer.gauge,
+    /** Exports once more, then ends everything that was started. */
     async stop() {
       try {
         await sdk.shutdown()
       } finally {
-        instrumentation.disable()
+        await producer.shutdown()
         await pool.end()
       }
     },
   }
 }
 
-function otlpReaders() {
+/** @param {ReplicationLagMetricProducer} producer */
+function otlpReaders(producer) {
   if (!process.env['OTEL_EXPORTER_OTLP_ENDPOINT']) return []
-  // Short, because the end of the process waits for the last export, be there a collector or not.
+  // Short, because the process waits for the last export before it ends, also when there is no collector.
   const exporter = new OTLPMetricExporter({ timeoutMillis: 2_000 })
-  return [new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 10_000 })]
+  const metricProducers = [producer]
+  return [
+    new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 10_000, metricProducers }),
+  ]
 }
 
-/** On Prometheus' port for OpenTelemetry, or the next that is free. */
-async function startPrometheusExporter(port = 9464) {
-  // Without `host`, the exporter listens on all interfaces, as a server behind Prometheus wants it to.
+/**
+ * Starts a server on Prometheus' port for OpenTelemetry, or on the next port that is free.
+ *
+ * @param {ReplicationLagMetricProducer} producer
+ */
+async function startPrometheusExporter(producer, port = 9464) {
+  // In production, leave `host` out: the exporter then listens on all interfaces, so that Prometheus can reach it.
   const host = '127.0.0.1'
   for (;;) {
-    const exporter = new PrometheusExporter({ host, port, preventServerStart: true })
+    const exporter = new PrometheusExporter({
+      host,
+      port,
+      preventServerStart: true,
+      metricProducers: [producer],
+    })
     try {
       await exporter.startServer()
       return { exporter, url: `http://${host}:${port}/metrics` }

@@ -1,30 +1,39 @@
 /**
- * A follower and its last lags, the newest last.
- * @typedef {{ readonly shard: string, readonly replica?: string, readonly lags: readonly number[] }} Row
+ * A follower as it was last collected, and its last lags, the newest last.
+ *
+ * @typedef {object} Row
+ * @property {string} shard
+ * @property {string} [replica]
+ * @property {number} [seconds] absent where the lag in seconds is not known
+ * @property {boolean} [connected]
+ * @property {readonly number[]} lags in bytes
  */
 
 const historyLength = 30
-const barLength = 20
 const sparks = '▁▂▃▄▅▆▇█'
-// Below this, a bar would make a mountain of what is in flight between any two healthy servers.
+// Smaller lags are normal between healthy servers, so they do not fill the chart.
 const smallestScale = 1024 * 1024
 
 /**
- * Adds a reading to the rows; a follower that is in it no more leaves the table.
+ * Adds a snapshot to the rows. A follower that is not in the snapshot leaves the table.
  *
  * @param {readonly Row[]} rows
- * @param {readonly { shard: string, replica?: string, lagSeqno: number }[]} reading what `gauge.collectMetrics()` returns
- * @returns {Row[]}
+ * @param {readonly Pick<import('opentelemetry-instrumentation-replication-lag').FollowerLag, 'shard' | 'replica' | 'lagSeqno' | 'lagSeconds' | 'connected'>[]} snapshot
+ *   from `gauge.collectMetrics()`
+ * @returns {Row[]} sorted by name
  */
-export function addReading(rows, reading) {
-  const rowsNow = reading.map(({ shard, replica, lagSeqno }) => {
+export function addSnapshot(rows, snapshot) {
+  const added = snapshot.map(({ shard, replica, lagSeqno, lagSeconds, connected }) => {
     const past = rows.find((row) => row.shard === shard && row.replica === replica)?.lags ?? []
-    const lags = [...past, lagSeqno].slice(-historyLength)
-    return replica === undefined ? { shard, lags } : { shard, replica, lags }
+    /** @type {Row} */
+    const row = { shard, lags: [...past, lagSeqno].slice(-historyLength) }
+    if (replica !== undefined) row.replica = replica
+    if (lagSeconds !== undefined) row.seconds = lagSeconds
+    if (connected !== undefined) row.connected = connected
+    return row
   })
-  // A follower keeps its line: the order of a reading is the order in which they were first seen.
   const name = (/** @type {Row} */ { shard, replica = '' }) => `${shard} ${replica}`
-  return rowsNow.sort((a, b) => name(a).localeCompare(name(b)))
+  return added.sort((a, b) => name(a).localeCompare(name(b)))
 }
 
 /**
@@ -34,25 +43,24 @@ export function addReading(rows, reading) {
  */
 export function renderTable(rows, { colors = false } = {}) {
   const scale = Math.max(smallestScale, ...rows.flatMap(({ lags }) => lags))
-  const heading = ['SHARD', 'REPLICA', 'LAG', ''.padEnd(barLength), 'TREND']
-  const cells = rows.map(({ shard, replica = '-', lags }) => {
-    const bar = '█'.repeat(share(latest(lags), scale, barLength))
-    return [
-      shard,
-      replica,
-      formatBytes(latest(lags)),
-      bar.padEnd(barLength, '░'),
-      trend(lags, scale),
-    ]
-  })
+  const heading = ['SHARD', 'REPLICA', 'LAG', 'SECONDS', 'CONNECTED', 'TREND']
+  const cells = rows.map(({ shard, replica = '-', seconds, connected, lags }) => [
+    shard,
+    replica,
+    formatBytes(latest(lags)),
+    seconds === undefined ? '-' : `${seconds.toFixed(1)} s`,
+    connected === undefined ? '-' : connected ? 'yes' : 'no',
+    trend(lags, scale),
+  ])
   const widths = heading.map((name, column) =>
     Math.max(name.length, ...cells.map((line) => line[column]?.length ?? 0)),
   )
+  const isNumber = (/** @type {number} */ column) => column === 2 || column === 3
   const lines = [heading, ...cells].map((line) =>
     line
       .map((cell, column) => {
         const width = widths[column] ?? 0
-        return column === 2 ? cell.padStart(width) : cell.padEnd(width)
+        return isNumber(column) ? cell.padStart(width) : cell.padEnd(width)
       })
       .join('  ')
       .trimEnd(),
@@ -60,20 +68,22 @@ export function renderTable(rows, { colors = false } = {}) {
   if (!colors) return lines
   return lines.map((line, index) => {
     const row = rows[index - 1]
-    return row ? paint(line, severity(latest(row.lags), scale)) : paint(line, 'bold')
+    return row ? paint(line, severity(row, scale)) : paint(line, 'bold')
   })
 }
 
 /**
- * The same in one line, for a log: the shard's followers and their lags.
+ * The same in one line, for output that is not a terminal.
  *
  * @param {readonly Row[]} rows
  */
 export function renderLine(rows) {
   return rows
-    .map(({ shard, replica, lags }) => {
+    .map(({ shard, replica, seconds, connected, lags }) => {
       const name = replica === undefined ? shard : `${shard}/${replica}`
-      return `${name} ${formatBytes(latest(lags)).padStart(9)} ${arrow(lags)}`
+      const time = seconds === undefined ? '' : ` ${seconds.toFixed(1)} s`
+      const link = connected === false ? ' disconnected' : ''
+      return `${name} ${formatBytes(latest(lags)).padStart(10)}${time} ${arrow(lags)}${link}`
     })
     .join('   ')
 }
@@ -92,7 +102,7 @@ export function formatBytes(bytes) {
 }
 
 /**
- * Whether a stream takes colours: a terminal, unless the user wants none (https://no-color.org).
+ * Whether to write colors to a stream: to a terminal, unless the user has set NO_COLOR (https://no-color.org).
  *
  * @param {{ isTTY?: boolean }} stream
  * @param {NodeJS.ProcessEnv} env
@@ -102,12 +112,18 @@ export function takesColors(stream, env) {
 }
 
 /**
+ * A chart of the lags, and an arrow.
+ *
  * @param {readonly number[]} lags
- * @param {number} scale
+ * @param {number} scale the lag that fills the height
  */
 function trend(lags, scale) {
-  const spark = lags.map((lag) => sparks.charAt(share(lag, scale, sparks.length - 1)))
-  return `${spark.join('').padStart(historyLength)} ${arrow(lags)}`
+  const highest = sparks.length - 1
+  // A follower that is behind, by however little, never looks like one that has caught up.
+  const height = (/** @type {number} */ lag) =>
+    lag <= 0 ? 0 : Math.max(1, Math.round((lag / scale) * highest))
+  const chart = lags.map((lag) => sparks.charAt(height(lag)))
+  return `${chart.join('').padStart(historyLength)} ${arrow(lags)}`
 }
 
 /** @param {readonly number[]} lags */
@@ -122,21 +138,12 @@ function latest(lags) {
 }
 
 /**
- * The steps of `steps` that a lag takes: none for a follower that is (more than) caught up, at least one otherwise.
- *
- * @param {number} lag
- * @param {number} scale the lag that takes all of them
- * @param {number} steps
- */
-function share(lag, scale, steps) {
-  return lag <= 0 ? 0 : Math.max(1, Math.round((lag / scale) * steps))
-}
-
-/**
- * @param {number} lag
+ * @param {Row} row
  * @param {number} scale
  */
-function severity(lag, scale) {
+function severity({ connected, lags }, scale) {
+  if (connected === false) return 'red'
+  const lag = latest(lags)
   return lag < smallestScale / 4 ? 'green' : lag < scale / 2 ? 'yellow' : 'red'
 }
 

@@ -2,7 +2,7 @@
 //
 //   npm run --silent build && node docs/examples/postgres/picture/make.mjs docs/demo.svg
 //
-// Needs Linux, for the `script` of util-linux, which gives the demo a terminal to draw its table in.
+// Needs Linux: `script` of util-linux gives the demo a terminal.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,23 +12,23 @@ import { toSvg } from './svg.mjs'
 import { Terminal } from './terminal.mjs'
 
 const title =
-  'A terminal that runs the demo: a table of two PostgreSQL standbys, one of them caught up, the other MiBs behind'
-const columns = 82
+  'A terminal that runs the demo: a table of two PostgreSQL standbys, one caught up, the other some MiB and seconds behind'
+const columns = 84
 const timeoutMillis = 180_000
-// What the demo's screen.mjs writes last, whenever it has drawn.
+// The end of each drawing of screen.mjs.
 const endOfFrame = '\u001B[?7h'
 const ctrlC = '\u0003'
 
 /**
- * Whether the screen shows all there is to see: standby_2 paused and far behind, after some times that it caught up.
+ * Whether the screen is one for the picture: standby_2 is paused and far behind, and has caught up twice before.
  *
  * @param {string[]} lines
  */
 function isTelling(lines) {
-  const [, full = '', trend = ''] =
-    /standby_2 +\S+ MiB {2}(█*)░* {2}([▁-█]{30}) ↑$/m.exec(lines.join('\n')) ?? []
+  const [, chart = ''] =
+    /standby_2 +\S+ MiB +\S+ s {2}yes +([▁-█]{30}) ↑$/m.exec(lines.join('\n')) ?? []
   const isPaused = lines.some((line) => line.startsWith('Replay is paused'))
-  return isPaused && full.length >= 15 && trend.split('▁').filter(Boolean).length >= 3
+  return isPaused && /[▆-█]$/.test(chart) && chart.split('▁').filter(Boolean).length >= 3
 }
 
 /**
@@ -49,7 +49,7 @@ async function film() {
   terminal.write('\u001B[32m$\u001B[0m \u001B[1mnpm run demo\u001B[0m\r\n')
   let unwritten = ''
   try {
-    // Left open at the end of the loop: the demo says a last word there, and would fail.
+    // The stream stays open after the loop, because the demo still writes to it when it ends.
     const output = child.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })
     for await (const text of output) {
       const frames = `${unwritten}${String(text)}`.split(endOfFrame)
@@ -72,7 +72,7 @@ const file = process.argv[2]
 if (file === undefined) throw new Error('usage: node make.mjs FILE.svg')
 const terminal = await film()
 if (terminal.lines.some((line) => line.includes('is taken'))) {
-  throw new Error('end what listens on port 9464, for a picture without a word about it')
+  throw new Error('port 9464 is taken, and the picture would say so')
 }
 writeFileSync(file, toSvg(terminal.rows, { title, columns }))
 console.log(terminal.lines.join('\n'))

@@ -5,12 +5,12 @@
 const cell = { width: 10, height: 24 }
 const padding = { x: 40, top: 58, bottom: 26 }
 const fontSize = 16
-/** From the top of a row to where letters stand, and to the top of a block that fills it; the block's height. */
+/** From the top of a row to the baseline of its text and to the top of a full block; the height of a full block. */
 const [baseline, blockTop, blockHeight] = [17, 3, 16]
 
 const fonts = `ui-monospace, SFMono-Regular, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace`
 
-/** Between the backgrounds of GitHub's light and dark pages; the border is seen on the dark one. */
+/** Visible on GitHub's light and dark pages; the border is for the dark ones. */
 const window = {
   background: '#161b22',
   border: '#3d444d',
@@ -35,11 +35,11 @@ const blocks = '▁▂▃▄▅▆▇█'
 /**
  * Draws a terminal in a window.
  *
- * Every piece of text is told its width, and blocks are drawn rather than left to a font, so it looks the same with
- * whatever font there is. The blocks are there as text too, invisible, for who selects and copies.
+ * Every piece of text has a fixed width and blocks are drawn as paths, so it looks the same with any font. The blocks are
+ * there as invisible text too, so that they can be copied.
  *
  * @param {readonly Cell[][]} rows
- * @param {{ title: string, columns: number }} options `title` for who cannot see it
+ * @param {{ title: string, columns: number }} options `title` is for screen readers
  */
 export function toSvg(rows, { title, columns }) {
   const width = columns * cell.width + 2 * padding.x
@@ -78,7 +78,7 @@ function drawRow(row, top) {
 }
 
 /**
- * What is placed by itself: the cells of a table, and runs of blocks; each in one style.
+ * Splits a row into pieces of one style that are placed separately: words of a table's cell, and runs of blocks.
  *
  * @param {readonly Cell[]} row
  */

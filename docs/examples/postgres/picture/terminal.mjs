@@ -9,7 +9,7 @@ const colors = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'w
 const token = /\p{Cc}\[([?\d;]*)([A-Za-z])|./gsu
 
 /**
- * As much of a terminal as the demo uses. Throws on what it does not know, rather than to show something else.
+ * As much of a terminal as the demo uses. Throws for control sequences that it does not know.
  */
 export class Terminal {
   /** @type {Cell[][]} */
@@ -29,14 +29,14 @@ export class Terminal {
       else if (command === 'K' && parameters === '2') this.#rows[this.#row] = []
       else if (command === 'J' && Number(parameters) === 0) this.#eraseBelow()
       else if (command === 'm') this.#setStyle(parameters.split(';').map(Number))
-      // Whether lines wrap: this terminal is as wide as they are.
+      // These two switch wrapping, and this terminal never wraps.
       else if (!text.endsWith('[?7l') && !text.endsWith('[?7h')) {
         throw new Error(`unknown: ${JSON.stringify(text)}`)
       }
     }
   }
 
-  /** What is to be seen: rows of cells, without the empty ones at the end. */
+  /** The rows of cells on the screen, without the empty ones at the end. */
   get rows() {
     const last = this.#rows.findLastIndex((row) => row.length > 0)
     return this.#rows.slice(0, last + 1)

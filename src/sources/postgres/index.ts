@@ -1,0 +1,120 @@
+import { OncePerSubject } from '../../support/log.js'
+import { EXPECTED_NAME, parseName, type ShardId } from '../../support/names.js'
+import {
+  checkObject,
+  hasMethods,
+  optionError,
+  warnAboutUnknown,
+} from '../../support/option-errors.js'
+import type { ReplicationReading, ReplicationSource } from '../source.js'
+import { Connection, EXPECTED_CLIENT, isPool } from './connection.js'
+import type { PostgresClient, PostgresPool } from './connection.js'
+import { explain } from './errors.js'
+import { Followers, type PostgresFollower } from './followers.js'
+import { parseAnswer, type Row } from './rows.js'
+
+export type { PostgresClient, PostgresPool, PostgresPoolClient } from './connection.js'
+export type { PostgresFollower } from './followers.js'
+
+/** Options of {@link postgresSource}. */
+export interface PostgresSourceOptions {
+  /**
+   * A `pg` Pool, or a `pg` Client that is connected, of the node whose followers to report. Its role needs `pg_monitor`.
+   * With a Pool, a read that misses its deadline costs one connection. With a Client, the next read waits until the server
+   * has answered the last one.
+   */
+  readonly client: PostgresPool | PostgresClient
+  /** The shard to report the followers under: the name of the database cluster. */
+  readonly shard: ShardId
+  /**
+   * The name of the source: the `source` attribute of its metrics. Set it if several sources have one shard.
+   *
+   * @default `postgres:` and the shard
+   */
+  readonly name?: string
+  /**
+   * Decides which followers to report. It is called for each follower at each read.
+   *
+   * @default all are reported
+   * @example ({ slotType }) => slotType !== 'logical'
+   */
+  readonly filter?: (follower: PostgresFollower) => boolean
+  /**
+   * Names of followers that should be there. One that is not is reported as not connected, and without a lag if it was not
+   * seen before. A standby that nobody is connected to reports none of them.
+   *
+   * @default none
+   */
+  readonly expect?: readonly string[]
+}
+
+/**
+ * Reads the followers of one PostgreSQL node, of a primary or of a standby that others stream from.
+ *
+ * The leader seqno is the node's own newest WAL position. The applied seqno is what a standby has replayed, or what the
+ * consumer of a logical slot has confirmed. All are bytes of WAL since `0/0`. A follower is named by its slot, else by its
+ * `application_name`, else by its address. Of several with one name, the later ones get `@address` too.
+ *
+ * @throws TypeError that names the invalid option.
+ */
+export function postgresSource(options: PostgresSourceOptions): ReplicationSource {
+  const { client, shard, name, filter, expect } = checkOptions(options)
+  const connection = new Connection(client)
+  // If an address reaches a primary and a standby in turn, what is remembered of the one is not true of the other.
+  const primary = new Followers(expect, filter)
+  const standby = new Followers(expect, filter)
+  const warnings = new OncePerSubject()
+  /** When the servers that answered were started. One that restarts is another. */
+  const servers = new Set<string | undefined>()
+  let lastServer: string | undefined
+
+  function toReading(rows: readonly [Row, ...Row[]]): ReplicationReading {
+    const { in_recovery, started } = rows[0]
+    const isBack = started !== lastServer && servers.has(started)
+    if (isBack) warnings.warn('servers', () => `source "${name}": ${DIFFERENT_SERVERS}`)
+    servers.add(started)
+    lastServer = started
+    const reading = (in_recovery ? standby : primary).read(rows)
+    if (!reading) return { shards: [], note: 'a standby whose newest position is not known yet' }
+    const shards = [{ shard, ...reading }]
+    if (reading.followers.length > 0) return { shards }
+    return { shards, note: in_recovery ? UNUSED_STANDBY : UNUSED_PRIMARY }
+  }
+
+  return {
+    name,
+    async read(signal) {
+      try {
+        return toReading(parseAnswer(await connection.query(signal)))
+      } catch (error) {
+        throw signal.aborted ? signal.reason : explain(error, client)
+      }
+    },
+  }
+}
+
+const UNUSED_PRIMARY = 'a primary that no follower streams from'
+const UNUSED_STANDBY = 'a standby that no follower streams from: its upstream reports its lag'
+const DIFFERENT_SERVERS =
+  'its address reaches different servers in turn, so followers seem to come and go. ' +
+  'Use an address that follows the primary, or one source with a name for each server'
+
+function checkOptions(options: PostgresSourceOptions) {
+  checkObject('options', options)
+  const { client, shard, name, filter, expect = [], ...unknown } = options
+  warnAboutUnknown('postgresSource', unknown)
+  const check = (option: string, isValid: boolean, expected: string, value: unknown) => {
+    if (!isValid) throw optionError(option, expected, value)
+  }
+  const isClient = hasMethods(client, 'query') || (hasMethods(client, 'connect') && isPool(client))
+  // A connection string can hold a password.
+  const shown = typeof client === 'string' ? String(client).replace(/(?<=[:=]).*/s, '…') : client
+  check('client', isClient, EXPECTED_CLIENT, shown)
+  const id = parseName(shard) ?? ''
+  check('shard', id !== '', EXPECTED_NAME, shard)
+  check('name', name === undefined || parseName(name) === name, EXPECTED_NAME, name)
+  check('filter', filter === undefined || hasMethods(filter, 'call'), 'a function', filter)
+  const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
+  check('expect', isList, 'an array of names', expect)
+  return { client, shard: id, name: name ?? `postgres:${id}`, filter, expect: expect.map(String) }
+}

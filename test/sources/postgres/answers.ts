@@ -1,0 +1,114 @@
+import type { ReplicationReading } from 'opentelemetry-instrumentation-replication-lag'
+import {
+  postgresSource,
+  type PostgresSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+
+/** A row of an answer, as text or NULL. Types of the application may make other values of it. */
+export type AnswerRow = Readonly<Record<string, unknown>>
+
+/** The answer of a primary of PostgreSQL 18 without followers, as it was recorded. */
+export const NODE: AnswerRow = {
+  role_name: 'monitor',
+  in_recovery: 'false',
+  leader: '1000',
+  system_identifier: '7712205833477952562',
+  timeline: '1',
+  restart_timeline: '1',
+  started: '1795638037718737',
+  connection: null,
+  state: null,
+  application_name: null,
+  client_addr: null,
+  slot_name: null,
+  slot_type: null,
+  connected: null,
+  receives_only: null,
+  wal_status: null,
+  lost: null,
+  applied: null,
+  received: null,
+  retained: null,
+  reply: null,
+}
+
+/** A standby without a slot. */
+export const STANDBY: AnswerRow = {
+  ...NODE,
+  connection: '19435 1795638043464581',
+  state: 'streaming',
+  application_name: 's1',
+  client_addr: '10.0.0.1',
+  slot_type: 'none',
+  connected: 'true',
+  receives_only: 'false',
+  applied: '900',
+  received: '950',
+  reply: '1795638043706317',
+}
+
+/** A standby with a slot. */
+export const SLOT: AnswerRow = {
+  ...STANDBY,
+  slot_name: 's1',
+  slot_type: 'physical',
+  wal_status: 'reserved',
+  retained: '950',
+}
+
+/** The same slot without its standby. It shows what the standby has received. */
+export const IDLE_SLOT: AnswerRow = {
+  ...NODE,
+  slot_name: 's1',
+  slot_type: 'physical',
+  connected: 'false',
+  receives_only: 'false',
+  wal_status: 'reserved',
+  applied: '950',
+  retained: '950',
+}
+
+/** A logical slot that nobody is connected to. */
+export const LOGICAL_SLOT: AnswerRow = {
+  ...IDLE_SLOT,
+  slot_name: 'etl',
+  slot_type: 'logical',
+  applied: '800',
+}
+
+/** A consumer that has created a temporary logical slot. */
+export const TEMPORARY: AnswerRow = {
+  ...STANDBY,
+  application_name: 'nightly-export',
+  slot_type: 'logical',
+  receives_only: 'false',
+}
+
+/** Makes rows of a node in recovery. */
+export function onStandby(...rows: AnswerRow[]): AnswerRow[] {
+  return rows.map((row) => ({ ...row, in_recovery: 'true' }))
+}
+
+/** Returns a function that lets one source read one answer after another. */
+export function createReader(options: Partial<PostgresSourceOptions> = {}) {
+  let answer: unknown
+  const source = postgresSource({
+    client: { query: () => Promise.resolve(answer as { rows: unknown[] }) },
+    shard: 'pg',
+    ...options,
+  })
+  return (...rows: unknown[]): Promise<ReplicationReading> => {
+    answer = { rows }
+    return source.read(new AbortController().signal)
+  }
+}
+
+/** Returns the followers of the only shard. */
+export function followersOf({ shards }: ReplicationReading) {
+  return shards[0]?.followers
+}
+
+/** Returns the names of the followers of the only shard. */
+export function namesOf(reading: ReplicationReading) {
+  return followersOf(reading)?.map(({ replica }) => replica)
+}

@@ -1,0 +1,112 @@
+import { execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { postgresUser } from '../../../docs/examples/postgres/binaries.mjs'
+import { freePort, keepAlive } from '../../../docs/examples/postgres/processes.mjs'
+import { eventually } from '../../support/eventually.js'
+import { read, readLags, TestCluster, write, type PostgresNode } from '../../support/postgres.js'
+
+const downloads = join(tmpdir(), 'replication-lag-pgbouncer')
+
+/** Returns the program that is installed, or one that apt downloads into the temporary folder. */
+async function findPgBouncer(): Promise<string | undefined> {
+  const programs = ['/usr/sbin/pgbouncer', join(downloads, 'usr/sbin/pgbouncer')]
+  const find = () => programs.find((file) => existsSync(file))
+  if (find() !== undefined) return find()
+  try {
+    await mkdir(downloads, { recursive: true, mode: 0o755 })
+    const command =
+      'apt-get download pgbouncer libc-ares2 libevent-2.1-7 && for file in *.deb; do dpkg -x "$file" .; done'
+    await promisify(execFile)('sh', ['-ec', command], { cwd: downloads })
+  } catch (error) {
+    console.warn('PgBouncer is not tested, because apt cannot download it', error)
+  }
+  return find()
+}
+
+const program = await findPgBouncer()
+let cluster: TestCluster
+let primary: PostgresNode
+
+beforeAll(async () => {
+  cluster = await TestCluster.create()
+  primary = await cluster.startSharedPrimary()
+})
+afterAll(() => cluster.stop())
+
+/** Starts PgBouncer before the primary until the test ends. */
+async function startPgBouncer(file: string, mode: string): Promise<pg.PoolConfig> {
+  const folder = await mkdtemp(join(tmpdir(), 'replication-lag-pgbouncer-'))
+  await chmod(folder, 0o755)
+  const port = await freePort()
+  const settings = [
+    `[databases]`,
+    `postgres = host=127.0.0.1 port=${primary.port} dbname=postgres user=postgres`,
+    `[pgbouncer]`,
+    `listen_addr = 127.0.0.1`,
+    `listen_port = ${port}`,
+    `unix_socket_dir =`,
+    `auth_type = any`,
+    `pool_mode = ${mode}`,
+  ]
+  await writeFile(join(folder, 'pgbouncer.ini'), `${settings.join('\n')}\n`)
+  const user = postgresUser()
+  const child = spawn(file, [join(folder, 'pgbouncer.ini')], {
+    stdio: 'ignore',
+    env: {
+      LD_LIBRARY_PATH: `${downloads}/usr/lib/x86_64-linux-gnu:${downloads}/usr/lib/aarch64-linux-gnu`,
+    },
+    ...(user && { uid: user.uid, gid: user.gid }),
+  })
+  const ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await keepAlive(ended)
+    await rm(folder, { recursive: true })
+  })
+  await eventually(
+    () =>
+      new Promise<void>((resolve, reject) => {
+        const socket = connect(port, '127.0.0.1', () => resolve(void socket.destroy()))
+        socket.on('error', reject)
+      }),
+  )
+  return { host: '127.0.0.1', port, user: 'postgres', database: 'postgres', ssl: false }
+}
+
+it.skipIf(program === undefined)('The address is that of PgBouncer', async () => {
+  const standby = await cluster.startStandby({ name: 'behind', of: primary, slot: 'behind' })
+  for (const mode of ['session', 'transaction']) {
+    const config = await startPgBouncer(program ?? '', mode)
+    const pool = new pg.Pool({ ...config, connectionTimeoutMillis: 5000 })
+    const client = new pg.Client(config)
+    await client.connect()
+    onTestFinished(async () => {
+      await Promise.all([pool.end(), client.end()])
+    })
+    for (const source of [pool, client].map((client) => postgresSource({ client, shard: 'pg' }))) {
+      await eventually(async () => expect(await readLags(source)).toEqual({ behind: 0 }))
+      await standby.pauseReplay()
+      await write(primary)
+      await eventually(async () =>
+        expect((await readLags(source))['behind']).toBeGreaterThan(100_000),
+      )
+      await standby.resumeReplay()
+      const readings = [await read(source), await read(source), await read(source)]
+      expect(new Set(readings.map(({ shards }) => shards[0]?.epoch)).size).toBe(1)
+      await eventually(async () => expect(await readLags(source)).toEqual({ behind: 0 }))
+    }
+    const refused = new pg.Pool({ ...config, statement_timeout: 1000 })
+    onTestFinished(() => refused.end())
+    await expect(read(postgresSource({ client: refused, shard: 'pg' }))).rejects.toThrow(
+      /unsupported startup parameter: statement_timeout: see ignore_startup_parameters of PgBouncer/,
+    )
+  }
+})

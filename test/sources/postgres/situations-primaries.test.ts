@@ -1,0 +1,158 @@
+import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import { appendFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { eventually } from '../../support/eventually.js'
+import { poll, recordLog } from '../../support/postgres-monitor.js'
+import {
+  createPool,
+  createSource,
+  major,
+  read,
+  readLags,
+  TestCluster,
+  write,
+  type PostgresNode,
+} from '../../support/postgres.js'
+
+// docs/sources/postgres.md begins with a table of these situations, under the same names.
+
+let cluster: TestCluster
+let primary: PostgresNode
+
+beforeAll(async () => {
+  cluster = await TestCluster.create()
+  primary = await cluster.startSharedPrimary()
+})
+afterAll(() => cluster.stop())
+
+/** Makes a server a standby of another after its next start. */
+async function demote(node: PostgresNode, { to, slot }: { to: PostgresNode; slot: string }) {
+  const folder = join(cluster.folder, node.name)
+  const conninfo = `host=127.0.0.1 port=${to.port} user=postgres application_name=${node.name}`
+  const conf = `primary_conninfo = '${conninfo}'\nprimary_slot_name = '${slot}'\n`
+  if (major < 12) {
+    const recovery = `standby_mode = on\nrecovery_target_timeline = latest\n${conf}`
+    await writeFile(join(folder, 'recovery.conf'), recovery)
+  } else {
+    await writeFile(join(folder, 'standby.signal'), '')
+    await appendFile(join(folder, 'postgresql.conf'), conf)
+  }
+}
+
+describe('the primary', () => {
+  it('The primary restarts', async () => {
+    const node = await cluster.startPrimary({ name: 'restarting' })
+    await cluster.startStandby({ name: 'loyal', of: node })
+    const source = createSource(node)
+    const before = (await read(source)).shards[0]
+    await node.stop()
+    await expect(read(source)).rejects.toThrow(
+      /PostgreSQL at 127\.0\.0\.1:\d+, role postgres: .*ECONNREFUSED/,
+    )
+    await node.start()
+    await write(node)
+    await eventually(async () => expect(await readLags(source)).toEqual({ loyal: 0 }))
+    expect((await read(source)).shards[0]?.epoch).toBe(before?.epoch)
+  })
+
+  it('The server hangs', async () => {
+    const node = await cluster.startPrimary({ name: 'hanging' })
+    await cluster.startStandby({ name: 'patient', of: node })
+    const pool = createPool(node, { max: 2 })
+    const log = recordLog()
+    const metrics = poll([postgresSource({ client: pool, shard: 'pg' })], {
+      pollTimeoutMillis: 200,
+    })
+    await eventually(() => expect(metrics.find('patient')).toMatchObject({ lagSeqno: 0 }))
+    await node.freeze()
+    await eventually(() => expect(log.matching('error', 'postgres:pg')).toHaveLength(1))
+    await eventually(() => expect(pool.waitingCount + pool.totalCount).toBeLessThanOrEqual(2))
+    await node.thaw()
+    await eventually(() => expect(log.matching('info', 'postgres:pg')).toHaveLength(1))
+    expect(metrics.find('patient')).toMatchObject({ lagSeqno: 0 })
+  })
+
+  it('A right is missing', async () => {
+    await cluster.startStandby({ name: 'hidden', of: primary })
+    await primary.query('create role "Plain ""one""" login')
+    const source = createSource(primary, {}, { user: 'Plain "one"' })
+    await expect(read(source)).rejects.toThrow(
+      `PostgreSQL at 127.0.0.1:${primary.port}, role Plain "one": the role "Plain ""one""" may not see ` +
+        'the positions of followers: GRANT pg_monitor TO "Plain ""one"""',
+    )
+    await primary.query('grant pg_monitor to "Plain ""one"""')
+    await eventually(async () => expect(await readLags(source)).toEqual({ hidden: 0 }))
+  })
+
+  it('A failover happens behind one address', async () => {
+    const old = await cluster.startPrimary({ name: 'old' })
+    const promoted = await cluster.startStandby({ name: 'promoted', of: old })
+    await cluster.startStandby({ name: 'follower', of: promoted })
+    const pools = [createPool(old), createPool(promoted)] as const
+    let address = 0
+    const client = {
+      totalCount: 0,
+      connect: () => (pools[address] ?? pools[0]).connect(),
+    }
+    const metrics = poll([postgresSource({ client, shard: 'pg' })])
+    await eventually(() => expect(metrics.names()).toEqual(['promoted']))
+    await promoted.promote()
+    address = 1
+    await old.stop()
+    await eventually(() => expect(metrics.names()).toEqual(['follower']))
+    await write(promoted)
+    await eventually(() =>
+      expect(metrics.find('follower')).toMatchObject({ connected: true, lagSeqno: 0 }),
+    )
+    expect(metrics.names()).toEqual(['follower'])
+  })
+
+  it('A switchover happens between nodes with a source each', async () => {
+    const n1 = await cluster.startPrimary({ name: 'n1' })
+    const n2 = await cluster.startStandby({ name: 'n2', of: n1, slot: 'n2' })
+    const n3 = await cluster.startStandby({ name: 'n3', of: n1, slot: 'n3' })
+    for (const slot of ['n1', 'n3']) {
+      await n2.query('select pg_create_physical_replication_slot($1, true)', [slot])
+    }
+    const metrics = poll(
+      [n1, n2, n3].map((node) => createSource(node, { name: node.name, shard: 'pg' })),
+    )
+    const caughtUp = { connected: true, lagSeqno: 0 }
+    await eventually(() => {
+      expect(metrics.names().sort()).toEqual(['n2', 'n3'])
+      expect(metrics.find('n2')).toMatchObject(caughtUp)
+      expect(metrics.find('n3')).toMatchObject(caughtUp)
+    })
+    await n1.stop()
+    await n2.promote()
+    await demote(n1, { to: n2, slot: 'n1' })
+    await demote(n3, { to: n2, slot: 'n3' })
+    await Promise.all([n1.start(), n3.restart()])
+    await write(n2)
+    await eventually(() => {
+      expect(metrics.names().sort()).toEqual(['n1', 'n3'])
+      expect(metrics.find('n1')).toMatchObject(caughtUp)
+      expect(metrics.find('n3')).toMatchObject(caughtUp)
+    })
+    // The demoted node still has the slots of its time as the primary.
+    const slots = await n1.query('select slot_name from pg_replication_slots order by 1')
+    expect(slots).toEqual([{ slot_name: 'n2' }, { slot_name: 'n3' }])
+    expect(await readLags(createSource(n1))).toStrictEqual({})
+  })
+
+  it('An address reaches any node', async () => {
+    const standby = await cluster.startStandby({ name: 'other', of: primary })
+    const pools = [createPool(primary), createPool(standby)] as const
+    let reads = 0
+    const client = { totalCount: 0, connect: () => (pools[reads++ % 2] ?? pools[0]).connect() }
+    const log = recordLog()
+    const source = postgresSource({ client, shard: 'pg' })
+    for (let number = 0; number < 6; number++) await read(source)
+    expect(log.messages).toEqual([
+      expect.stringContaining(
+        'source "postgres:pg": its address reaches different servers in turn',
+      ),
+    ])
+  })
+})
