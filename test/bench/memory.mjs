@@ -1,105 +1,61 @@
-import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
-import promClient from 'prom-client'
-import { usedBytes } from './in-process.mjs'
+import { collect, fillGauge, FOLLOWERS, produce, SEQNOS_PER_SECOND } from './fleet.mjs'
+import { shardNames, START, takeOverTime } from './fleet.mjs'
+import { report, usedBytes } from './measure.mjs'
 
-const FOLLOWERS = 65_536
-const BAR = 400
+// Memory of a follower with its leader and its name, and of the history of a shard that is behind.
 
-/** A fleet: its shards, and the replicas of each; none stands for one unnamed follower. */
-const FLEETS = [
-  { title: '65,536 shards, one unnamed follower each', shards: FOLLOWERS, replicas: 0 },
-  { title: '8,192 shards, 8 replicas each', shards: FOLLOWERS / 8, replicas: 8 },
-]
+const DAY_SECONDS = 86_400
+const HISTORIES = 1024
 
-/**
- * Bytes a follower, of a lag map that knows the leader and all followers of each shard, beside a prom-client gauge of the
- * same series (it holds the lag only). The names are made while it is measured, so they count too.
- *
- * @returns {import('./report.mjs').Row[]}
- */
-export function benchMemory() {
-  return FLEETS.flatMap((fleet) => {
-    const byName = bytesPerFollower(() => fillByName(fleet))
-    const handles = bytesPerFollower(() => fillByHandles(fleet))
-    const prom = bytesPerFollower(() => fillPromClient(fleet))
-    return [
-      {
-        metric: `Memory a follower, ${fleet.title}`,
-        figure: `${byName} bytes (prom-client: ${prom})`,
-        bar: `≤ ${BAR} bytes`,
-        met: byName <= BAR,
-      },
-      {
-        metric: `Memory a follower, ${fleet.title}, all with handles`,
-        figure: `${handles} bytes`,
-      },
-    ]
-  })
-}
+const { passSecond, runTimers } = takeOverTime()
 
-/**
- * @param {() => unknown} build what it returns is kept while it is measured
- * @returns {number}
- */
-function bytesPerFollower(build) {
+function historyBytes() {
+  const shards = shardNames(HISTORIES)
+  const gauge = fillGauge(shards)
+  const leaders = shards.map((shard) => gauge.leader(shard))
+  const followers = shards.map((shard) => gauge.applied(shard))
+  gauge.lagSeconds('shard-0')
+  let seqno = START
+  const pass = (/** @type {number} */ seconds, /** @type {boolean} */ areBehind) => {
+    for (let second = 0; second < seconds; second++) {
+      passSecond()
+      seqno += SEQNOS_PER_SECOND
+      for (const leader of leaders) leader.store(seqno)
+      if (!areBehind) for (const follower of followers) follower.store(seqno)
+      runTimers()
+    }
+  }
+  // Compiles the code, which takes memory too.
+  pass(DAY_SECONDS / 24, true)
+  pass(1, false)
   const before = usedBytes()
-  const kept = [build()]
+  pass(DAY_SECONDS, true)
+  const age = gauge.lagSeconds('shard-0') ?? Number.NaN
+  if (Math.abs(age / DAY_SECONDS - 1) > 0.05) throw new Error(`expected a day, got ${age} s`)
+  const behind = usedBytes() - before
+  pass(1, false)
+  const caughtUp = usedBytes() - before
+  return { behind: behind / HISTORIES, caughtUp: Math.max(0, Math.round(caughtUp / HISTORIES)) }
+}
+
+async function followerBytes() {
+  const before = usedBytes()
+  const reader = produce({ gauge: fillGauge(shardNames(FOLLOWERS)) })
+  const collectAndForget = async () => {
+    await collect(reader, 2 * FOLLOWERS)
+  }
+  await collectAndForget()
   const bytes = usedBytes() - before
-  // Something must use it after the measurement, or it might be gone before.
-  kept.pop()
-  return Math.round(bytes / FOLLOWERS)
+  // The reader is in use until here.
+  await collectAndForget()
+  return bytes / FOLLOWERS
 }
 
-/** @typedef {typeof FLEETS[number]} Fleet */
+const { behind, caughtUp } = historyBytes()
+const follower = await followerBytes()
 
-/**
- * @param {Fleet} fleet
- * @returns {Generator<{ shard: string, replicas: (string | undefined)[] }>}
- */
-function* names({ shards, replicas }) {
-  for (let i = 0; i < shards; i++) {
-    yield {
-      shard: `shard-${i}`,
-      replicas:
-        replicas === 0
-          ? [undefined]
-          : Array.from({ length: replicas }, (_, replica) => `replica-${replica}`),
-    }
-  }
-}
-
-/** @param {Fleet} fleet */
-function fillByName(fleet) {
-  const gauge = new ReplicationLagGauge()
-  for (const { shard, replicas } of names(fleet)) {
-    gauge.updateLeaderSeqno(shard, 1000n)
-    for (const replica of replicas) gauge.updateAppliedSeqno(shard, 900n, replica)
-  }
-  return gauge
-}
-
-/** @param {Fleet} fleet */
-function fillByHandles(fleet) {
-  const gauge = new ReplicationLagGauge()
-  for (const { shard, replicas } of names(fleet)) {
-    gauge.leader(shard).store(1000n)
-    for (const replica of replicas) gauge.applied(shard, replica).store(900n)
-  }
-  return gauge
-}
-
-/** @param {Fleet} fleet */
-function fillPromClient(fleet) {
-  const gauge = new promClient.Gauge({
-    name: 'replication_lag_seqno',
-    help: 'The same series.',
-    labelNames: fleet.replicas === 0 ? ['shard'] : ['shard', 'replica'],
-    registers: [new promClient.Registry()],
-  })
-  for (const { shard, replicas } of names(fleet)) {
-    for (const replica of replicas) {
-      gauge.set(replica === undefined ? { shard } : { shard, replica }, 100)
-    }
-  }
-  return gauge
-}
+report(
+  { metric: 'memory per follower', value: follower, unit: ' bytes', atMost: 480 },
+  { metric: 'history of a shard a day behind', value: behind, unit: ' bytes', atMost: 6000 },
+  { metric: 'history after it has caught up', value: caughtUp, unit: ' bytes', atMost: 0 },
+)

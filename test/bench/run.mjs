@@ -1,58 +1,104 @@
-import { benchBothMetrics } from './both-metrics.mjs'
-import { benchCollection } from './collect.mjs'
-import { benchFleetCollection } from './fleet-collect.mjs'
-import { benchChurn, benchFleetMemory } from './fleet-memory.mjs'
-import { benchGrowth } from './growth.mjs'
-import { benchHistoryMemory } from './history-memory.mjs'
-import { benchHostStall } from './host-stall.mjs'
-import { benchHttp } from './http.mjs'
-import { benchMemory } from './memory.mjs'
-import { markdown, writeRows } from './report.mjs'
-import { benchSampling } from './sampling.mjs'
-import { benchUpdates } from './update.mjs'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { formatNumber } from './measure.mjs'
 
-// npm run bench [-- --all] [--write] [--only=<name>,…]: measures what docs/performance.md claims, on the Node that runs it.
-// Without --all it leaves out what takes minutes. --write puts the figures into that page, in place of those of the same
-// name; with --all, in place of all of them.
-// A missed bar is shown and is no failure: the figures depend on the machine and on what else it does.
+// npm run bench [-- --write | -- <name> …]: measures what docs/performance.md claims, with the Node that runs it. --write
+// puts the table into that page. A missed bar is shown and is no failure: figures depend on the machine and what else it does.
 
-/** @typedef {import('./report.mjs').Row} Row */
+/** @typedef {import('./measure.mjs').Result} Result */
+
+/** In how many processes each benchmark runs. V8 optimizes code a little differently each time: the median counts. */
+const BENCHMARKS = {
+  updates: 3,
+  collection: 3,
+  behind: 1,
+  threads: 3,
+  memory: 1,
+  'host-delay': 1,
+  polling: 1,
+}
+
+/** @param {string} name */
+function run(name) {
+  const script = fileURLToPath(new URL(`${name}.mjs`, import.meta.url))
+  const output = execFileSync(process.execPath, ['--expose-gc', script], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  /** @type {unknown} */
+  const results = JSON.parse(output)
+  return /** @type {Result[]} */ (results)
+}
 
 /**
- * Memory after the updates: the fleets that it builds would leave the peers with less specialised code.
+ * Of each metric, the result of the process whose value is the median.
  *
- * @type {Record<string, { run: () => Row[] | Promise<Row[]>, takesMinutes?: true }>}
+ * @param {readonly Result[][]} processes
  */
-const BENCHES = {
-  updates: { run: async () => [...(await benchUpdates(1)), ...(await benchUpdates(1000))] },
-  collection: { run: () => [benchCollection(10), benchCollection(1000)] },
-  memory: { run: benchMemory },
-  bothMetrics: { run: benchBothMetrics },
-  sampling: { run: benchSampling },
-  historyMemory: { run: benchHistoryMemory },
-  fleetCollection: { run: benchFleetCollection },
-  fleetMemory: { run: benchFleetMemory },
-  http: { run: benchHttp },
-  growth: { run: benchGrowth, takesMinutes: true },
-  churn: { run: benchChurn, takesMinutes: true },
-  hostStall: { run: benchHostStall, takesMinutes: true },
+function medianResults(processes) {
+  return (processes[0] ?? []).map(({ metric }) => {
+    const results = processes.flat().filter((result) => result.metric === metric)
+    results.sort((a, b) => a.value - b.value)
+    return /** @type {Result} */ (results[results.length >> 1])
+  })
 }
 
-const only = process.argv
-  .find((argument) => argument.startsWith('--only='))
-  ?.slice(7)
-  .split(',')
-const all = process.argv.includes('--all')
-/** @type {Row[]} */
-const rows = []
-for (const [name, { run, takesMinutes }] of Object.entries(BENCHES)) {
-  const isAsked = only === undefined ? all || !takesMinutes : only.includes(name)
-  if (isAsked) rows.push(...(await run()))
+/** @param {Result} result */
+function row({ metric, value, unit, detail, atMost, atLeast }) {
+  const figure = formatNumber(value) + unit + (detail ? ` (${detail})` : '')
+  if (atMost !== undefined) {
+    return [metric, figure, `≤ ${formatNumber(atMost)}${unit}`, value <= atMost ? 'yes' : '**no**']
+  }
+  if (atLeast !== undefined) {
+    return [
+      metric,
+      figure,
+      `≥ ${formatNumber(atLeast)}${unit}`,
+      value >= atLeast ? 'yes' : '**no**',
+    ]
+  }
+  return [metric, figure, '', '']
 }
-console.log(markdown(rows))
 
-const missed = rows.filter(({ met }) => met === false)
-for (const { metric, figure, bar } of missed) console.log(`MISSED ${metric}: ${figure}, bar ${bar}`)
-if (missed.length === 0) console.log('All bars are met.')
+/**
+ * A Markdown table, as Prettier aligns it.
+ *
+ * @param {readonly string[][]} rows
+ */
+function table(rows) {
+  const all = [['metric', 'figure', 'bar', 'met?'], ...rows]
+  const widths = [0, 1, 2, 3].map((i) => Math.max(...all.map((row) => row[i]?.length ?? 0)))
+  const lines = [...all, widths.map((width) => '-'.repeat(width))].map(
+    (row) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`,
+  )
+  lines.splice(1, 0, ...lines.splice(-1))
+  return lines.join('\n')
+}
 
-if (process.argv.includes('--write')) writeRows(rows, all && only === undefined)
+/**
+ * Writes between the marks of this major version of Node.
+ *
+ * @param {string} text
+ */
+function write(text) {
+  const page = new URL('../../docs/performance.md', import.meta.url)
+  const mark = `bench node ${process.versions.node.split('.')[0]}`
+  const between = new RegExp(`(?<=<!-- ${mark}: start -->\\n).*(?=<!-- ${mark}: end -->)`, 's')
+  const before = readFileSync(page, 'utf8')
+  if (!between.test(before)) throw new Error(`docs/performance.md: expected the marks of ${mark}`)
+  writeFileSync(
+    page,
+    before.replace(between, () => `\n${text}\n\n`),
+  )
+}
+
+const asked = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
+const results = Object.entries(BENCHMARKS)
+  .filter(([name]) => asked.length === 0 || asked.includes(name))
+  .flatMap(([name, times]) => medianResults(Array.from({ length: times }, () => run(name))))
+const machine = `Node ${process.version}, ${availableParallelism()} × ${cpus()[0]?.model ?? 'unknown CPU'}`
+const text = `${machine}\n\n${table(results.map(row))}`
+console.log(text)
+if (process.argv.includes('--write') && asked.length === 0) write(text)
