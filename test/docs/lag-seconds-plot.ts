@@ -5,7 +5,7 @@ interface Panel {
   readonly title: string
   readonly scenario: Scenario
   /** What happens, and at which minute. */
-  readonly events: readonly (readonly [minute: number, what: string])[]
+  readonly events: readonly (readonly [minute: number, event: string])[]
 }
 
 const PANELS: readonly Panel[] = [
@@ -40,29 +40,32 @@ const GAP = { x: 70, y: 114 }
 const WIDTH = MARGIN.left + 2 * PANEL.width + GAP.x + MARGIN.right
 const HEIGHT = MARGIN.top + 2 * PANEL.height + GAP.y + MARGIN.bottom
 
-/** A card of its own, so that it reads the same on light and on dark pages. */
+/** The picture has a background, so that it looks the same on light and dark pages. */
 const COLORS = {
   card: '#ffffff',
   border: '#d1d9e0',
   grid: '#eaeef2',
   text: '#1f2328',
-  quiet: '#59636e',
+  muted: '#59636e',
   truth: '#a8d1ff',
   estimate: '#0a3069',
-  atLeast: '#d1500a',
+  lowerBound: '#d1500a',
 }
 const FONTS = `-apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, 'DejaVu Sans', sans-serif`
 
+/** An observation in which the lag is known. */
+type Known = Pick<Observation, 'at' | 'truth' | 'isForgotten'> & { readonly seconds: number }
+
 type Point = readonly [x: number, y: number]
 
-/** The plot of truth against estimate in four of the simulated cases: the same text for the same code. */
+/** Returns the plot of truth and estimate in four of the simulated cases. The same code makes the same text. */
 export function plotLagSeconds(): string {
   const title = 'Lag in seconds in four simulated cases: the estimate lies on the truth'
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">`,
     `<title>${title}</title>`,
     `<rect x=".5" y=".5" width="${WIDTH - 1}" height="${HEIGHT - 1}" rx="10" fill="${COLORS.card}" stroke="${COLORS.border}"/>`,
-    `<g font-family="${FONTS}" font-size="12" fill="${COLORS.quiet}">`,
+    `<g font-family="${FONTS}" font-size="12" fill="${COLORS.muted}">`,
     ...drawLegend(),
     ...PANELS.flatMap((panel, index) => {
       const x = MARGIN.left + (index % 2) * (PANEL.width + GAP.x)
@@ -79,7 +82,7 @@ function drawLegend(): string[] {
   const entries: [label: string, path: string][] = [
     ['true age of the oldest entry not applied', stroke(COLORS.truth, 7)],
     ['estimate', stroke(COLORS.estimate, 1.6)],
-    ['estimate: at least this old', stroke(COLORS.atLeast, 1.6, '5 3')],
+    ['estimate: at least this old', stroke(COLORS.lowerBound, 1.6, '5 3')],
   ]
   let x = MARGIN.left
   return entries.flatMap(([label, style]) => {
@@ -93,14 +96,16 @@ function drawLegend(): string[] {
 }
 
 function drawPanel({ title, scenario, events }: Panel): string[] {
-  const observed = simulate(scenario).filter(({ follower }) => follower === 0)
+  const observed: Known[] = simulate(scenario).flatMap(({ follower, seconds, ...rest }) =>
+    follower === 0 && seconds !== undefined ? [{ ...rest, seconds }] : [],
+  )
   const minutes = scenario.duration / 60_000
   const highest = Math.max(...observed.map(({ truth }) => truth)) / 60
   const step = [1, 2, 5].find((step) => highest / step <= 5) ?? 10
   const top = Math.ceil(highest / step) * step
   const toX = (minute: number) => (minute / minutes) * PANEL.width
   const toY = (minute: number) => PANEL.height * (1 - minute / top)
-  const line = (pick: (observation: Observation) => number, of = observed) =>
+  const line = (pick: (point: Known) => number, of = observed) =>
     toPath(of.map((each) => [toX(each.at / 60_000), toY(pick(each) / 60)]))
 
   const marks = (to: number, step: number) =>
@@ -116,36 +121,37 @@ function drawPanel({ title, scenario, events }: Panel): string[] {
       (minute) =>
         `<text x="${round(toX(minute))}" y="${PANEL.height + 20}" text-anchor="middle">${minute}${minute === minutes ? ' min' : ''}</text>`,
     ),
-    ...events.flatMap(([minute, what]) => [
-      `<path d="M${round(toX(minute))} 0v${PANEL.height}" ${stroke(COLORS.quiet, 1, '2 3')}/>`,
-      `<text x="${round(toX(minute))}" y="-7" font-size="11" text-anchor="middle">${what}</text>`,
+    ...events.flatMap(([minute, event]) => [
+      `<path d="M${round(toX(minute))} 0v${PANEL.height}" ${stroke(COLORS.muted, 1, '2 3')}/>`,
+      `<text x="${round(toX(minute))}" y="-7" font-size="11" text-anchor="middle">${event}</text>`,
     ]),
     `<path d="${line(({ truth }) => truth)}" ${stroke(COLORS.truth, 7)}/>`,
     ...runs(observed).map((run) => {
-      const isAtLeast = run[0]?.estimate.atLeast
-      const style = isAtLeast ? stroke(COLORS.atLeast, 1.6, '5 3') : stroke(COLORS.estimate, 1.6)
-      return `<path d="${line(({ estimate }) => estimate.seconds, run)}" ${style}/>`
+      const style = run[0]?.isForgotten
+        ? stroke(COLORS.lowerBound, 1.6, '5 3')
+        : stroke(COLORS.estimate, 1.6)
+      return `<path d="${line(({ seconds }) => seconds, run)}" ${style}/>`
     }),
   ]
 }
 
-/** The largest error of an estimate that is not "at least", in words. */
-function worstError(observed: readonly Observation[]): string {
+/** The largest error of an estimate that is not a lower bound, in words. */
+function worstError(observed: readonly Known[]): string {
   let worst = { error: 0, truth: 0 }
-  for (const { truth, estimate } of observed) {
-    const error = Math.abs(estimate.seconds - truth)
-    if (!estimate.atLeast && error > worst.error) worst = { error, truth }
+  for (const { truth, seconds, isForgotten } of observed) {
+    const error = Math.abs(seconds - truth)
+    if (!isForgotten && error > worst.error) worst = { error, truth }
   }
   const minutes = (worst.truth / 60).toFixed(1)
   return `off by at most ${worst.error.toFixed(2)} s${worst.truth < 60 ? '' : ` of ${minutes} min`}`
 }
 
-/** The observations one after the other that are "at least" alike. */
-function runs(observed: readonly Observation[]): Observation[][] {
-  const found: Observation[][] = []
+/** Splits the observations where estimates become lower bounds, or cease to be. */
+function runs(observed: readonly Known[]): Known[][] {
+  const found: Known[][] = []
   for (const observation of observed) {
     const run = found.at(-1)
-    if (run?.[0]?.estimate.atLeast === observation.estimate.atLeast) run.push(observation)
+    if (run?.[0]?.isForgotten === observation.isForgotten) run.push(observation)
     else found.push([observation])
   }
   return found
@@ -157,7 +163,7 @@ function toPath(points: readonly Point[]): string {
     .join('')
 }
 
-/** Leaves out the points that are nearer than a third of a pixel to the line without them (Douglas-Peucker). */
+/** Leaves out points that are less than a third of a pixel away from the line without them (Douglas-Peucker). */
 function simplify(points: readonly Point[]): readonly Point[] {
   const [first, last] = [points[0], points.at(-1)]
   if (!first || !last || points.length < 3) return points

@@ -12,16 +12,16 @@ export interface Block {
   readonly page: string
   /** The line of the opening fence, from 1. */
   readonly line: number
-  /** The first word behind the fence: the language. */
+  /** The first word after the fence: the language. */
   readonly language: string
-  /** The other words behind the fence, that renderers ignore. */
-  readonly marks: readonly string[]
-  /** Code that a reader does not see: what is in a comment `<!-- given … -->` right above the block. */
+  /** The second word after the fence, which renderers ignore. */
+  readonly mark: string
+  /** Code that readers do not see, from a comment `<!-- given … -->` right above the block. */
   readonly given: string
   readonly text: string
 }
 
-/** A link or image. */
+/** A link or an image. */
 export interface Link {
   readonly line: number
   readonly target: string
@@ -30,14 +30,18 @@ export interface Link {
 const GIVEN = /<!-- given\n([^]*)\n-->\s*$/
 const FENCE = /^(\s*)(`{3,}|~{3,})([^`]*)$/
 
-/** All Markdown that users read. */
+/** All pages that users read. */
 export function readPages(): Page[] {
   return listFiles()
     .filter((path) => /^(?:README\.md|CHANGELOG\.md|docs\/.*\.md)$/.test(path))
     .map((path) => ({ path, text: readText(path) }))
 }
 
-/** The fenced code blocks of a page. Throws for one that is never closed. */
+/**
+ * Returns the fenced code blocks of a page.
+ *
+ * @throws Error for a block that is not closed.
+ */
 export function findBlocks({ path, text }: Page): Block[] {
   const blocks: Block[] = []
   const lines = text.split('\n')
@@ -48,11 +52,11 @@ export function findBlocks({ path, text }: Page): Block[] {
     if (!open) {
       if (fence !== '') open = { fence, indent, info, line: index + 1, lines: [] }
     } else if (fence.startsWith(open.fence) && info.trim() === '') {
-      const [language = '', ...marks] = open.info.trim().split(/\s+/)
+      const [language = '', mark = ''] = open.info.trim().split(/\s+/)
       const above = lines.slice(blocks.at(-1)?.line ?? 0, open.line - 1).join('\n')
       const given = GIVEN.exec(above)?.[1] ?? ''
       const code = open.lines.join('\n')
-      blocks.push({ page: path, line: open.line, language, marks, given, text: code })
+      blocks.push({ page: path, line: open.line, language, mark, given, text: code })
       open = undefined
     } else {
       open.lines.push(line.startsWith(open.indent) ? line.slice(open.indent.length) : line)
@@ -62,7 +66,7 @@ export function findBlocks({ path, text }: Page): Block[] {
   return blocks
 }
 
-/** The links and images of a page, those in code left out. */
+/** Returns the links and images of a page, without those in code. */
 export function findLinks(page: Page): Link[] {
   return proseLines(page).flatMap((line, index) => {
     const prose = line.replace(/`[^`]*`/g, '')
@@ -72,7 +76,7 @@ export function findLinks(page: Page): Link[] {
   })
 }
 
-/** The anchors that a page's headings have on code hosts. */
+/** Returns the anchors that code hosts give the headings of a page. */
 export function findAnchors(page: Page): Set<string> {
   const anchors = new Set<string>()
   for (const line of proseLines(page)) {
@@ -90,7 +94,7 @@ export function findAnchors(page: Page): Set<string> {
   return anchors
 }
 
-/** The lines of a page; those of code blocks are empty. */
+/** The lines of a page. Those of code blocks are empty. */
 function proseLines(page: Page): string[] {
   const lines = page.text.split('\n')
   for (const { line, text } of findBlocks(page))

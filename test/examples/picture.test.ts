@@ -5,12 +5,12 @@ import { inPlace } from '../../docs/examples/postgres/screen.mjs'
 import { renderTable } from '../../docs/examples/postgres/table.mjs'
 import { readText } from '../support/repository.js'
 
-/** A terminal, and the stream that a program writes to it. */
+/** A terminal, and the stream through which a program writes to it. */
 function openTerminal() {
   const terminal = new Terminal()
   const stream = {
     write(text: string) {
-      // As the system does between a program and its terminal.
+      // As the operating system does.
       terminal.write(text.replaceAll('\n', '\r\n'))
     },
   }
@@ -31,7 +31,7 @@ describe('a block of lines that is drawn in place', () => {
     expect(terminal.lines).toEqual(['Metrics: somewhere', '', 'one', 'two', 'three', 'four'])
   })
 
-  test('leaves the cursor below, for what is printed next', () => {
+  test('leaves the cursor below it', () => {
     const { terminal, stream } = openTerminal()
     const draw = inPlace(stream)
     draw(['one', 'two'])
@@ -40,8 +40,8 @@ describe('a block of lines that is drawn in place', () => {
   })
 })
 
-describe('the terminal that the picture is taken of', () => {
-  test('knows colours', () => {
+describe('the terminal of the picture', () => {
+  test('applies colors', () => {
     const { terminal, stream } = openTerminal()
     stream.write('a\u001B[1mb\u001B[31mc\u001B[0md\u001B[1;32me')
     expect(terminal.rows[0]).toEqual([
@@ -53,7 +53,7 @@ describe('the terminal that the picture is taken of', () => {
     ])
   })
 
-  test('refuses what it does not know, rather than to show something else', () => {
+  test('throws for control sequences that it does not know', () => {
     const { terminal } = openTerminal()
     expect(() => terminal.write('\u001B[5;5H')).toThrow('unknown: "\\u001b[5;5H"')
     expect(() => terminal.write('\t')).toThrow('unknown: "\\t"')
@@ -67,7 +67,7 @@ describe('the picture of a terminal', () => {
   const svg = toSvg(terminal.rows, { title: 'Two & <two>', columns: 20 })
   const texts = [...svg.matchAll(/<text x="(\d+)" .*?textLength="(\d+)".*?>(.*)<\/text>/g)]
 
-  test('puts every column of text in its place, as wide as it is there, whatever the font', () => {
+  test('fixes the place and the width of every piece of text', () => {
     const left = 40
     expect(texts.map(([, x, width, text]) => [Number(x) - left, Number(width), text])).toEqual([
       [0, 90, 'a &#34;title&#34;'],
@@ -78,19 +78,19 @@ describe('the picture of a terminal', () => {
     ])
   })
 
-  test('draws blocks as high as they are, and keeps them as text to copy', () => {
+  test('draws blocks, and has them as text to copy', () => {
     const paths = [...svg.matchAll(/<path d="(.*?)"/g)].map(([, d = '']) => d)
     const sizes = paths.map((d) => [...d.matchAll(/v-(\d+)h(\d+)/g)].map(([size]) => size))
     expect(sizes).toEqual([['v-16h20', 'v-2h10', 'v-16h10'], ['v-16h10']])
     expect(svg).toContain(' fill="transparent">██░▁█</text>')
   })
 
-  test('has a title for who cannot see it', () => {
+  test('has a title for screen readers', () => {
     expect(svg).toContain('<title>Two &#38; &#60;two&#62;</title>')
   })
 })
 
-test('the picture in the README is small, and of the table as it is today', () => {
+test('the picture in the README is small and shows the table of today', () => {
   const picture = readText('docs/demo.svg')
   expect(Buffer.byteLength(picture)).toBeLessThan(40_000)
   const [heading = ''] = renderTable([])

@@ -7,14 +7,14 @@ import {
 } from '../../docs/examples/wal-shipping/segment.mjs'
 import { append, createMachine, segmentFile } from './wal-shipping-machine.js'
 
-test('a segment is whole or it is torn', () => {
+test('a segment that is incomplete or damaged is torn', () => {
   const changes = { key: 'välue', gone: null }
   const segment = encodeSegment(2n ** 64n - 1n, changes)
 
   expect(decodeSegment(segment)).toEqual({ seqno: 2n ** 64n - 1n, changes })
   for (let length = 0; length < segment.length; length++) {
     expect(() => decodeSegment(segment.subarray(0, length))).toThrow(TornSegmentError)
-    // A crash may also leave a file of the right length that was never filled.
+    // A crash can also leave a file of the right length without its content.
     const zeroed = Buffer.alloc(segment.length)
     segment.copy(zeroed, 0, 0, length)
     expect(() => decodeSegment(zeroed)).toThrow(TornSegmentError)
@@ -41,7 +41,7 @@ test('a leader writes segments in the order of the calls', async () => {
   }
 })
 
-test('a reopened leader goes on after its newest segment', async () => {
+test('a reopened leader continues after its newest segment', async () => {
   const { gauge, openLeader } = await createMachine()
   await append(await openLeader(), 12)
   gauge.remove('orders')
@@ -53,7 +53,7 @@ test('a reopened leader goes on after its newest segment', async () => {
 })
 
 test.for([0, 5, 20])(
-  'a reopened leader writes again what a crash tore after %i bytes',
+  'a reopened leader replaces a segment that a crash tore after %i bytes',
   async (length) => {
     const { gauge, leaderFolder, openLeader } = await createMachine()
     await append(await openLeader(), 3)
@@ -80,7 +80,7 @@ test('a leader whose disk fails writes nothing more until it is reopened', async
   const { gauge, leaderFolder, openLeader } = await createMachine()
   const leader = await openLeader()
   await append(leader, 2)
-  // Something else has taken the name of the next segment.
+  // A file with the name of the next segment.
   await writeFile(segmentFile(leaderFolder, 3), '')
 
   await expect(leader.append({})).rejects.toThrow('EEXIST')

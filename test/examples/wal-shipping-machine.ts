@@ -14,7 +14,7 @@ async function createFolder() {
   return folder
 }
 
-/** One machine: its nodes can be stopped and started again, which finds their folders as they were. */
+/** One machine. Its nodes can be opened again in the same folders. */
 export async function createMachine() {
   const folder = await createFolder()
   const gauge = new ReplicationLagGauge()

@@ -14,7 +14,7 @@ import {
   type Shipment,
 } from './wal-shipping-machine.js'
 
-test('a follower applies as many segments as it is told to', async () => {
+test('a follower applies the number of segments that it is asked for', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
   const follower = await openFollower()
@@ -43,7 +43,7 @@ test('a follower waits for segments that are not written yet', async () => {
   expect(gauge.lagSeqno('orders')).toBe(0)
 })
 
-test('a slow follower holds back only what is shipped to itself', async () => {
+test('a slow follower does not slow down the others', async () => {
   const { openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
   const read = vi.spyOn(leader.log, 'read')
@@ -56,13 +56,13 @@ test('a slow follower holds back only what is shipped to itself', async () => {
   await Promise.all([fast.apply(60), slow.apply(1)])
 
   expect([fast.seqno, slow.seqno]).toEqual([60n, 1n])
-  // Were it not held back, every segment would have been read twice.
+  // Without backpressure, every segment would have been read twice.
   expect(read.mock.calls.length).toBeLessThan(60 + 40)
   await slow.apply(59)
   expect(slow.get('newest')).toBe('60')
 })
 
-test('a follower that connects again is shipped what it does not have', async () => {
+test('a follower that connects again gets the segments that it does not have', async () => {
   const { openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
   const follower = await openFollower()
@@ -80,7 +80,7 @@ test('a follower that connects again is shipped what it does not have', async ()
   await shipments[0]?.ended
 })
 
-test('a restarted follower has its state and its lag, and goes on', async () => {
+test('a restarted follower has its state and its lag, and continues', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
   const transport = createTransport(leader)
@@ -103,7 +103,7 @@ test('a restarted follower has its state and its lag, and goes on', async () => 
   expect(gauge.lagSeqno('orders', 'a')).toBe(0)
 })
 
-test('a restarted leader ships on to the followers that connect again', async () => {
+test('a restarted leader ships to the followers that connect again', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const first = await openLeader()
   const transport = createTransport(first)
@@ -122,7 +122,7 @@ test('a restarted leader ships on to the followers that connect again', async ()
   expect(gauge.lagSeqno('orders')).toBe(0)
 })
 
-test('when the transport is closed the follower is told and the lag grows', async () => {
+test('when the transport is closed, the follower gets an error and the lag grows', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
   const follower = await openFollower()
@@ -155,7 +155,7 @@ test.for([0, 5])('shipping ends when the connection is closed, with %i to ship',
   expect(read.mock.calls.length).toBeLessThanOrEqual(1)
 })
 
-test('nothing is shipped to a connection that was closed already', async () => {
+test('shipping to a closed connection ends', async () => {
   const { openLeader } = await createMachine()
   const leader = await openLeader()
   const stream = new PassThrough({ objectMode: true }).destroy()
@@ -164,7 +164,7 @@ test('nothing is shipped to a connection that was closed already', async () => {
   await ship(leader.log, stream, 0n)
 })
 
-test('any number of followers may wait for the next segment', async () => {
+test('many followers can wait for the next segment', async () => {
   const { openLeader, openFollower } = await createMachine()
   const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
   onTestFinished(() => warn.mockRestore())
@@ -182,7 +182,7 @@ test('any number of followers may wait for the next segment', async () => {
   expect(warn).not.toHaveBeenCalled()
 })
 
-test('a segment that is out of turn is not applied', async () => {
+test('a segment out of order is not applied', async () => {
   const { gauge, openFollower } = await createMachine()
   const follower = await openFollower()
   follower.connect(new Transport((stream) => stream.write(encodeSegment(2n, { key: 'value' }))))
@@ -208,7 +208,7 @@ test('a damaged segment is not applied', async () => {
   expect([follower.seqno, follower.get('newest')]).toEqual([0n, undefined])
 })
 
-test('a follower whose leader lost segments is not shipped others in their place', async () => {
+test('a follower whose leader lost segments is refused, with a negative lag', async () => {
   const { gauge, leaderFolder, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
   const follower = await openFollower()
@@ -226,13 +226,13 @@ test('a follower whose leader lost segments is not shipped others in their place
   await expect(follower.apply(1)).rejects.toThrow("but the leader's log ends at 2")
 })
 
-test('a follower that is not connected says so', async () => {
+test('a follower that is not connected cannot apply', async () => {
   const { openFollower } = await createMachine()
 
   await expect((await openFollower()).apply(1)).rejects.toThrow('not connected')
 })
 
-test('the demo prints the lag before, half-way and after', async () => {
+test('the program prints the lag before, half-way and after', async () => {
   const freePort = await listen(() => undefined)
   await freePort.close()
   vi.stubEnv('PORT', new URL(freePort.url).port)

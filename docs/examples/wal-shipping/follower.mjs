@@ -7,7 +7,7 @@
 import { decodeSegment } from './segment.mjs'
 import { SegmentLog } from './segment-log.mjs'
 
-/** A node that applies the leader's segments to a map, and keeps them in a log of its own. */
+/** A node that stores the leader's segments in a log of its own, and applies them to a map. */
 export class Follower {
   #log
   #appliedSeqno
@@ -29,10 +29,10 @@ export class Follower {
   }
 
   /**
-   * A follower in the state that the log in the folder leads to.
+   * Opens a follower and restores its state from the log in the folder.
    *
    * @param {string} folder
-   * @param {AtomicSeqno} appliedSeqno from `gauge.applied(shard)`, or `gauge.applied(shard, replica)` if there are several
+   * @param {AtomicSeqno} appliedSeqno from `gauge.applied(shard)`; with several followers, from `gauge.applied(shard, replica)`
    */
   static async open(folder, appliedSeqno) {
     const log = await SegmentLog.open(folder)
@@ -44,7 +44,7 @@ export class Follower {
     return follower
   }
 
-  /** The newest seqno applied; 0 if none was. */
+  /** The newest seqno that was applied; 0 if none was. */
   get seqno() {
     return this.#log.seqno
   }
@@ -55,7 +55,7 @@ export class Follower {
   }
 
   /**
-   * Asks for the segments that this follower does not have yet. Segments arrive as {@link apply} takes them.
+   * Requests the segments that this follower does not have. They arrive as {@link apply} consumes them.
    *
    * @param {Transport} transport
    */
@@ -70,8 +70,8 @@ export class Follower {
   }
 
   /**
-   * Applies that many segments, and waits for them if they are not there yet; without a limit it goes on for ever.
-   * Rejects when the connection breaks: connect again, and nothing is lost or applied twice.
+   * Applies a number of segments, and waits for those that do not exist yet. Without a limit it continues forever.
+   * Rejects when the connection breaks. After {@link connect}, nothing is lost or applied twice.
    *
    * @param {number} [limit]
    */

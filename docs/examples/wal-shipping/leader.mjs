@@ -22,7 +22,7 @@ export class Leader {
   }
 
   /**
-   * A leader that goes on where the log in the folder ends.
+   * Opens a leader that continues the log in the folder.
    *
    * @param {string} folder
    * @param {AtomicSeqno} leaderSeqno from `gauge.leader(shard)`
@@ -32,13 +32,13 @@ export class Leader {
   }
 
   /**
-   * Resolves with the segment's seqno when it would survive a crash.
+   * Appends a segment. Resolves with its seqno when it would survive a crash.
    *
    * @param {Changes} changes
    */
   append(changes) {
-    // One after the other, in the order of the calls. Once one has failed, so do all that follow: only reopening the log
-    // tells what is on disk.
+    // One after the other, in the order of the calls. After a failure all later ones fail too, because only reopening
+    // the log shows what is on disk.
     this.#lastAppend = this.#lastAppend.then(() => this.#append(changes))
     return this.#lastAppend
   }

@@ -21,7 +21,7 @@ const provider = new MeterProvider({ readers: [exporter] })
 new ReplicationLagInstrumentation({ gauge }).setMeterProvider(provider)
 await exporter.startServer()
 
-// A leader and a follower, each with a handle to say how far it is.
+// A leader and a follower, each with a handle for its position.
 const folder = await mkdtemp(join(tmpdir(), 'wal-shipping-'))
 const leader = await Leader.open(join(folder, 'leader'), gauge.leader('orders'))
 const follower = await Follower.open(join(folder, 'follower'), gauge.applied('orders'))

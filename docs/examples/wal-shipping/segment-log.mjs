@@ -7,7 +7,7 @@ import { decodeSegment, TornSegmentError } from './segment.mjs'
 export class SegmentLog {
   #folder
   #seqno
-  // One listener for every follower that waits: there may be many.
+  // One listener for each follower that waits, so there may be many.
   #appended = new EventEmitter().setMaxListeners(0)
 
   /**
@@ -21,7 +21,7 @@ export class SegmentLog {
   }
 
   /**
-   * Opens the log in a folder, or starts one there.
+   * Opens the log in a folder, or creates one.
    *
    * @param {string} folder
    */
@@ -29,7 +29,7 @@ export class SegmentLog {
     await mkdir(folder, { recursive: true })
     const files = (await readdir(folder)).filter((file) => /^\d{20}\.segment$/.test(file)).sort()
     const newest = files.at(-1)
-    // Only the newest can be torn, by a crash in the middle of append(): nobody was told yet that it exists.
+    // Only the newest can be torn, by a crash during append(). It was never acknowledged, so it can be deleted.
     if (newest && (await isTorn(join(folder, newest)))) {
       await unlink(join(folder, newest))
       files.pop()
@@ -39,7 +39,7 @@ export class SegmentLog {
       throw new Error(`${folder}: expected segments 1 to ${seqno}, found only ${files.length}`)
     }
     const log = new SegmentLog(folder, seqno)
-    // A crash may also have come when the newest was whole but not yet safe.
+    // A crash may have left the newest complete but not synced.
     if (seqno > 0n) await sync(log.#path(seqno))
     await sync(folder)
     return log
@@ -51,7 +51,7 @@ export class SegmentLog {
   }
 
   /**
-   * Resolves when the segment would survive a crash. Call it again only then.
+   * Appends a segment. Resolves when it would survive a crash. Call it again only then.
    *
    * @param {bigint} seqno the next one
    * @param {Buffer} segment

@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib'
  * @typedef {Record<string, string | null>} Changes
  */
 
-/** Half a segment: a crash left only a part of it on disk, or something damaged it since. */
+/** A segment that a crash left incomplete, or that was damaged later. */
 export class TornSegmentError extends Error {}
 
 /** length of the rest, u32 · CRC-32 of the rest, u32 · the rest: seqno, u64 · changes, JSON */

@@ -27,7 +27,7 @@ export async function ship(log, stream, after) {
       if (!hasRoom) await once(stream, 'drain', { signal: closed.signal })
     }
   } catch (error) {
-    // The follower's next read throws it. If the stream was closed this does nothing.
+    // The follower's next read throws the error. This has no effect if the stream was closed.
     stream.destroy(/** @type {Error} */ (error))
   }
 }

@@ -1,10 +1,10 @@
 /** @import { Readable, Writable } from 'node:stream' */
 import { PassThrough } from 'node:stream'
 
-/** How many segments may be under way to a follower before the shipper has to wait. */
-const SEGMENTS_UNDER_WAY = 8
+/** How many segments can be in transit to a follower before the shipper has to wait. */
+const MAX_IN_TRANSIT = 8
 
-/** Stands in for the network: brings segments to followers asynchronously, in order and with backpressure. */
+/** Simulates a network: delivers segments to followers asynchronously, in order and with backpressure. */
 export class Transport {
   #onConnect
   #closed = false
@@ -17,23 +17,23 @@ export class Transport {
   }
 
   /**
-   * The follower's side: asks for the segments that come after a seqno.
+   * The follower's side: requests the segments after a seqno.
    *
    * @param {bigint} after
    * @returns {Readable} the segments; closing it ends the connection
    */
   connect(after) {
     if (this.#closed) throw new Error('the transport is closed')
-    const stream = new PassThrough({ objectMode: true, highWaterMark: SEGMENTS_UNDER_WAY })
+    const stream = new PassThrough({ objectMode: true, highWaterMark: MAX_IN_TRANSIT })
     this.#streams.add(stream)
     stream.once('close', () => this.#streams.delete(stream))
-    // Whoever reads the stream gets its error; it must not end the process if nobody reads just now.
+    // The reader of the stream gets its error. Without a listener, it would end the process while nobody reads.
     stream.on('error', () => undefined)
     setImmediate(() => this.#onConnect(stream, after))
     return stream
   }
 
-  /** Breaks all connections, as a network does: what is under way is lost. */
+  /** Breaks all connections. Segments in transit are lost. */
   close() {
     this.#closed = true
     for (const stream of this.#streams) stream.destroy()

@@ -7,27 +7,28 @@ import {
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 
-/** @typedef {import('opentelemetry-instrumentation-replication-lag').SharedReplicationLagGauge} SharedReplicationLagGauge */
+/** @typedef {import('node:worker_threads').MessagePort} MessagePort */
 
 const host = '127.0.0.1'
 const port = Number(process.env['PORT'] ?? 9464)
 
-// On Linux that is the priority of this thread: where cores are few, the thread that replicates comes first.
+// On Linux this sets the priority of this thread alone. Where cores are few, the thread that replicates comes first.
 if (process.platform === 'linux') setPriority(10)
 
-// The SDK is loaded here alone, and what a scrape costs is spent here.
 /** @type {unknown} */
-const shared = workerData
-const gauge = ReplicationLagGauge.attach(/** @type {SharedReplicationLagGauge} */ (shared))
-const producer = new ReplicationLagMetricProducer(gauge)
+const data = workerData
+const gauge = new ReplicationLagGauge()
+gauge.subscribe(/** @type {MessagePort} */ (data))
+
+// The SDK is loaded only in this thread, and scrapes take their time only here.
 const exporter = new PrometheusExporter({
   host,
   port,
   preventServerStart: true,
-  metricProducers: [producer],
+  metricProducers: [new ReplicationLagMetricProducer({ gauge })],
 })
 new MeterProvider({ readers: [exporter] })
 await exporter.startServer()
 parentPort?.postMessage(`http://${host}:${port}/metrics`)
-// It is this listener that keeps the thread running.
+// The exporter does not keep the thread running, but this listener does.
 parentPort?.once('message', () => void exporter.shutdown())

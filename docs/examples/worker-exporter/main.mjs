@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 
-// This thread replicates. For the metrics it stores seqnos, and does no more.
+// This thread replicates. All it does for the metrics is to store seqnos.
 const gauge = new ReplicationLagGauge()
 const leader = gauge.leader('orders')
 const prompt = gauge.applied('orders', 'prompt')
@@ -16,10 +16,12 @@ setInterval(() => {
 
 startExporter()
 
-/** Serves /metrics from another thread. Should that end, the next one finds the gauge as it is. */
+/** Serves /metrics from another thread. If that ends, a new one starts a second later. */
 function startExporter() {
+  const { port1, port2 } = new MessageChannel()
+  gauge.publish(port1)
   const exporter = new URL('exporter.mjs', import.meta.url)
-  new Worker(exporter, { workerData: gauge.share() })
+  new Worker(exporter, { workerData: port2, transferList: [port2] })
     .once('message', (url) => console.log(`Metrics: ${url}`))
     .once('error', (error) => console.error(error))
     .once('exit', () => setTimeout(startExporter, 1000))

@@ -1,0 +1,52 @@
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { eventually } from '../support/eventually.js'
+import { Program } from '../support/program.js'
+import { parsePrometheusText } from '../support/prometheus.js'
+
+let built: BuiltPackage
+beforeAll(async () => {
+  built = await buildTemporaryPackage()
+})
+afterAll(() => built.remove())
+
+/** Runs the main program of an example. Returns a function that scrapes one of its metrics, by replica. */
+async function start(example: string) {
+  const program = new Program([`docs/examples/${example}/main.mjs`], {
+    cwd: built.folder,
+    env: { PORT: String(await freePort()) },
+  })
+  onTestFinished(() => program.stop())
+  const [, url = ''] = await program.untilPrinted(/^Metrics: (http:\S+)\n/m)
+  const scrape = async (metric: string) => {
+    const { find } = parsePrometheusText(await (await fetch(url)).text())
+    const samples = find(metric, { shard: 'orders' })
+    return new Map(samples.map(({ labels, value }) => [labels['replica'], value]))
+  }
+  return { program, scrape }
+}
+
+test('a worker serves what the main thread stores', async () => {
+  const { program, scrape } = await start('worker-exporter')
+  await eventually(async () => {
+    const lags = await scrape('replication_lag_seqno')
+    // The main thread stores meanwhile, so they can be off by one.
+    expect([0, 1]).toContain(lags.get('prompt'))
+    expect([4, 5, 6]).toContain(lags.get('five-behind'))
+    expect(lags.size).toBe(2)
+  })
+  expect(program.stderr).toBe('')
+})
+
+test('the main thread serves what workers apply', async () => {
+  const { program, scrape } = await start('worker-followers')
+  await eventually(async () => {
+    const lags = await scrape('replication_lag_seqno')
+    expect([...lags.keys()].sort()).toEqual(['worker-1', 'worker-2'])
+    for (const lag of lags.values()) expect(lag).toBeLessThan(50)
+    const connected = await scrape('replication_follower_connected')
+    expect([...connected.values()]).toEqual([1, 1])
+  })
+  expect(program.stderr).toBe('')
+})
