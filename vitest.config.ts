@@ -1,3 +1,5 @@
+import { statfsSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { configDefaults, defineConfig } from 'vitest/config'
 import manifest from './package.json' with { type: 'json' }
@@ -20,10 +22,26 @@ const sdk3 = [
 ]
 
 const SLOW = 'test/**/*.slow.test.ts'
+/** What needs servers that `npm run e2e:install` installs. */
+const E2E = 'test/**/*.e2e.test.ts'
 const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 }
+const env = { TMPDIR: findTemporaryFolder() }
+
+/** A PostgreSQL server has 400 files, and copying them is most of a start. In memory that is ten times as fast. */
+function findTemporaryFolder(): string {
+  try {
+    const { bavail, bsize } = statfsSync('/dev/shm')
+    if (bavail * bsize > 4 * 1024 ** 3) return '/dev/shm'
+  } catch {
+    // Only Linux has it.
+  }
+  return tmpdir()
+}
 
 export default defineConfig({
   test: {
+    // Many tests wait for servers, so there is one more than there are processors.
+    maxWorkers: availableParallelism() + 1,
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],
@@ -36,7 +54,8 @@ export default defineConfig({
         test: {
           name: 'sdk2',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, SLOW],
+          exclude: [...configDefaults.exclude, SLOW, E2E],
+          env,
           ...timeouts,
         },
       },
@@ -48,7 +67,7 @@ export default defineConfig({
           include: ['test/{lag-map,polling,otel,support}/**/*.test.ts'],
           exclude: [
             ...configDefaults.exclude,
-            'test/**/*.{slow,model,simulation,threads}.test.ts',
+            'test/**/*.{slow,e2e,model,simulation,threads}.test.ts',
             'test/otel/wal-shipping.test.ts',
           ],
           ...timeouts,
@@ -59,13 +78,24 @@ export default defineConfig({
         test: {
           name: 'sdk3',
           include: ['test/otel/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, SLOW],
+          exclude: [...configDefaults.exclude, SLOW, E2E],
+          env,
           ...timeouts,
         },
       },
       {
         resolve: { alias: self },
         test: { name: 'slow', include: [SLOW], testTimeout: 1_200_000, hookTimeout: 60_000 },
+      },
+      {
+        resolve: { alias: self },
+        test: {
+          name: 'e2e',
+          include: [E2E],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          execArgv: ['--expose-gc'],
+        },
       },
     ],
   },

@@ -139,8 +139,8 @@ export class SampledSeqno extends SeqnoCell {
 
   /**
    * Notes where the leader is.
-   * @param slowest what the slowest follower that is compared with it has applied; `undefined` if there is none. 'lone' if
-   * no feed knows a follower: nothing of its log was applied, so the first and the last sample are enough.
+   * @param slowest what the slowest of its followers has applied. `undefined`: it has none. `'lone'`: no feed knows a
+   * follower. Then nothing of its log was applied, and the first and the last sample are enough.
    */
   note(seqno: bigint, slowest: bigint | 'lone' | undefined, sampling: Sampling): void {
     const { sampledSeqno, lastSampled } = this

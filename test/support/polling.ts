@@ -90,17 +90,23 @@ export function lagsOf(gauge: ReplicationLagGauge): Record<string, number> {
 }
 
 /** All metrics of a gauge, with the positions, as `name{shard,replica}: value`. */
-export async function collectedFrom(gauge: ReplicationLagGauge): Promise<Collected> {
-  const producer = new ReplicationLagMetricProducer({ gauge, positions: true })
+export async function collectedFrom(
+  from: ReplicationLagGauge | ReplicationLagMetricProducer,
+): Promise<Collected> {
+  const producer =
+    'collect' in from ? from : new ReplicationLagMetricProducer({ gauge: from, positions: true })
   const { resourceMetrics } = await producer.collect()
   const metrics = resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)
   return toCollected(metrics as object[] as MetricData[])
 }
 
 /** The points of one metric, as `shard,replica: value`. */
-export async function pointsOf(gauge: ReplicationLagGauge, metric: string): Promise<Collected> {
+export async function pointsOf(
+  from: ReplicationLagGauge | ReplicationLagMetricProducer,
+  metric: string,
+): Promise<Collected> {
   const prefix = `${metric}{`
-  const points = Object.entries(await collectedFrom(gauge)).filter(([name]) =>
+  const points = Object.entries(await collectedFrom(from)).filter(([name]) =>
     name.startsWith(prefix),
   )
   return Object.fromEntries(points.map(([name, value]) => [name.slice(prefix.length, -1), value]))

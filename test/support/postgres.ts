@@ -14,7 +14,7 @@ import { chmod, chown, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { onTestFinished } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 import {
   findBinaries,
   majorOf,
@@ -100,6 +100,13 @@ export class TestCluster {
   stop(): Promise<void> {
     return this.cluster.stop()
   }
+}
+
+/** Starts a primary for all tests of a file. Call it at the top of the file. */
+export async function startCluster(): Promise<{ cluster: TestCluster; primary: PostgresNode }> {
+  const cluster = await TestCluster.create()
+  afterAll(() => cluster.stop())
+  return { cluster, primary: await cluster.startSharedPrimary() }
 }
 
 /** Ends what is left of a follower's connection at its server, so that the next test does not see it. */

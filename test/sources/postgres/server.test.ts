@@ -1,6 +1,6 @@
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import type pg from 'pg'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { eventually } from '../../support/eventually.js'
 import { WalReceiver } from '../../support/postgres-wal-receiver.js'
 import {
@@ -13,19 +13,11 @@ import {
   read,
   readFollowers,
   readLags,
-  TestCluster,
+  startCluster,
   write,
-  type PostgresNode,
 } from '../../support/postgres.js'
 
-let cluster: TestCluster
-let primary: PostgresNode
-
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  primary = await cluster.startSharedPrimary()
-})
-afterAll(() => cluster.stop())
+const { cluster, primary } = await startCluster()
 
 describe('positions', () => {
   it('are bytes of WAL since 0/0', async () => {

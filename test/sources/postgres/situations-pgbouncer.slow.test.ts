@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { postgresUser } from '../../../docs/examples/postgres/binaries.mjs'
 import { freePort, keepAlive } from '../../../docs/examples/postgres/processes.mjs'
 import { eventually } from '../../support/eventually.js'
-import { read, readLags, TestCluster, write, type PostgresNode } from '../../support/postgres.js'
+import { read, readLags, startCluster, write } from '../../support/postgres.js'
 
 const downloads = join(tmpdir(), 'replication-lag-pgbouncer')
 
@@ -32,14 +32,7 @@ async function findPgBouncer(): Promise<string | undefined> {
 }
 
 const program = await findPgBouncer()
-let cluster: TestCluster
-let primary: PostgresNode
-
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  primary = await cluster.startSharedPrimary()
-})
-afterAll(() => cluster.stop())
+const { cluster, primary } = await startCluster()
 
 /** Starts PgBouncer before the primary until the test ends. */
 async function startPgBouncer(file: string, mode: string): Promise<pg.PoolConfig> {

@@ -1,7 +1,7 @@
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { appendFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { eventually } from '../../support/eventually.js'
 import { poll, recordLog } from '../../support/postgres-monitor.js'
 import {
@@ -10,21 +10,14 @@ import {
   major,
   read,
   readLags,
-  TestCluster,
+  startCluster,
   write,
   type PostgresNode,
 } from '../../support/postgres.js'
 
 // docs/sources/postgres.md begins with a table of these situations, under the same names.
 
-let cluster: TestCluster
-let primary: PostgresNode
-
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  primary = await cluster.startSharedPrimary()
-})
-afterAll(() => cluster.stop())
+const { cluster, primary } = await startCluster()
 
 /** Makes a server a standby of another after its next start. */
 async function demote(node: PostgresNode, { to, slot }: { to: PostgresNode; slot: string }) {

@@ -1,5 +1,5 @@
 import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { eventually } from '../../support/eventually.js'
 import { Link } from '../../support/postgres-link.js'
 import { poll, recordLog } from '../../support/postgres-monitor.js'
@@ -11,21 +11,14 @@ import {
   read,
   readFollowers,
   readLags,
-  TestCluster,
+  startCluster,
   write,
   type PostgresNode,
 } from '../../support/postgres.js'
 
 // docs/sources/postgres.md begins with a table of these situations, under the same names.
 
-let cluster: TestCluster
-let primary: PostgresNode
-
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  primary = await cluster.startSharedPrimary()
-})
-afterAll(() => cluster.stop())
+const { cluster, primary } = await startCluster()
 
 describe('a standby', () => {
   it('Replay is paused', async () => {

@@ -1,6 +1,6 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { eventually } from '../../support/eventually.js'
 import { poll } from '../../support/postgres-monitor.js'
 import { WalReceiver } from '../../support/postgres-wal-receiver.js'
@@ -12,21 +12,13 @@ import {
   read,
   readFollowers,
   readLags,
-  TestCluster,
+  startCluster,
   write,
-  type PostgresNode,
 } from '../../support/postgres.js'
 
 // docs/sources/postgres.md begins with a table of these situations, under the same names.
 
-let cluster: TestCluster
-let primary: PostgresNode
-
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  primary = await cluster.startSharedPrimary()
-})
-afterAll(() => cluster.stop())
+const { cluster, primary } = await startCluster()
 
 describe('without anything wrong', () => {
   it('Nobody writes', async () => {
