@@ -97,6 +97,15 @@ export default defineConfig({
           execArgv: ['--expose-gc'],
         },
       },
+      {
+        resolve: { alias: [...self, ...sdk3] },
+        test: {
+          name: 'e2e-sdk3',
+          include: ['test/e2e/collector.e2e.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
     ],
   },
 })

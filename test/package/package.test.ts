@@ -1,14 +1,16 @@
 import { cp, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { repository } from '../support/repository.js'
+import { readText, repository } from '../support/repository.js'
 import {
   DOCUMENTS,
   entryPoints,
   install,
   manifest,
+  otherExports,
   pack,
   run,
   runTool,
@@ -32,7 +34,8 @@ describe('the packed package', () => {
   test('holds the build and the documents, and nothing else', () => {
     const build = sourceNames().flatMap((name) => [`dist/${name}.js`, `dist/${name}.d.ts`])
     const facades = entryPoints.flatMap(({ facade }) => [facade, facade.replace('.mjs', '.d.mts')])
-    const expected = [...build, ...facades, 'dist/package.json', 'package.json', ...DOCUMENTS]
+    const others = otherExports.map(({ file }) => file)
+    const expected = [...build, ...facades, 'dist/package.json', ...others, ...DOCUMENTS]
     expect(packed.files).toEqual(expected.sort())
   })
 
@@ -63,7 +66,9 @@ describe('the packed package', () => {
   })
 
   test('has types that resolve with every module resolution, the old node10 included', async () => {
-    const checked = runTool(folder, 'attw', '--no-definitely-typed', '--no-color', packed.tarball)
+    const options = ['--no-definitely-typed', '--no-color', '--exclude-entrypoints']
+    const notModules = otherExports.map(({ path }) => path)
+    const checked = runTool(folder, 'attw', packed.tarball, ...options, ...notModules)
     await expect(checked).resolves.toContain('No problems found')
   })
 
@@ -88,6 +93,14 @@ describe('the installed package', () => {
     expect(required).toContainEqual(expect.stringMatching(/^[a-z]+Source$|^ReplicationLagGauge$/))
     expect(imported).toEqual(required)
     expect(different).toEqual([])
+  })
+
+  test.each(otherExports)('has a file for other programs: $specifier', async (other) => {
+    const code = `console.log(import.meta.resolve(${JSON.stringify(other.specifier)}))`
+    const url = await run(project, process.execPath, '--input-type=module', '--eval', code)
+    const path = join(project, 'node_modules', manifest.name, other.file)
+    expect(url.trim()).toBe(pathToFileURL(path).href)
+    await expect(readFile(path, 'utf8')).resolves.toBe(readText(other.file))
   })
 
   test('reports a gauge from require through an instrumentation from import', async () => {

@@ -25,6 +25,13 @@ export const entryPoints = Object.entries(manifest.exports).flatMap(([path, file
     : { specifier: join(manifest.name, path), facade: files.import.replace(/^\.\//, '') },
 )
 
+/** The exports that are no modules: the rules, the dashboard and package.json. */
+export const otherExports = Object.entries(manifest.exports).flatMap(([path, file]) =>
+  typeof file === 'string'
+    ? { path, specifier: join(manifest.name, path), file: file.replace(/^\.\//, '') }
+    : [],
+)
+
 /** What `npm publish` would upload. */
 export interface PackedPackage {
   readonly tarball: string

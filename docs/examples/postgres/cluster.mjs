@@ -13,7 +13,7 @@ import { environment, PostgresNode } from './node.mjs'
 /**
  * @typedef {object} ClusterOptions
  * @property {Conf} [conf] settings of every node
- * @property {AbortSignal} [signal] stops whatever is being started. Call `stop()` all the same.
+ * @property {AbortSignal | undefined} [signal] stops whatever is being started. Call `stop()` all the same.
  * @property {(error: Error) => void} [onUnexpectedExit] called when a node ends that nobody stopped
  * @property {import('./binaries.mjs').Binaries} [binaries] default: those that npm installed
  * @property {string} [template] an empty database that `PostgresCluster.initialize` made. Default: a new one.

@@ -5,21 +5,37 @@ import { inPlace } from './screen.mjs'
 import { startService } from './service.mjs'
 import { addSnapshot, renderLine, renderTable, takesColors } from './table.mjs'
 import { until } from './until.mjs'
+import { startSystem, systems } from '../systems/show.mjs'
 
 /** @typedef {import('./node.mjs').PostgresNode} PostgresNode */
-/** @typedef {Awaited<ReturnType<typeof startService>>} Service */
 
-const usage = `Usage: npm run demo [-- --duration SECONDS]
+/**
+ * What the demo shows: servers that are running, and a service that reports how far followers are behind.
+ *
+ * @typedef {object} Show
+ * @property {string} servers what runs where, in one line
+ * @property {string} unit of the lag
+ * @property {number} followers how many
+ * @property {{ gauge: import('opentelemetry-instrumentation-replication-lag').ReplicationLagGauge, url: string }} service
+ * @property {() => Promise<unknown>} write writes a little
+ * @property {() => Promise<unknown>} hold makes a follower fall behind
+ * @property {() => Promise<unknown>} release lets it catch up
+ * @property {string} held what is the matter while it falls behind
+ * @property {() => Promise<void>} stop
+ */
 
-Starts a PostgreSQL primary and two streaming standbys on this machine, writes to the
-primary, pauses and resumes one standby, and shows how far each standby is behind.
+const usage = `Usage: npm run demo [-- --system NAME] [--duration SECONDS]
 
+Starts a leader and two followers on this machine, writes to the leader, makes one follower
+fall behind and catch up again, and shows how far each follower is behind.
+
+  --system NAME       postgres, which needs nothing else, or one that is installed here:
+                      ${Object.keys(systems).join(', ')}
   --duration SECONDS  end after this time instead of at Ctrl-C
   --help              show this
 `
 
-const pausedStandby = 'standby_2'
-const pauseMillis = 4000
+const holdMillis = 4000
 const pollMillis = 1000
 // About 1 MB of WAL a second.
 const writeEveryMillis = 100
@@ -30,8 +46,8 @@ const writesPerTruncate = 600
 const stop = new AbortController()
 /** @type {unknown} */
 let failure
-/** Whether replay is paused now. */
-let isPaused = false
+/** Whether a follower is falling behind now. */
+let isHeld = false
 
 /** @param {unknown} error */
 function fail(error) {
@@ -41,38 +57,21 @@ function fail(error) {
 }
 
 async function main() {
-  const duration = parseDuration()
-  if (duration === undefined) return
+  const parameters = parseParameters()
+  if (!parameters) return
+  const { system, duration } = parameters
   endOnSignals()
-  /** @type {PostgresCluster | undefined} */
-  let cluster
-  /** @type {Service | undefined} */
-  let service
+  /** @type {Show | undefined} */
+  let show
   try {
-    print('Starting PostgreSQL: a primary and two standbys …')
-    cluster = await PostgresCluster.create({
-      signal: stop.signal,
-      onUnexpectedExit: (error) => {
-        // Other failures are a consequence of this one.
-        failure = error
-        stop.abort()
-      },
-      // Limits the disk space, because the demo may run for long.
-      conf: { wal_keep_size: '64MB', max_wal_size: '128MB' },
-    })
-    const { primary, standbys } = await startServers(cluster)
-    service = await startService(primary.connectionConfig(), 'orders')
+    show = await (system === 'postgres' ? startPostgres() : startSystem(system, stop.signal, print))
     if (duration > 0) endAfter(duration)
-    await Promise.all([
-      write(primary),
-      pauseAndResume(standbys.find(({ name }) => name === pausedStandby)),
-      show(service, [primary, ...standbys]),
-    ])
+    await Promise.all([repeat(show.write, writeEveryMillis), holdAndRelease(show), draw(show)])
   } catch (error) {
     fail(error)
   }
   print('Stopping …')
-  await cleanUp(cluster, service)
+  await show?.stop().catch((/** @type {unknown} */ error) => (failure ??= error))
   if (failure === undefined) {
     print('All stopped, nothing left behind.')
     return
@@ -81,15 +80,46 @@ async function main() {
   process.exitCode = 1
 }
 
-/** @param {PostgresCluster} cluster */
-async function startServers(cluster) {
-  const primary = await cluster.startPrimary()
-  const standbys = await Promise.all([
-    // One is named by its slot, the other by its application_name.
-    cluster.startStandby({ name: 'standby_1', of: primary, slot: 'standby_1' }),
-    cluster.startStandby({ name: 'standby_2', of: primary }),
-  ])
-  return { primary, standbys }
+/** @returns {Promise<Show>} */
+async function startPostgres() {
+  print('Starting PostgreSQL: a primary and two standbys …')
+  const cluster = await PostgresCluster.create({
+    signal: stop.signal,
+    onUnexpectedExit: (error) => {
+      // Other failures are a consequence of this one.
+      failure = error
+      stop.abort()
+    },
+    // Limits the disk space, because the demo may run for long.
+    conf: { wal_keep_size: '64MB', max_wal_size: '128MB' },
+  })
+  try {
+    const primary = await cluster.startPrimary()
+    const [first, second] = await Promise.all([
+      // One is named by its slot, the other by its application_name.
+      cluster.startStandby({ name: 'standby_1', of: primary, slot: 'standby_1' }),
+      cluster.startStandby({ name: 'standby_2', of: primary }),
+    ])
+    const service = await startService(primary.connectionConfig(), 'orders')
+    const nodes = [primary, first, second].map(({ name, port }) => `${name} ${port}`)
+    return {
+      servers: `PostgreSQL on 127.0.0.1: ${nodes.join(', ')}`,
+      unit: 'bytes',
+      followers: 2,
+      service,
+      write: createWriter(primary),
+      hold: () => second.pauseReplay(),
+      release: () => second.resumeReplay(),
+      held: 'Replay is paused on standby_2: it receives the log and does not apply it.',
+      async stop() {
+        // The service first, because it would log errors about a database that is gone.
+        await service.stop().finally(() => cluster.stop())
+      },
+    }
+  } catch (error) {
+    await cluster.stop()
+    throw error
+  }
 }
 
 /**
@@ -110,9 +140,9 @@ async function repeat(step, everyMillis) {
 }
 
 /** @param {PostgresNode} primary */
-async function write(primary) {
+function createWriter(primary) {
   let writes = 0
-  await repeat(async () => {
+  return async () => {
     if (writes === 0) await primary.query('create table orders (id bigint, note text)')
     if (++writes % writesPerTruncate === 0) await primary.query('truncate orders')
     await primary.query(
@@ -120,77 +150,65 @@ async function write(primary) {
          from generate_series(1, $1::int) i`,
       [rowsPerWrite],
     )
-  }, writeEveryMillis)
+  }
 }
 
-/** @param {PostgresNode | undefined} standby */
-async function pauseAndResume(standby) {
+/** @param {Show} show */
+async function holdAndRelease({ hold, release }) {
   await repeat(async () => {
-    await sleep(pauseMillis, undefined, { signal: stop.signal })
-    if (isPaused) await standby?.resumeReplay()
-    else await standby?.pauseReplay()
-    isPaused = !isPaused
+    await sleep(holdMillis, undefined, { signal: stop.signal })
+    await (isHeld ? release() : hold())
+    isHeld = !isHeld
   }, 0)
 }
 
-/**
- * @param {Service} service
- * @param {PostgresNode[]} nodes
- */
-async function show({ gauge, url }, nodes) {
+/** @param {Show} show */
+async function draw({ servers, unit, followers, service: { gauge, url }, held }) {
   const isTerminal = process.stdout.isTTY && process.env['TERM'] !== 'dumb'
   const colors = takesColors(process.stdout, process.env)
-  const draw = inPlace(process.stdout)
-  const servers = nodes.map(({ name, port }) => `${name} ${port}`).join(', ')
-  print(`PostgreSQL on 127.0.0.1: ${servers}\nMetrics: ${url}\n`)
-  const areAllMeasured = () => gauge.collectMetrics().length === nodes.length - 1
+  const drawLines = inPlace(process.stdout)
+  print(`${servers}\nMetrics: ${url}\n`)
+  const areAllMeasured = () => gauge.collectMetrics().length === followers
   await until('all followers are measured', areAllMeasured, { signal: stop.signal }).catch(fail)
   /** @type {import('./table.mjs').Row[]} */
   let rows = []
   await repeat(() => {
     rows = addSnapshot(rows, gauge.collectMetrics())
-    const state = isPaused
-      ? `Replay is paused on ${pausedStandby}: it receives the log and does not apply it.`
-      : 'Both standbys apply what they receive.'
+    const state = isHeld ? held : 'All followers apply what they receive.'
     const time = new Date().toISOString().slice(11, 19)
-    if (isTerminal) draw([...renderTable(rows, { colors }), '', state, 'Ctrl-C ends the demo.'])
-    else
-      print(`${time}  ${renderLine(rows)}   ${isPaused ? `${pausedStandby} paused` : ''}`.trimEnd())
+    if (isTerminal)
+      drawLines([...renderTable(rows, { colors, unit }), '', state, 'Ctrl-C ends the demo.'])
+    else print(`${time}  ${renderLine(rows, unit)}   ${isHeld ? held.split(':')[0] : ''}`.trimEnd())
   }, pollMillis)
 }
 
-/**
- * @param {PostgresCluster | undefined} cluster
- * @param {Service | undefined} service
- */
-async function cleanUp(cluster, service) {
-  // The service first, because it would log errors about a database that is gone.
-  for (const part of [service, cluster]) {
-    try {
-      await part?.stop()
-    } catch (error) {
-      failure ??= error
-    }
-  }
-}
-
-/** @returns {number | undefined} in seconds, 0 for no limit; undefined if the demo is not to run */
-function parseDuration() {
+/** @returns the duration in seconds, 0 for no limit; undefined if the demo is not to run */
+function parseParameters() {
   try {
     const { values } = parseArgs({
-      options: { duration: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        system: { type: 'string', default: 'postgres' },
+        duration: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
     })
     if (values.help) {
       process.stdout.write(usage)
       return undefined
     }
-    if (values.duration === undefined) return 0
-    const seconds = Number(values.duration)
+    const { system, duration = '0' } = values
+    if (system !== 'postgres' && !Object.hasOwn(systems, system)) {
+      throw new Error(`--system: expected one of those below, got "${system}"`)
+    }
+    const seconds = Number(duration)
     // Timers of Node.js cannot wait longer than 24 days.
-    if (values.duration.trim() !== '' && seconds > 0 && seconds <= 86_400) return seconds
-    throw new Error(
-      `--duration: expected seconds, more than 0 and up to 86400, got "${values.duration}"`,
-    )
+    if (
+      values.duration === undefined ||
+      (duration.trim() !== '' && seconds > 0 && seconds <= 86_400)
+    ) {
+      return { system, duration: seconds }
+    }
+    throw new Error(`--duration: expected seconds, more than 0 and up to 86400, got "${duration}"`)
   } catch (error) {
     process.stderr.write(`${describe(error)}\n\n${usage}`)
     process.exitCode = 2

@@ -5,24 +5,25 @@ import { Socket } from 'node:net'
 /**
  * Ends what still runs in the folder $1 or below, and removes the folder.
  *
- * Only PostgreSQL's programs are killed, not the shell of somebody who looks around there. A server's children are
+ * Only the programs named in $2 are killed, not the shell of somebody who looks around there. A server's children are
  * killed too: they would notice that it is gone, but not if they are frozen. Then the shared memory segment that a
- * killed server leaves, which its postmaster.pid names on line 7, is removed.
+ * killed PostgreSQL leaves, which its postmaster.pid names on line 7, is removed.
  */
 const cleanUp = String.raw`
 running() {
   if [ -d /proc/self ]; then
     for pid in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | awk -v folder="$1" \
       'index($0, " -> " folder) { sub(/.*\/proc\//, ""); sub(/\/.*/, ""); print }'); do
-      case $(cat "/proc/$pid/comm" 2>/dev/null) in postgres | initdb | cp) echo "$pid" ;; esac
+      case " $2 " in *" $(cat "/proc/$pid/comm" 2>/dev/null) "*) echo "$pid" ;; esac
     done
   else
-    ps -A -o pid=,ppid=,command= | awk -v folder="$1" \
-      '$3 ~ /(postgres:?|initdb|cp)$/ && (index($0, folder) || $2 in ours) { ours[$1]; print $1 }'
+    ps -A -o pid=,ppid=,command= | awk -v folder="$1" -v programs=" $2 " \
+      '{ name = $3; sub(/.*\//, "", name); sub(/:$/, "", name) }
+      index(programs, " " name " ") && (index($0, folder) || $2 in ours) { ours[$1]; print $1 }'
   fi
 }
 for attempt in 1 2 3 4 5; do
-  pids=$(running "$1")
+  pids=$(running "$1" "$2")
   [ -n "$pids" ] || break
   kill -KILL $pids 2>/dev/null
 done
@@ -45,12 +46,17 @@ exit 1
  */
 export class Janitor {
   #folder
+  #programs
   #shell
 
-  /** @param {string} folder holds the cluster's data folders, and goes last */
-  constructor(folder) {
+  /**
+   * @param {string} folder holds the data folders of the servers, and goes last
+   * @param {string} [programs] the names of the programs that run there, as Linux has them: at most 15 characters each
+   */
+  constructor(folder, programs = 'postgres initdb cp') {
     this.#folder = folder
-    this.#shell = spawn('/bin/sh', ['-c', `cat >/dev/null\n${cleanUp}`, 'sh', folder], {
+    this.#programs = programs
+    this.#shell = spawn('/bin/sh', ['-c', `cat >/dev/null\n${cleanUp}`, 'sh', folder, programs], {
       cwd: '/',
       detached: true,
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -74,6 +80,6 @@ export class Janitor {
 
   /** At the exit of this process nothing can be awaited; but it can be made not to leave before all is clean. */
   #cleanUpNow = () => {
-    spawnSync('/bin/sh', ['-c', cleanUp, 'sh', this.#folder], { stdio: 'ignore' })
+    spawnSync('/bin/sh', ['-c', cleanUp, 'sh', this.#folder, this.#programs], { stdio: 'ignore' })
   }
 }

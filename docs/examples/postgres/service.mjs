@@ -8,8 +8,7 @@ import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/so
 import pg from 'pg'
 
 /**
- * Reports how far every follower of one PostgreSQL server is behind it: at `url` for Prometheus and, if
- * OTEL_EXPORTER_OTLP_ENDPOINT is set, to that endpoint too.
+ * Reports how far every follower of one PostgreSQL server is behind it.
  *
  * @param {pg.PoolConfig} database the server, with a role that has pg_monitor
  * @param {string} shard the name of its cluster in the metrics
@@ -23,13 +22,21 @@ export async function startService(database, shard) {
   // Without a listener, the process ends when the server closes an idle connection.
   pool.on('error', (error) => diag.warn(`lost a connection to ${shard}: ${error.message}`))
 
-  const producer = new ReplicationLagMetricProducer({
-    sources: [postgresSource({ client: pool, shard })],
-    pollIntervalMillis: 1000,
-  })
+  const service = await startReporting(postgresSource({ client: pool, shard }), shard)
+  return { ...service, stop: () => service.stop().finally(() => pool.end()) }
+}
+
+/**
+ * Reports what a source reads: at `url` for Prometheus and, if OTEL_EXPORTER_OTLP_ENDPOINT is set, to that endpoint too.
+ *
+ * @param {import('opentelemetry-instrumentation-replication-lag').ReplicationSource} source
+ * @param {string} serviceName
+ */
+export async function startReporting(source, serviceName) {
+  const producer = new ReplicationLagMetricProducer({ sources: [source], pollIntervalMillis: 1000 })
   const { exporter, url } = await startPrometheusExporter(producer)
   const sdk = new NodeSDK({
-    serviceName: process.env['OTEL_SERVICE_NAME'] ?? shard,
+    serviceName: process.env['OTEL_SERVICE_NAME'] ?? serviceName,
     metricReaders: [exporter, ...otlpReaders(producer)],
     // Not the host detector, whose id arrives later than the first scrape may.
     resourceDetectors: [resources.envDetector],
@@ -38,19 +45,11 @@ export async function startService(database, shard) {
     logRecordProcessors: [],
   })
   sdk.start()
-
   return {
     url,
     gauge: producer.gauge,
-    /** Exports once more, then ends everything that was started. */
-    async stop() {
-      try {
-        await sdk.shutdown()
-      } finally {
-        await producer.shutdown()
-        await pool.end()
-      }
-    },
+    /** Exports once more, then ends everything that was started here. */
+    stop: () => sdk.shutdown().finally(() => producer.shutdown()),
   }
 }
 

@@ -6,13 +6,17 @@
  * @property {string} [replica]
  * @property {number} [seconds] absent where the lag in seconds is not known
  * @property {boolean} [connected]
- * @property {readonly number[]} lags in bytes
+ * @property {readonly number[]} lags
  */
 
 const historyLength = 30
 const sparks = '▁▂▃▄▅▆▇█'
-// Smaller lags are normal between healthy servers, so they do not fill the chart.
-const smallestScale = 1024 * 1024
+/**
+ * Smaller lags are normal between healthy servers, so they do not fill the chart.
+ *
+ * @param {string} unit
+ */
+const smallestScale = (unit) => (unit === 'bytes' ? 1024 * 1024 : 100)
 
 /**
  * Adds a snapshot to the rows. A follower that is not in the snapshot leaves the table.
@@ -38,16 +42,17 @@ export function addSnapshot(rows, snapshot) {
 
 /**
  * @param {readonly Row[]} rows
- * @param {{ colors?: boolean }} [options]
+ * @param {{ colors?: boolean, unit?: string }} [options] `unit` of the lags, default: bytes
  * @returns {string[]} the lines of the table, a heading first
  */
-export function renderTable(rows, { colors = false } = {}) {
-  const scale = Math.max(smallestScale, ...rows.flatMap(({ lags }) => lags))
+export function renderTable(rows, { colors = false, unit = 'bytes' } = {}) {
+  const smallest = smallestScale(unit)
+  const scale = Math.max(smallest, ...rows.flatMap(({ lags }) => lags))
   const heading = ['SHARD', 'REPLICA', 'LAG', 'SECONDS', 'CONNECTED', 'TREND']
   const cells = rows.map(({ shard, replica = '-', seconds, connected, lags }) => [
     shard,
     replica,
-    formatBytes(latest(lags)),
+    formatLag(latest(lags), unit),
     seconds === undefined ? '-' : `${seconds.toFixed(1)} s`,
     connected === undefined ? '-' : connected ? 'yes' : 'no',
     trend(lags, scale),
@@ -68,7 +73,7 @@ export function renderTable(rows, { colors = false } = {}) {
   if (!colors) return lines
   return lines.map((line, index) => {
     const row = rows[index - 1]
-    return row ? paint(line, severity(row, scale)) : paint(line, 'bold')
+    return row ? paint(line, severity(row, smallest, scale)) : paint(line, 'bold')
   })
 }
 
@@ -76,16 +81,25 @@ export function renderTable(rows, { colors = false } = {}) {
  * The same in one line, for output that is not a terminal.
  *
  * @param {readonly Row[]} rows
+ * @param {string} [unit] of the lags
  */
-export function renderLine(rows) {
+export function renderLine(rows, unit = 'bytes') {
   return rows
     .map(({ shard, replica, seconds, connected, lags }) => {
       const name = replica === undefined ? shard : `${shard}/${replica}`
       const time = seconds === undefined ? '' : ` ${seconds.toFixed(1)} s`
       const link = connected === false ? ' disconnected' : ''
-      return `${name} ${formatBytes(latest(lags)).padStart(10)}${time} ${arrow(lags)}${link}`
+      return `${name} ${formatLag(latest(lags), unit).padStart(10)}${time} ${arrow(lags)}${link}`
     })
     .join('   ')
+}
+
+/**
+ * @param {number} lag
+ * @param {string} unit
+ */
+function formatLag(lag, unit) {
+  return unit === 'bytes' ? formatBytes(lag) : `${lag} ${unit}`
 }
 
 /**
@@ -139,12 +153,13 @@ function latest(lags) {
 
 /**
  * @param {Row} row
+ * @param {number} smallest the smallest scale of a chart
  * @param {number} scale
  */
-function severity({ connected, lags }, scale) {
+function severity({ connected, lags }, smallest, scale) {
   if (connected === false) return 'red'
   const lag = latest(lags)
-  return lag < smallestScale / 4 ? 'green' : lag < scale / 2 ? 'yellow' : 'red'
+  return lag < smallest / 4 ? 'green' : lag < scale / 2 ? 'yellow' : 'red'
 }
 
 const codes = { bold: 1, red: 31, green: 32, yellow: 33 }

@@ -1,0 +1,121 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+
+/**
+ * @typedef {object} Pair the two ends of one connection
+ * @property {import('node:net').Socket} client
+ * @property {import('node:net').Socket} server
+ * @property {number} unanswered how many pieces of data the client has sent since the server last answered
+ * @property {string | undefined} greeting the first piece of data that the client has sent
+ */
+
+/** A TCP proxy on loopback. While it is closed it holds all data back, and connections stay open. */
+export class Gate {
+  #server
+  /** @type {Set<Pair>} */
+  #pairs = new Set()
+  /** Which connections are held back, by their greeting. @type {((greeting: string) => boolean) | undefined} */
+  #isHeld
+  #target
+
+  /** @param {number} target the port of the server behind it */
+  constructor(target) {
+    this.#target = target
+    this.#server = createServer((client) => this.#accept(client))
+  }
+
+  /** @param {number} target the port of the server behind it */
+  static async open(target) {
+    const gate = new Gate(target)
+    gate.#server.listen(0, '127.0.0.1')
+    await once(gate.#server, 'listening')
+    return gate
+  }
+
+  /** The port that it listens on. */
+  get port() {
+    const address = this.#server.address()
+    return typeof address === 'object' && address ? address.port : 0
+  }
+
+  /** How many connections are open. */
+  get connections() {
+    return this.#pairs.size
+  }
+
+  /** How much clients wait for: the pieces of data that the server has not answered, of all open connections. */
+  get unanswered() {
+    return [...this.#pairs].reduce((sum, { unanswered }) => sum + unanswered, 0)
+  }
+
+  /**
+   * Holds back what is sent, in both directions.
+   *
+   * @param {(greeting: string) => boolean} [isHeld] of which connections, by the first data of the client. Default: all.
+   */
+  close(isHeld = () => true) {
+    this.#isHeld = isHeld
+    for (const pair of this.#pairs) this.#apply(pair)
+  }
+
+  /** Lets through what was held back, and all that comes. */
+  reopen() {
+    this.#isHeld = undefined
+    for (const pair of this.#pairs) this.#apply(pair)
+  }
+
+  /** Points it to another server. Connections to the old one break. @param {number} target */
+  moveTo(target) {
+    this.#target = target
+    this.breakConnections()
+  }
+
+  breakConnections() {
+    for (const { client, server } of this.#pairs) {
+      client.destroy()
+      server.destroy()
+    }
+  }
+
+  /** Ends it and all connections. */
+  async stop() {
+    this.breakConnections()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  /** @param {import('node:net').Socket} client */
+  #accept(client) {
+    const server = connect(this.#target, '127.0.0.1')
+    /** @type {Pair} */
+    const pair = { client, server, unanswered: 0, greeting: undefined }
+    this.#pairs.add(pair)
+    const end = () => {
+      client.destroy()
+      server.destroy()
+      this.#pairs.delete(pair)
+    }
+    for (const socket of [client, server]) socket.on('error', end).on('close', end)
+    client.on('data', (data) => {
+      pair.unanswered++
+      server.write(data)
+      if (pair.greeting !== undefined) return
+      pair.greeting = data.toString('latin1')
+      this.#apply(pair)
+    })
+    server.on('data', (data) => {
+      pair.unanswered = 0
+      client.write(data)
+    })
+    this.#apply(pair)
+  }
+
+  /** @param {Pair} pair */
+  #apply({ client, server, greeting = '' }) {
+    const isHeld = this.#isHeld?.(greeting) === true
+    for (const socket of [client, server]) {
+      if (isHeld) socket.pause()
+      else socket.resume()
+    }
+  }
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs the servers of `npm run test:e2e`: npm run e2e:install. It needs Debian or a relative; elsewhere, install them as
+# you like. What is there already stays as it is.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+packages=()
+need() {
+  command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] || packages+=("$2")
+}
+need redis-server redis-server
+need mariadbd mariadb-server
+need nats-server nats-server
+need etcd etcd-server
+need prometheus prometheus
+need promtool prometheus
+need java default-jre-headless
+need mvn maven
+
+as_root=()
+[[ $(id -u) == 0 ]] || as_root=(sudo)
+
+echo 'This installs, where it is missing:'
+echo "- with apt: ${packages[*]:-nothing}"
+echo '- Kafka from Maven Central, MySQL from Debian unstable, and, built by Go, Prometheus 3 and an OpenTelemetry Collector,'
+echo '  into ~/.cache. Nothing else on the machine changes.'
+
+mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+if [[ -n ${packages[*]} ]]; then
+  "${as_root[@]}" apt-get update -qq
+  # Servers do not start by themselves: the tests start their own.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+# Not every Debian has Valkey. Its source is tested with Redis then.
+command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 ||
+  "${as_root[@]}" apt-get install -y -qq --no-install-recommends valkey-server
+sh docs/examples/systems/kafka-install.sh
+# The archive does not have MySQL every day. Its tests are skipped then.
+sh docs/examples/systems/mysql-install.sh || echo 'The tests of MySQL will be skipped.'
+
+# Builds take minutes the first time, and seconds from Go's cache.
+bin=${XDG_CACHE_HOME:-$HOME/.cache}/replication-lag-e2e/bin
+mkdir -p "$bin"
+command -v go >/dev/null || { echo 'Go is missing: see https://go.dev/doc/install' >&2; exit 1; }
+(cd test/e2e/collector && go build -mod=readonly -trimpath -ldflags '-s -w' -o "$bin/collector" .)
+# What the Go module proxy calls v0.316.0 is Prometheus 3.16.0.
+GOBIN=$bin go install -trimpath -tags remove_all_sd \
+  -ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' \
+  github.com/prometheus/prometheus/cmd/prometheus@v0.316.0
+mv "$bin/prometheus" "$bin/prometheus-3"
+echo 'All is installed.'

@@ -1,0 +1,276 @@
+import {
+  ReplicationLagMetricProducer,
+  type FollowerReading,
+  type ReplicationSource,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { Servers } from '../../docs/examples/systems/servers.mjs'
+import type {
+  Connected,
+  ConnectOptions,
+  System,
+  SystemKind,
+} from '../../docs/examples/systems/system.js'
+import { recordDiag } from '../support/diag.js'
+import { eventually } from '../support/eventually.js'
+import { pointsOf } from '../support/polling.js'
+
+export interface ContractOptions {
+  /** The client library. Default: the only one. */
+  readonly client?: string
+  /** Whether a count that is written raises the leader's position by exactly that. Default: true. */
+  readonly countsWrites?: boolean
+  /** What can be wrong with the credentials, and what the error then says. Default: there are none. */
+  readonly faults?: Partial<Record<NonNullable<ConnectOptions['fault']>, RegExp>>
+  /** How many questions a read has under way at the leader at once, in pieces of data. Default: 1. */
+  readonly questions?: number
+  /** Whether the source asks all nodes, so that it finds the new leader after a failover by itself. Default: false. */
+  readonly findsLeader?: boolean
+  /** Whether a follower that is killed stays connected, because nobody can know that it is gone. Default: false. */
+  readonly keepsKilled?: boolean
+  /** Whether the system has other nodes that can take over. Default: true. */
+  readonly failsOver?: boolean
+}
+
+/** Starts a system that is installed. What it starts ends after the tests of the file, also when they fail. */
+function useSystem(kind: SystemKind): () => System {
+  let system: System | undefined
+  let servers: Servers | undefined
+  beforeAll(async () => {
+    servers = await Servers.create()
+    system = await kind.start(servers)
+  }, 120_000)
+  afterAll(() => servers?.stop())
+  return () => system as System
+}
+
+/**
+ * Describes what needs the servers of a system. Where they are not installed, it is skipped and says how to install them. If
+ * `REQUIRE_SERVERS` is set, as in CI, it fails instead. Only MySQL may be missing: its archive does not have it every day.
+ */
+export async function describeInstalled(kind: SystemKind, run: () => void): Promise<void> {
+  const isMissing = !(await kind.isInstalled())
+  const mayBeMissing = !process.env['REQUIRE_SERVERS'] || ['MySQL', 'Valkey'].includes(kind.title)
+  const title = isMissing ? `${kind.title} is not installed: ${kind.install}` : kind.title
+  describe.skipIf(isMissing && mayBeMissing)(title, run)
+}
+
+/** What every source does, against a real server. */
+export function describeContract(kind: SystemKind, options: ContractOptions = {}): void {
+  const { client, countsWrites = true, faults = {}, questions = 1, findsLeader = false } = options
+  const { keepsKilled = false, failsOver = true } = options
+  const title = client === undefined ? kind.title : `${kind.title} through ${client}`
+
+  describe(`source of ${title}`, () => {
+    const current = useSystem(kind)
+
+    const connect = async (more: ConnectOptions = {}): Promise<Connected> => {
+      const connected = await current().connect({
+        ...(client !== undefined && { client }),
+        ...more,
+      })
+      onTestFinished(() => connected.close())
+      return connected
+    }
+
+    /** Waits until a source reports the true lag of a follower, and that is as expected. */
+    const untilLag = async (
+      source: ReplicationSource,
+      follower: string,
+      isExpected: (lag: number) => boolean,
+    ): Promise<void> => {
+      await eventually(async () => {
+        const system = current()
+        const before = await lagOf(system, follower)
+        const found = await readFollower(source, system.shard, follower)
+        // What the system writes by itself meanwhile would make the comparison unfair.
+        expect(await lagOf(system, follower)).toBe(before)
+        expect(found.lag).toBe(before)
+        expect(found.lag).toSatisfy(isExpected)
+      })
+    }
+    const isCaughtUp = (lag: number) => lag === 0
+    const isBehindBy = (count: number) => (lag: number) =>
+      countsWrites ? lag === count : lag > count
+
+    it('reports followers that have caught up as connected, with a lag of 0', async () => {
+      const { source } = await connect()
+      await current().write(10)
+      for (const follower of current().followers) {
+        await untilLag(source, follower, isCaughtUp)
+        expect(await readFollower(source, current().shard, follower)).toMatchObject({
+          connected: true,
+        })
+      }
+    })
+
+    it('reports exactly how far a follower is behind that was cut off, and 0 when it has caught up', async () => {
+      const system = current()
+      const [first, second] = system.followers
+      const { source } = await connect()
+      await untilLag(source, first, isCaughtUp)
+      await system.cut(first)
+      await system.write(100)
+      await untilLag(source, first, isBehindBy(100))
+      await untilLag(source, second, isCaughtUp)
+      await system.mend(first)
+      await untilLag(source, first, isCaughtUp)
+    })
+
+    it('keeps a follower that was killed, disconnected and ever further behind, until it is back', async () => {
+      const system = current()
+      const [, second] = system.followers
+      const { source } = await connect()
+      await untilLag(source, second, isCaughtUp)
+      const polling = startPolling(source)
+      await eventually(() =>
+        expect(polling.follower(second)).toMatchObject({ connected: true, lagSeqno: 0 }),
+      )
+      await system.kill(second)
+      await system.write(50)
+      await eventually(() => {
+        const seen = polling.follower(second)
+        expect(seen?.connected).toBe(keepsKilled)
+        expect(seen?.lagSeqno).toSatisfy((lag: number) => lag >= 50)
+      })
+      await system.restart(second)
+      await eventually(() =>
+        expect(polling.follower(second)).toMatchObject({ connected: true, lagSeqno: 0 }),
+      )
+    })
+
+    it('has one question at a time under way while the leader is frozen, and recovers', async () => {
+      const system = current()
+      const [first] = system.followers
+      const { source, gate } = await connect()
+      await untilLag(source, first, isCaughtUp)
+      const polling = startPolling(source)
+      await eventually(async () => expect(await polling.isUp()).toBe(true))
+      await system.freeze()
+      let most = 0
+      try {
+        await eventually(async () => expect(await polling.isUp()).toBe(false))
+        const start = polling.reads
+        await eventually(() => {
+          most = Math.max(most, gate.unanswered)
+          expect(polling.reads).toBeGreaterThan(start + 4)
+        })
+      } finally {
+        await system.thaw()
+      }
+      expect(most).toBeLessThanOrEqual(questions)
+      await eventually(async () => expect(await polling.isUp()).toBe(true))
+      // Meanwhile the others may have elected another leader.
+      await eventually(() =>
+        expect(polling.follower(system.followers[0])).toMatchObject({ lagSeqno: 0 }),
+      )
+    })
+
+    for (const [fault, message] of Object.entries(faults)) {
+      it(`reports no lag with a ${fault}, and says so once`, async () => {
+        const logged = recordDiag()
+        onTestFinished(() => logged.stop())
+        const { source } = await connect({ fault: fault as keyof typeof faults })
+        const polling = startPolling(source)
+        await eventually(() => expect(polling.reads).toBeGreaterThan(2))
+        expect(await polling.isUp()).toBe(false)
+        expect(polling.followers()).toEqual([])
+        const errors = logged.messages.filter((line) => message.test(line))
+        expect(errors).toHaveLength(1)
+        expect(errors[0]).toContain(source.name)
+      })
+    }
+
+    it('keeps no connection, handle or memory in 1,000 reads', async () => {
+      const { source, gate } = await connect()
+      const readMany = async (count: number) => {
+        for (let i = 0; i < count; i++) await source.read(AbortSignal.timeout(10_000))
+        globalThis.gc?.()
+        const { heapUsed } = process.memoryUsage()
+        return { heapUsed, handles: process.getActiveResourcesInfo().length }
+      }
+      const before = await readMany(200)
+      const connections = gate.connections
+      const after = await readMany(1000)
+      expect(gate.connections).toBeLessThanOrEqual(connections)
+      expect(after.handles).toBeLessThanOrEqual(before.handles + 2)
+      expect(after.heapUsed - before.heapUsed).toBeLessThan(2_000_000)
+    })
+
+    if (!failsOver) return
+    it('reports no lag of 0 after the leader was killed, and the right one after the failover', async () => {
+      const system = current()
+      const [first] = system.followers
+      const { source } = await connect()
+      await untilLag(source, first, isCaughtUp)
+      const other = await system.failOver()
+      const { source: next } = await connect()
+      await untilLag(next, other, isCaughtUp)
+      await system.cut(other)
+      await system.write(20)
+      await untilLag(next, other, isBehindBy(20))
+      await system.mend(other)
+      await untilLag(next, other, isCaughtUp)
+      if (findsLeader) for (const each of system.followers) await untilLag(source, each, isCaughtUp)
+      if (next === source || findsLeader) return
+      // A source of the old leader fails, or knows nothing of the new leader's followers. It must not call them caught up.
+      const reading = await source.read(AbortSignal.timeout(5_000)).catch(() => undefined)
+      const followers = reading?.shards.flatMap(({ followers }) => followers) ?? []
+      expect(followers.filter((follower) => isKnownAsCurrent(follower))).toEqual([])
+    })
+  })
+}
+
+function isKnownAsCurrent({ connected, appliedSeqno }: FollowerReading): boolean {
+  return connected !== false && appliedSeqno !== undefined
+}
+
+async function lagOf(system: System, follower: string): Promise<number> {
+  const applied = await system.position(follower)
+  return Number((await system.position()) - applied)
+}
+
+/** Reads a source once, and returns one follower with its lag. */
+async function readFollower(source: ReplicationSource, shard: string, follower: string) {
+  const { shards } = await source.read(AbortSignal.timeout(10_000))
+  const found = shards.find((each) => String(each.shard) === shard)
+  const reading = found?.followers.find(({ replica }) => String(replica) === follower)
+  if (!found || !reading) throw new Error(`${follower} is not in the reading`)
+  const { appliedSeqno, connected = true } = reading
+  const lag =
+    appliedSeqno === undefined ? NaN : Number(BigInt(found.leaderSeqno) - BigInt(appliedSeqno))
+  return { connected, lag }
+}
+
+/** Polls a source quickly until the test ends. */
+function startPolling(source: ReplicationSource) {
+  let reads = 0
+  const counted: ReplicationSource = {
+    name: source.name,
+    read(signal) {
+      reads++
+      return source.read(signal)
+    },
+  }
+  const producer = new ReplicationLagMetricProducer({
+    sources: [counted],
+    pollIntervalMillis: 100,
+    pollTimeoutMillis: 500,
+  })
+  onTestFinished(() => producer.shutdown())
+  return {
+    /** How many reads have begun. */
+    get reads() {
+      return reads
+    },
+    followers: () => producer.gauge.collectMetrics(),
+    follower: (name: string) =>
+      producer.gauge.collectMetrics().find(({ replica }) => replica === name),
+    /** What `replication_source_up` reports. */
+    async isUp(): Promise<boolean | undefined> {
+      const points = await pointsOf(producer, 'replication_source_up')
+      const [up] = Object.values(points)
+      return up === undefined ? undefined : up === 1
+    },
+  }
+}

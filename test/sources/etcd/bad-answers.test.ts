@@ -1,0 +1,90 @@
+import fc from 'fast-check'
+import {
+  etcdSource,
+  type EtcdSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { recordDiag } from '../../support/diag.js'
+import { mutated, validate } from '../http-fuzz.js'
+import { LEADERLESS, MEMBERS, STATUSES } from './answers.js'
+import { createFake } from './fakes.js'
+
+const MAX = 2n ** 64n - 1n
+
+describe('a field of a status', () => {
+  it.each(['leader', 'raftIndex', 'raftTerm', 'raftAppliedIndex'])(
+    'is an unsigned 64-bit integer: %s',
+    async (field) => {
+      for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, true, [], {}]) {
+        const { read, change } = createFake()
+        change('e1', { [field]: value })
+        await expect(read()).rejects.toThrow(`column ${field} has an invalid value`)
+      }
+    },
+  )
+
+  it.each(['cluster_id', 'member_id'])('must be in the header: %s', async (field) => {
+    const { read, change } = createFake()
+    change('e1', { header: { ...STATUSES.e1.header, [field]: undefined } })
+    await expect(read()).rejects.toThrow(`column ${field} is missing`)
+  })
+
+  it('is exact up to 2^64 − 1', async () => {
+    const { read, change } = createFake()
+    change('e1', { raftIndex: `${MAX}` })
+    change('e2', { raftAppliedIndex: `${MAX - 1n}` })
+    const { shards } = await read()
+    expect(shards[0]?.leaderSeqno).toBe(MAX)
+    expect(shards[0]?.followers).toContainEqual(
+      expect.objectContaining({ replica: 'e2', appliedSeqno: MAX - 1n }),
+    )
+  })
+})
+
+it('any answers make a valid reading or one clear error', async () => {
+  const status = fc.constantFrom(...Object.values(STATUSES), LEADERLESS).chain(mutated)
+  const answers = fc.record({ e1: status, e2: status, e3: status })
+  const read = fc.tuple(answers, mutated(MEMBERS))
+  await fc.assert(
+    fc.asyncProperty(fc.array(read, { maxLength: 4 }), async (reads) => {
+      const fake = createFake()
+      for (const [statuses, members] of reads) {
+        Object.assign(fake.cluster, { statuses, members })
+        validate(
+          await fake.read().catch((error: unknown) => error),
+          /column \w+ (is missing|has an invalid value)|etcd (has no|clusters|was)|of etcd|not JSON/,
+        )
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
+describe('an option', () => {
+  const endpoints = ['http://e1:2379']
+  const create = (options: unknown) => etcdSource(options as EtcdSourceOptions)
+
+  it.each<[unknown, RegExp]>([
+    [undefined, /^options: expected an object, got undefined/],
+    [{ shard: 'a' }, /^endpoints: expected an array of distinct http .*, got undefined/],
+    [{ endpoints, shard: '' }, /^shard: expected .*, got ""/],
+    [{ endpoints }, /^shard: expected .*, got undefined/],
+    [{ endpoints, shard: 'a', fetch: 1 }, /^fetch: expected a function, got 1/],
+    [{ endpoints, shard: 'a', name: '' }, /^name: expected .*, got ""/],
+    [{ endpoints, shard: 'a', name: 7 }, /^name: expected .*, got 7/],
+    [{ endpoints, shard: 'a', filter: 'x' }, /^filter: expected a function, got "x"/],
+  ])('that is invalid is refused by its name: %#', (options, message) => {
+    expect(() => create(options)).toThrow(TypeError)
+    expect(() => create(options)).toThrow(message)
+  })
+
+  it('that does not exist is logged', () => {
+    const log = recordDiag()
+    onTestFinished(() => log.stop())
+    expect(create({ endpoints, shard: 7, hosts: [] }).name).toBe('etcd:7')
+    expect(create({ endpoints, shard: 7, name: 'mine' }).name).toBe('mine')
+    expect(log.messages).toEqual([
+      expect.stringMatching(/^warn: .*etcdSource: there is no option "hosts"; it is ignored/),
+    ])
+  })
+})

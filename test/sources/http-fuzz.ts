@@ -1,0 +1,67 @@
+import fc from 'fast-check'
+import type { ReplicationReading } from 'opentelemetry-instrumentation-replication-lag'
+import { expect } from 'vitest'
+
+const VALUES = fc.oneof(
+  fc.constantFrom<unknown>(
+    undefined,
+    null,
+    '',
+    '0',
+    '7',
+    '-1',
+    -1,
+    0,
+    7,
+    1.5,
+    2 ** 53,
+    1e300,
+    true,
+  ),
+  fc.constantFrom<unknown>(`${2n ** 64n - 1n}`, `${2n ** 64n}`, 'x'.repeat(2000), '\ud800', [], {}),
+  fc.jsonValue(),
+)
+
+/** A recorded answer with up to three changes, at any depth. */
+export function mutated(answer: unknown): fc.Arbitrary<unknown> {
+  const change = fc.tuple(fc.array(fc.nat(), { minLength: 1, maxLength: 8 }), VALUES)
+  return fc.array(change, { maxLength: 3 }).map((changes) => {
+    const copy = structuredClone(answer)
+    for (const [path, value] of changes) setAt(copy, path, value)
+    return copy
+  })
+}
+
+/** Follows a path of numbers, each of which chooses a field, and replaces what is at its end. */
+function setAt(target: unknown, path: readonly number[], value: unknown): void {
+  const [first = 0, ...rest] = path
+  const object = target as Record<string, unknown>
+  const keys = Object.keys(object)
+  const key = keys[first % keys.length]
+  if (key === undefined) return
+  const child = object[key]
+  if (rest.length > 0 && typeof child === 'object' && child !== null) setAt(child, rest, value)
+  else object[key] = value
+}
+
+/** Expects a valid reading, or an error with this message. */
+export function validate(result: unknown, message: RegExp): void {
+  if (result instanceof Error) {
+    expect(result.message).toMatch(message)
+    return
+  }
+  const { shards } = result as ReplicationReading
+  for (const { shard, leaderSeqno, followers, removed = [] } of shards) {
+    expect(shard).toMatch(/^.+$/s)
+    const isSeqno = (value: unknown) =>
+      typeof value === 'bigint' && value >= 0n && value < 2n ** 64n && value <= BigInt(leaderSeqno)
+    expect(leaderSeqno).toSatisfy(isSeqno)
+    const names = [...followers.map(({ replica }) => replica), ...removed]
+    expect(new Set(names).size).toBe(names.length)
+    for (const { replica, appliedSeqno = 0n, receivedSeqno = 0n } of followers) {
+      expect(replica).toMatch(/^.{1,1024}$/s)
+      expect(appliedSeqno).toSatisfy(isSeqno)
+      expect(receivedSeqno).toSatisfy((value) => typeof value === 'bigint' && value >= 0n)
+    }
+  }
+}

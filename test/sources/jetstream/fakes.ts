@@ -1,0 +1,93 @@
+import {
+  jetstreamSource,
+  type JetStreamSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
+import { fakeFetch } from '../http-fakes.js'
+import { ANSWERS } from './answers.js'
+
+/** The parts of the recorded answers that tests change. */
+export interface Stream {
+  name: string
+  created: string
+  cluster?: Group
+  config: { name: string; num_replicas: number; mirror?: unknown }
+  state: { messages: number; last_seq: unknown; last_ts: string }
+  mirror?: { name: string; active: number; lag: number; error?: unknown }
+  consumer_detail?: Consumer[]
+}
+
+export interface Consumer {
+  name: string
+  config: object
+  num_pending: number
+  num_ack_pending: number
+  cluster?: Group
+}
+
+export interface Group {
+  leader?: string
+  replicas?: { name: string; active: number; offline?: boolean }[]
+}
+
+export type Server = 'nats_1' | 'nats_2' | 'nats_3'
+
+/** A source of three servers, which answer as it was recorded: nats_2 leads ORDERS. */
+export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
+  const answers: Record<string, { varz: unknown; jsz: unknown } | undefined> =
+    structuredClone(ANSWERS)
+  const asked: string[] = []
+  const fake = {
+    answers,
+    asked,
+    /** Called before each answer. */
+    onAsk: (): void => undefined,
+    /** A stream, as one server reports it. */
+    stream: (server: Server, name = 'ORDERS'): Stream => {
+      const jsz = answers[server]?.jsz as { account_details: { stream_detail: Stream[] }[] }
+      const found = jsz.account_details[0]?.stream_detail.find((each) => each.name === name)
+      if (!found) throw new Error(`${server} has no ${name}`)
+      return found
+    },
+    consumer: (server: Server, name: string): Consumer => {
+      const found = fake.stream(server).consumer_detail?.find((each) => each.name === name)
+      if (!found) throw new Error(`${server} has no ${name}`)
+      return found
+    },
+    /** Makes all copies of a stream agree on its leader. */
+    lead: (leader: string | undefined): void => {
+      for (const server of ['nats_1', 'nats_2', 'nats_3'] as const) {
+        const { cluster } = fake.stream(server)
+        if (leader === undefined) delete cluster?.leader
+        else if (cluster) cluster.leader = leader
+      }
+    },
+    read: () => source.read(new AbortController().signal),
+    /** Reads once, and returns one shard with its followers by name. */
+    readShard: async (name = 'ORDERS') => {
+      const { shards, note } = await fake.read()
+      const shard = shards.find((each) => each.shard === name)
+      if (!shard) throw new Error(`no shard ${name}: ${note}`)
+      const followers = new Map(shard.followers.map((each) => [each.replica, each]))
+      return { ...shard, names: [...followers.keys()], follower: (of: string) => followers.get(of) }
+    },
+  }
+  const source = jetstreamSource({
+    servers: ['http://nats_1:8222', 'http://nats_2:8222', 'http://nats_3:8222'],
+    fetch: fakeFetch((path, { url }) => {
+      const { hostname } = new URL(url)
+      asked.push(`${hostname} ${path.replace(/\?.*/, '')}`)
+      fake.onAsk()
+      const server = answers[hostname]
+      if (!server) throw new TypeError('fetch failed')
+      if (path === '/varz') return server.varz
+      return path.includes('consumers=true') ? server.jsz : withoutConsumers(server.jsz)
+    }),
+    ...options,
+  })
+  return { ...fake, source, setOnAsk: (onAsk: () => void) => void (fake.onAsk = onAsk) }
+}
+
+function withoutConsumers(answer: unknown): unknown {
+  const replacer = (key: string, value: unknown) => (key === 'consumer_detail' ? undefined : value)
+  return JSON.parse(JSON.stringify(answer, replacer))
+}

@@ -1,0 +1,135 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createKafkajs, createPlatformatic, KAFKAJS, PLATFORMATIC, readOnce } from './answers.js'
+
+const MAX = 2n ** 64n - 1n
+const groups = ['billing']
+
+/** Reads through kafkajs, with one row of an answer changed. */
+const readKafkajs = (commit: object, log: object) => {
+  const partitions = [{ partition: 0, offset: '4', ...commit }]
+  const fetchTopicOffsets = [{ partition: 0, low: '2', high: '10', ...log }]
+  const fetchOffsets = [{ topic: 'orders', partitions }]
+  return readOnce({ admin: createKafkajs({ fetchOffsets, fetchTopicOffsets }).admin, groups })
+}
+
+describe('a field of an answer', () => {
+  it.each(['', '-2', '+1', ' 1', '1.0', '1e3', 'NaN', `${MAX + 1n}`, -1, 1.5, NaN, -1n, {}, null])(
+    'is an unsigned 64-bit integer: not %s',
+    async (value) => {
+      for (const name of ['low', 'high', 'partition']) {
+        const message = `Kafka: column ${name} has an invalid value`
+        await expect(readKafkajs({}, { [name]: value })).rejects.toThrow(message)
+      }
+      // -1 stands for no commit.
+      if (value === -1n) return
+      await expect(readKafkajs({ offset: value }, {})).rejects.toThrow('Kafka: column offset has')
+    },
+  )
+
+  it('is exact over 2^53', async () => {
+    const { shards } = await readKafkajs({ offset: `${MAX - 1n}` }, { high: `${MAX}` })
+    expect(shards[0]).toMatchObject({ leaderSeqno: MAX, followers: [{ appliedSeqno: MAX - 1n }] })
+  })
+
+  it.each(['low', 'high', 'partition'])('must be there: %s', async (name) => {
+    await expect(readKafkajs({}, { [name]: undefined })).rejects.toThrow(
+      `Kafka: column ${name} is missing`,
+    )
+  })
+
+  it('is ignored if it is not known', async () => {
+    const { shards } = await readKafkajs({ other: {} }, { other: 1 })
+    expect(shards[0]).toMatchObject({ followers: [{ appliedSeqno: 4n }] })
+  })
+})
+
+/** Every place in an answer whose value can be replaced, as a function that does it. */
+function placesIn(value: unknown): ((replacement: unknown) => void)[] {
+  if (typeof value !== 'object' || value === null) return []
+  if (value instanceof Map) {
+    const entries = [...(value as Map<unknown, unknown>)]
+    return entries.flatMap(([key, each]) => [
+      (replacement) => value.set(key, replacement),
+      ...placesIn(each),
+    ])
+  }
+  return Object.entries(value).flatMap(([key, each]) => [
+    (replacement: unknown) => Reflect.set(value, key, replacement),
+    ...placesIn(each),
+  ])
+}
+
+const anything = fc.oneof(
+  fc.constantFrom<unknown>(
+    undefined,
+    null,
+    '',
+    '-1',
+    -1,
+    -1n,
+    NaN,
+    MAX,
+    MAX + 1n,
+    [],
+    {},
+    new Map(),
+  ),
+  fc.bigInt(),
+  fc.integer(),
+  fc.string(),
+  fc.anything(),
+)
+
+/** Replaces some values of recorded answers. */
+function mutate<T>(answers: T, changes: readonly (readonly [number, unknown])[]): T {
+  const copy = structuredClone(answers)
+  for (const [index, replacement] of changes) {
+    const places = placesIn(copy)
+    places[index % places.length]?.(replacement)
+  }
+  return copy
+}
+
+const FIELD =
+  /^Kafka: (broker -?\d+ leads .*: )?(column|it has no copy|it is not in|orders.\d has no leader)/s
+
+describe('answers that are changed anywhere', () => {
+  const changes = fc.array(fc.tuple(fc.nat(), anything), { minLength: 1, maxLength: 3 })
+
+  /** A reading is exact and not negative, or the read fails with an error that names the field. */
+  async function check(reading: ReturnType<typeof readOnce>): Promise<void> {
+    const [outcome] = await Promise.allSettled([reading])
+    if (outcome.status === 'rejected') {
+      expect((outcome.reason as Error).message).toMatch(FIELD)
+      return
+    }
+    for (const { leaderSeqno, followers } of outcome.value.shards) {
+      expect(leaderSeqno).toBeTypeOf('bigint')
+      for (const { appliedSeqno = 0n } of followers) {
+        expect(appliedSeqno).toBeTypeOf('bigint')
+        expect(appliedSeqno >= 0n && appliedSeqno <= BigInt(leaderSeqno)).toBe(true)
+      }
+    }
+  }
+
+  it('are read exactly or refused, with kafkajs', async () => {
+    await fc.assert(
+      fc.asyncProperty(changes, async (list) => {
+        const { admin } = createKafkajs(mutate(KAFKAJS, list))
+        await check(readOnce({ admin, groups: ['billing', 'idle'], topics: ['orders'] }))
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('are read exactly or refused, with @platformatic/kafka and brokers', async () => {
+    await fc.assert(
+      fc.asyncProperty(changes, async (list) => {
+        const { admin, listOffsets: brokers } = createPlatformatic(mutate(PLATFORMATIC, list))
+        await check(readOnce({ admin, groups, brokers }))
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})

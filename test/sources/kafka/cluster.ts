@@ -1,0 +1,64 @@
+import type {
+  FollowerReading,
+  ReplicationSource,
+} from 'opentelemetry-instrumentation-replication-lag'
+import type { KafkaSourceOptions } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
+import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
+import { KafkaCluster } from '../../../docs/examples/systems/kafka.mjs'
+import { Servers } from '../../../docs/examples/systems/servers.mjs'
+import { eventually } from '../../support/eventually.js'
+
+export const CLIENTS = ['kafkajs', '@platformatic/kafka']
+
+/** Starts brokers for the tests of a file. */
+export function useCluster(count: number): () => KafkaCluster {
+  let servers: Servers | undefined
+  let cluster: KafkaCluster | undefined
+  beforeAll(async () => {
+    servers = await Servers.create()
+    cluster = await KafkaCluster.start(servers, count)
+  })
+  afterAll(() => servers?.stop())
+  return () => cluster as KafkaCluster
+}
+
+/** Creates a source whose client is closed when the test ends. */
+export async function connect(
+  cluster: KafkaCluster,
+  client: string,
+  source: Partial<KafkaSourceOptions>,
+): Promise<ReplicationSource> {
+  const connected = await cluster.connect({ client, source: { ...source } })
+  onTestFinished(() => connected.close())
+  return connected.source
+}
+
+export function read(source: ReplicationSource) {
+  return source.read(AbortSignal.timeout(15_000))
+}
+
+/** What a source reports of a follower, with its lag. It is undefined if the follower is not in the reading. */
+export async function seen(source: ReplicationSource, shard: string, replica: string) {
+  const { shards } = await read(source)
+  const row = shards.find((each) => each.shard === shard)
+  const follower = row?.followers.find((each) => each.replica === replica)
+  if (!row || !follower) return undefined
+  const behind = (seqno: FollowerReading['appliedSeqno']) =>
+    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno) - BigInt(seqno))
+  const { connected = true, problem, appliedSeqno } = follower
+  return { connected, problem, lag: behind(appliedSeqno) }
+}
+
+/** Waits until a source reports this of a follower. */
+export function untilSeen(
+  source: ReplicationSource,
+  shard: string,
+  replica: string,
+  expected: Partial<NonNullable<Awaited<ReturnType<typeof seen>>>>,
+): Promise<void> {
+  return eventually(async () => {
+    expect(await seen(source, shard, replica)).toEqual(
+      expect.objectContaining({ connected: true, problem: undefined, ...expected }),
+    )
+  })
+}

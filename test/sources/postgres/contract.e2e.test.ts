@@ -1,0 +1,10 @@
+import { postgres } from '../../../docs/examples/systems/postgres.mjs'
+import { describeContract } from '../contract.js'
+
+describeContract(postgres, {
+  countsWrites: false,
+  faults: {
+    'wrong password': /password authentication failed/,
+    'missing right': /GRANT pg_monitor/,
+  },
+})

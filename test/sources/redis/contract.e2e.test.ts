@@ -1,0 +1,17 @@
+import { redis, valkey } from '../../../docs/examples/systems/redis.mjs'
+import { describeContract, describeInstalled } from '../contract.js'
+
+for (const kind of [redis, valkey]) {
+  await describeInstalled(kind, () => {
+    for (const client of ['ioredis', 'redis']) {
+      describeContract(kind, {
+        client,
+        countsWrites: false,
+        faults: {
+          'wrong password': /WRONGPASS.*check the user/,
+          'missing right': /NOPERM.*\+info/,
+        },
+      })
+    }
+  })
+}
