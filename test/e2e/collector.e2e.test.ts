@@ -1,0 +1,163 @@
+import { OTLPMetricExporter as GrpcExporter } from '@opentelemetry/exporter-metrics-otlp-grpc'
+import {
+  AggregationTemporalityPreference,
+  OTLPMetricExporter as JsonExporter,
+} from '@opentelemetry/exporter-metrics-otlp-http'
+import { OTLPMetricExporter as ProtobufExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
+import { PeriodicExportingMetricReader, type PushMetricExporter } from '@opentelemetry/sdk-metrics'
+import {
+  ReplicationLagGauge,
+  ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { provide } from '../support/attachments.js'
+import { eventually } from '../support/eventually.js'
+import { parsePrometheusText } from '../support/prometheus.js'
+import { Collector, collector, createServers, Prometheus, prometheus3 } from './backends.js'
+
+const METRIC = 'replication_lag_seqno'
+const { CUMULATIVE, DELTA } = AggregationTemporalityPreference
+
+const exporters = [
+  {
+    protocol: 'gRPC',
+    create: (
+      { grpcUrl: url }: Collector,
+      temporalityPreference: AggregationTemporalityPreference,
+    ) => new GrpcExporter({ url, temporalityPreference }),
+  },
+  {
+    protocol: 'JSON',
+    create: (
+      { httpUrl: url }: Collector,
+      temporalityPreference: AggregationTemporalityPreference,
+    ) => new JsonExporter({ url, temporalityPreference }),
+  },
+  {
+    protocol: 'protobuf',
+    create: (
+      { httpUrl: url }: Collector,
+      temporalityPreference: AggregationTemporalityPreference,
+    ) => new ProtobufExporter({ url, temporalityPreference }),
+  },
+]
+
+/** Exports a lag map through a metric producer, each time that it is flushed. */
+function exportByProducer(gauge: ReplicationLagGauge, exporter: PushMetricExporter) {
+  const metricProducers = [new ReplicationLagMetricProducer({ gauge, positions: true })]
+  const reader = new PeriodicExportingMetricReader({ exporter, metricProducers })
+  provide(reader)
+  return reader
+}
+
+/** Exports a lag map through ObservableGauges, each time that it is flushed. */
+function exportByGauge(gauge: ReplicationLagGauge, exporter: PushMetricExporter) {
+  const reader = new PeriodicExportingMetricReader({ exporter })
+  const instrumentation = new ReplicationLagInstrumentation({ gauge, positions: true })
+  instrumentation.setMeterProvider(provide(reader))
+  onTestFinished(() => instrumentation.disable())
+  return reader
+}
+
+/** What the Collector serves to Prometheus. */
+async function serve({ metricsUrl }: Collector) {
+  return parsePrometheusText(await (await fetch(metricsUrl)).text())
+}
+
+function twoFollowers(): ReplicationLagGauge {
+  const gauge = new ReplicationLagGauge()
+  gauge.updateLeaderSeqno('orders', 2n ** 64n - 1n)
+  gauge.updateAppliedSeqno('orders', 2n ** 64n - 43n, 'r1')
+  gauge.updateAppliedSeqno('orders', 2n ** 64n - 8n, 'r2')
+  return gauge
+}
+
+describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
+  for (const { protocol, create } of exporters) {
+    for (const temporality of [CUMULATIVE, DELTA]) {
+      const kind = temporality === CUMULATIVE ? 'cumulative' : 'delta'
+      it(`has names, labels and numbers from ${protocol}, ${kind}, of both attachments`, async () => {
+        for (const exportBy of [exportByGauge, exportByProducer]) {
+          const server = await Collector.start(await createServers(), collector ?? '')
+          const reader = exportBy(twoFollowers(), create(server, temporality))
+          await reader.forceFlush()
+          await eventually(async () => {
+            const { find, value } = await serve(server)
+            const labels = { shard: 'orders', replica: 'r1' }
+            expect(value(METRIC, labels)).toBe(42)
+            expect(value(METRIC, { ...labels, replica: 'r2' })).toBe(7)
+            expect(value('replication_leader_seqno', { shard: 'orders' })).toBe(2 ** 64)
+            expect(find(METRIC)).toHaveLength(2)
+          })
+          await eventually(async () => {
+            const text = JSON.stringify(await server.batches())
+            expect(text).toContain(`"name":"${METRIC}"`)
+            expect(text).toContain('"unit":"{seqno}"')
+          })
+        }
+      })
+    }
+  }
+
+  it('gets 65,536 shards of the producer whole', async () => {
+    const gauge = new ReplicationLagGauge()
+    for (let shard = 0; shard < 65_536; shard++) {
+      gauge.updateLeaderSeqno(shard, shard)
+      gauge.updateAppliedSeqno(shard, 0)
+    }
+    const server = await Collector.start(await createServers(), collector ?? '')
+    const url = server.httpUrl
+    const metricProducers = [new ReplicationLagMetricProducer({ gauge, lagSeconds: false })]
+    const exporter = new ProtobufExporter({ url })
+    const reader = new PeriodicExportingMetricReader({ exporter, metricProducers })
+    provide(reader)
+    await reader.forceFlush()
+    await eventually(async () => {
+      const { find } = await serve(server)
+      const samples = find(METRIC)
+      expect(samples).toHaveLength(65_536)
+      expect(samples.every(({ labels, value }) => Number(labels['shard']) === value)).toBe(true)
+    })
+  })
+
+  it('does not disturb the service while it is away or hangs, and has the right numbers afterwards', async () => {
+    const gauge = twoFollowers()
+    const server = await Collector.start(await createServers(), collector ?? '')
+    const exporter = new ProtobufExporter({ url: server.httpUrl, timeoutMillis: 300 })
+    const reader = exportByProducer(gauge, exporter)
+    const exportOnce = () => reader.forceFlush().catch(() => undefined)
+    await exportOnce()
+    const expectLag = (lag: number) =>
+      eventually(async () => {
+        await exportOnce()
+        expect((await serve(server)).value(METRIC, { shard: 'orders', replica: 'r1' })).toBe(lag)
+      })
+    await expectLag(42)
+
+    await server.stop()
+    gauge.updateAppliedSeqno('orders', 2n ** 64n - 11n, 'r1')
+    await exportOnce()
+    await server.restart()
+    await expectLag(10)
+
+    server.freeze()
+    gauge.updateAppliedSeqno('orders', 2n ** 64n - 2n, 'r1')
+    await exportOnce()
+    server.thaw()
+    await expectLag(1)
+  })
+
+  it.skipIf(!prometheus3)('passes the same names and numbers on to Prometheus 3', async () => {
+    const servers = await createServers()
+    const prometheus = await Prometheus.start(servers, prometheus3 ?? '', { otlp: true })
+    const forwardTo = `${prometheus.url}/api/v1/otlp/v1/metrics`
+    const server = await Collector.start(servers, collector ?? '', { forwardTo })
+    await exportByProducer(twoFollowers(), new GrpcExporter({ url: server.grpcUrl })).forceFlush()
+    await eventually(async () => {
+      expect(await prometheus.query(`${METRIC}{replica="r1"}`)).toMatchObject([
+        { labels: { __name__: METRIC, shard: 'orders' }, value: 42 },
+      ])
+    })
+  })
+})

@@ -1,0 +1,82 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { eventually } from '../support/eventually.js'
+import { repository } from '../support/repository.js'
+import { createServers, Prometheus, prometheus2 } from './backends.js'
+
+let built: BuiltPackage
+
+beforeAll(async () => {
+  built = await buildTemporaryPackage()
+  await copyFile(
+    fileURLToPath(new URL('node.mjs', import.meta.url)),
+    join(built.folder, 'node.mjs'),
+  )
+})
+afterAll(() => built.remove())
+
+/** A process that exports its own side, see `node.mjs`. */
+class NodeProcess {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly url: string,
+  ) {}
+
+  static async start(): Promise<NodeProcess> {
+    const child = fork(join(built.folder, 'node.mjs'), { cwd: built.folder, execArgv: [] })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    const [{ port }] = (await once(child, 'message')) as [{ port: number }]
+    return new NodeProcess(child, `http://127.0.0.1:${port}/metrics`)
+  }
+
+  async store(message: object): Promise<void> {
+    this.child.send(message)
+    await once(this.child, 'message')
+  }
+
+  kill(): void {
+    this.child.kill('SIGKILL')
+  }
+}
+
+describe.skipIf(!prometheus2)('leader and followers in processes of their own', () => {
+  it('are joined by the recording rule, also with several instances and after a change of leader', async () => {
+    const [first, second, third] = [
+      await NodeProcess.start(),
+      await NodeProcess.start(),
+      await NodeProcess.start(),
+    ]
+    const prometheus = await Prometheus.start(await createServers(), prometheus2 ?? '', {
+      targets: { nodes: [first.url, second.url, third.url] },
+      rules: [join(repository, 'docs/monitoring/rules.yml')],
+    })
+    const expectLags = (expected: Record<string, number>) =>
+      eventually(async () => {
+        const samples = await prometheus.query('replication:lag_seqno{shard="orders"}')
+        const lags = samples.map(({ labels, value }) => [labels['replica'] ?? '', value] as const)
+        expect(Object.fromEntries(lags)).toEqual(expected)
+        expect(samples).toHaveLength(Object.keys(expected).length)
+      })
+
+    await first.store({ leader: { orders: 100 } })
+    await second.store({ applied: { orders: { second: 60 } } })
+    await third.store({ applied: { orders: { third: 100 } } })
+    await expectLags({ second: 40, third: 0 })
+
+    // Another process also knows where the leader was a while ago.
+    await second.store({ leader: { orders: 90 } })
+    await second.store({ applied: { orders: { second: 70 } } })
+    await expectLags({ second: 30, third: 0 })
+
+    // The third becomes the leader.
+    first.kill()
+    await third.store({ remove: ['orders'] })
+    await third.store({ leader: { orders: 120 } })
+    await expectLags({ second: 50 })
+  })
+})
