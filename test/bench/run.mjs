@@ -18,6 +18,7 @@ const BENCHMARKS = {
   memory: 1,
   'host-delay': 1,
   polling: 1,
+  sources: 1,
 }
 
 /** @param {string} name */

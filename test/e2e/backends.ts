@@ -48,9 +48,11 @@ export interface Sample {
 }
 
 export interface PrometheusOptions {
-  /** What it scrapes once a second, by name of the job. */
+  /** How often it scrapes and evaluates rules. Default: 1. */
+  readonly intervalSeconds?: number
+  /** What it scrapes, by name of the job. */
   readonly targets?: Readonly<Record<string, readonly string[]>>
-  /** Files with rules, which it evaluates once a second. */
+  /** Files with rules. */
   readonly rules?: readonly string[]
   /** Whether it receives OTLP, which needs version 3. */
   readonly otlp?: boolean
@@ -66,7 +68,7 @@ export class Prometheus {
   static async start(
     servers: Servers,
     program: string,
-    { targets = {}, rules = [], otlp = false }: PrometheusOptions,
+    { targets = {}, rules = [], otlp = false, intervalSeconds = 1 }: PrometheusOptions,
   ): Promise<Prometheus> {
     const port = await freePort()
     const name = `prometheus-${port}`
@@ -75,8 +77,13 @@ export class Prometheus {
       job_name,
       static_configs: [{ targets: urls.map((url) => new URL(url).host) }],
     }))
+    const interval = `${intervalSeconds}s`
     const config = {
-      global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+      global: {
+        scrape_interval: interval,
+        scrape_timeout: interval,
+        evaluation_interval: interval,
+      },
       rule_files: rules,
       scrape_configs: jobs,
     }

@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
+import { parsePrometheusText } from '../support/prometheus.js'
 import { repository } from '../support/repository.js'
 import { createServers, Prometheus, prometheus2 } from './backends.js'
 
@@ -78,5 +79,41 @@ describe.skipIf(!prometheus2)('leader and followers in processes of their own', 
     await third.store({ remove: ['orders'] })
     await third.store({ leader: { orders: 120 } })
     await expectLags({ second: 50 })
+  })
+
+  it('are joined when 20 processes have 5,000 followers each', async () => {
+    const [processes, followers] = [20, 5000]
+    const shards = Array.from({ length: followers }, (_, shard) => `shard-${shard}`)
+    const leader = await NodeProcess.start()
+    await leader.store({ leader: Object.fromEntries(shards.map((shard) => [shard, 100])) })
+    const urls = [leader.url]
+    for (let replica = 0; replica < processes; replica++) {
+      const node = await NodeProcess.start()
+      const applied = shards.map((shard) => [shard, { [`replica-${replica}`]: replica }])
+      await node.store({ applied: Object.fromEntries(applied) as object })
+      urls.push(node.url)
+    }
+    const prometheus = await Prometheus.start(await createServers(), prometheus2 ?? '', {
+      targets: { nodes: urls },
+      rules: [join(repository, 'docs/monitoring/rules.yml')],
+      intervalSeconds: 15,
+    })
+    const value = async (expression: string) => (await prometheus.query(expression))[0]?.value
+    await vi.waitFor(
+      async () => {
+        const all = processes * followers
+        expect(await value('count(replication:lag_seqno)')).toBe(all)
+        expect(await value('sum(replication:lag_seqno)')).toBe(followers * (2000 - 190))
+      },
+      { timeout: 110_000, interval: 1000 },
+    )
+    const { value: measure, find } = parsePrometheusText(
+      await (await fetch(`${prometheus.url}/metrics`)).text(),
+    )
+    const durations = find('prometheus_rule_group_last_duration_seconds')
+    const rules = durations.map(({ labels, value }) => `${labels['rule_group']}: ${value} s`)
+    const memory = measure('process_resident_memory_bytes', {})
+    // docs/processes.md has these figures.
+    console.info(rules, `memory of Prometheus: ${Math.round(Number(memory) / 1e6)} MB`)
   })
 })

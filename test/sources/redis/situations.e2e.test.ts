@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { Redis } from 'ioredis'
+import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { redis } from '../../../docs/examples/systems/redis.mjs'
 import { Servers } from '../../../docs/examples/systems/servers.mjs'
@@ -71,5 +72,75 @@ await describeInstalled(redis, () => {
       }
     }
     await writing
+  })
+
+  /** Connects to one of the replicas as its administrator. */
+  async function administrate() {
+    const { read } = await connect({ replicas: undefined })
+    const port = await eventually(async () => {
+      const { followers } = await read()
+      expect(followers).toHaveLength(2)
+      return Number(String(followers[0]?.replica).split(':')[1])
+    })
+    const admin = new Redis(port)
+    onTestFinished(() => admin.disconnect())
+    const field = async (section: string, name: string) =>
+      new RegExp(`${name}:([^\\r]*)`).exec(await admin.info(section))?.[1] ?? ''
+    return { admin, port, field }
+  }
+
+  it('reports a replica that was promoted while its leader lives as disconnected, without a position', async () => {
+    const { read } = await connect()
+    const { admin, field } = await administrate()
+    const leader = [
+      await field('replication', 'master_host'),
+      await field('replication', 'master_port'),
+    ] as const
+    await admin.replicaof('NO', 'ONE')
+    const problem = 'it is a leader itself, and follows nobody'
+    const promoted = { connected: false, problem }
+    await eventually(async () => {
+      const { followers } = await read()
+      const others = followers.filter(({ connected }) => connected === false)
+      expect(others).toEqual([{ replica: expect.any(String) as string, ...promoted }])
+    })
+    await admin.replicaof(...leader)
+    await eventually(async () => {
+      const { leaderSeqno, followers } = await read()
+      const current = { connected: true, appliedSeqno: leaderSeqno }
+      expect(followers).toMatchObject([current, current])
+    })
+  })
+
+  it('is not read through a client that reaches a replica', async () => {
+    const { port } = await administrate()
+    const client = new Redis({ port, username: 'monitor', password: 'secret' })
+    onTestFinished(() => client.disconnect())
+    const source = redisSource({ client, shard: system.shard })
+    await expect(source.read(AbortSignal.timeout(10_000))).rejects.toThrow('reaches a replica')
+  })
+
+  it('reports a replica that hangs as disconnected, and the other one as before', async () => {
+    const { read } = await connect()
+    const pid = Number(await (await administrate()).field('server', 'process_id'))
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const { leaderSeqno, followers } = await read()
+      const hangs = {
+        connected: false,
+        problem: 'cannot be read: no answer within 2 seconds',
+      }
+      expect(followers).toContainEqual({ replica: expect.any(String) as string, ...hangs })
+      expect(followers).toContainEqual(
+        expect.objectContaining({ connected: true, appliedSeqno: leaderSeqno }),
+      )
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await eventually(async () => {
+      const { leaderSeqno, followers } = await read()
+      const current = { connected: true, appliedSeqno: leaderSeqno }
+      expect(followers).toMatchObject([current, current])
+    })
   })
 })
