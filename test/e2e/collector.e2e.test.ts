@@ -12,6 +12,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { provide } from '../support/attachments.js'
+import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { Collector, collector, createServers, Prometheus, prometheus3 } from './backends.js'
@@ -119,6 +120,22 @@ describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
       expect(samples).toHaveLength(65_536)
       expect(samples.every(({ labels, value }) => Number(labels['shard']) === value)).toBe(true)
     })
+  })
+
+  it('refuses by gRPC what exceeds 4 MB, with an error of the SDK', async () => {
+    const gauge = new ReplicationLagGauge()
+    for (let shard = 0; shard < 65_536; shard++) {
+      gauge.updateLeaderSeqno(`shard-${shard}`, 1)
+      gauge.updateAppliedSeqno(`shard-${shard}`, 0, 'replica-1')
+    }
+    const logged = recordDiag()
+    onTestFinished(() => logged.stop())
+    const server = await Collector.start(await createServers(), collector ?? '')
+    const reader = exportByProducer(gauge, new GrpcExporter({ url: server.grpcUrl }))
+    const failure = await reader.forceFlush().catch((error: unknown) => String(error))
+    const text = [failure, ...logged.messages].join('\n')
+    expect(text).toMatch(/RESOURCE_EXHAUSTED|larger than max/)
+    expect(gauge.lagSeqno('shard-7', 'replica-1')).toBe(1)
   })
 
   it('does not disturb the service while it is away or hangs, and has the right numbers afterwards', async () => {
