@@ -70,6 +70,9 @@ export default defineConfig({
             'test/**/*.{slow,e2e,model,simulation,threads}.test.ts',
             'test/otel/wal-shipping.test.ts',
           ],
+          // They start nothing, so their files can share a process, which loads the SDK once.
+          isolate: false,
+          env,
           ...timeouts,
         },
       },
