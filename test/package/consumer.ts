@@ -14,7 +14,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
-// A user's program. package.test.ts compiles it against the packed package with each module system, then runs it.
+// A user's program. package.slow.test.ts compiles it against the packed package with each module system, then runs it.
 
 const leaderSeqno: Seqno = 130n
 const state = new ReplicationState()
@@ -46,7 +46,7 @@ export function publishTo(port: ThreadPort): () => void {
   return producer.gauge.publish(port)
 }
 
-// Read back by package.test.ts.
+// Read back by package.slow.test.ts.
 export const result: unknown[] = [
   instrumentation.lagSeqno('7', 'berlin'),
   lags.map(({ replica }) => replica),

@@ -6,7 +6,7 @@ import {
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 
-// A program in which one part imports the package and another one requires it. package.test.ts runs it, and CI on the oldest
+// A program in which one part imports the package and another one requires it. package.slow.test.ts runs it, and CI on the oldest
 // Node version that the package supports.
 
 class Reader extends MetricReader {

@@ -7,7 +7,7 @@ import {
   type Seqno,
 } from 'opentelemetry-instrumentation-replication-lag'
 
-// Checked with each SDK version, by `npm run check` and types.test.ts. It never runs.
+// Checked with each SDK version, by `npm run check` and types.slow.test.ts. It never runs.
 
 /** What the package returns has these types. */
 export function read(gauge: ReplicationLagGauge, state: ReplicationState, seqno: Seqno) {

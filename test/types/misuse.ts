@@ -8,7 +8,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
-// Invalid configuration does not compile. Checked with each SDK version, by `npm run check` and types.test.ts. It never runs.
+// Invalid configuration does not compile. Checked with each SDK version, by `npm run check` and types.slow.test.ts. It never runs.
 
 const client = new Pool()
 const gauge = new ReplicationLagGauge()

@@ -14,7 +14,7 @@ import {
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 
-// Checked with each SDK version, by `npm run check` and types.test.ts. It never runs.
+// Checked with each SDK version, by `npm run check` and types.slow.test.ts. It never runs.
 
 /** The SDK accepts the instrumentation. */
 export function instrument(api: ApiMeterProvider, tracers: TracerProvider): Instrumentation {

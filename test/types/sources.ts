@@ -12,7 +12,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
-// Checked with each SDK version, by `npm run check` and types.test.ts. It never runs.
+// Checked with each SDK version, by `npm run check` and types.slow.test.ts. It never runs.
 
 /** Each class that polls takes the same options, and each client of `pg` fits. */
 export function poll(connection: PoolClient) {
