@@ -190,8 +190,12 @@ describe('slots', () => {
       await eventually(async () => {
         // The copy is kept when the standby has what the slot needs.
         await write(origin)
-        await origin.query('select pg_log_standby_snapshot()')
-        await origin.query("select pg_replication_slot_advance('etl', pg_current_wal_lsn())")
+        await standby.untilCaughtUpWith(origin)
+        // The slot moves to the last snapshot but one.
+        for (let snapshot = 0; snapshot < 3; snapshot++) {
+          await origin.query('select pg_log_standby_snapshot()')
+          await origin.query("select pg_replication_slot_advance('etl', pg_current_wal_lsn())")
+        }
         await standby.untilCaughtUpWith(origin)
         await standby.query('select pg_sync_replication_slots()')
         const slots = await standby.query('select synced, temporary from pg_replication_slots')
