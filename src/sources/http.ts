@@ -1,5 +1,4 @@
 import { describeError, formatValue } from '../support/log.js'
-import { EXPECTED_NAME, parseName } from '../support/names.js'
 import { hasMethods, optionError } from '../support/option-errors.js'
 import { required } from './columns.js'
 import type { Answered } from './nodes.js'
@@ -150,17 +149,8 @@ export function object(value: unknown): object | undefined {
   return typeof value === 'object' && value !== null ? value : undefined
 }
 
-/** Checks the options that all sources over HTTP have. */
-export function checkHttpOptions(options: {
-  readonly fetch?: unknown
-  readonly name?: unknown
-  readonly filter?: unknown
-}): void {
-  const { fetch, name, filter } = options
-  for (const [option, value] of Object.entries({ fetch, filter })) {
-    const isValid = value === undefined || hasMethods(value, 'call')
-    if (!isValid) throw optionError(option, 'a function', value)
-  }
-  const isValid = name === undefined || (typeof name === 'string' && parseName(name) === name)
-  if (!isValid) throw optionError('name', EXPECTED_NAME, name)
+/** @throws TypeError if the option is not a function. */
+export function checkFetch(fetch: unknown): void {
+  const isValid = fetch === undefined || hasMethods(fetch, 'call')
+  if (!isValid) throw optionError('fetch', 'a function', fetch)
 }

@@ -1,8 +1,10 @@
 import { describeError } from '../support/log.js'
-import { EXPECTED_NAME, parseName, type ShardId } from '../support/names.js'
+import type { ShardId } from '../support/names.js'
 import { checkObject, hasMethods, optionError, warnAboutUnknown } from '../support/option-errors.js'
+import { withAdvice, type Advice } from './advice.js'
 import { askAll, Node, unreachable } from './nodes.js'
 import type { FollowerReading } from './source.js'
+import { checkNameAndFilter, parseClients, parseShard, passesFilter } from './source-options.js'
 
 /** What is used of a Pool or a Connection of `mysql2/promise` or `mariadb`. */
 export interface MysqlClient {
@@ -48,23 +50,10 @@ export function checkOptions<Follower>(system: string, options: MysqlSourceOptio
   const { leader, followers, shard, name, filter, ...unknown } = options
   warnAboutUnknown(`${system}Source`, unknown)
   checkClient('leader', leader)
-  checkObject('followers', followers)
-  const clients = new Map(Object.entries(followers))
-  for (const [replica, client] of clients) {
-    if (parseName(replica) === undefined) throw optionError('followers', EXPECTED_NAME, replica)
-    checkClient(`followers["${replica}"]`, client)
-  }
-  const id = parseName(shard)
-  if (id === undefined) throw optionError('shard', EXPECTED_NAME, shard)
-  if (name !== undefined && parseName(name) !== name) throw optionError('name', EXPECTED_NAME, name)
-  if (filter !== undefined && typeof filter !== 'function') {
-    throw optionError('filter', 'a function', filter)
-  }
-  const passes = (follower: Follower): boolean => {
-    const isReported: unknown = filter ? filter(follower) : true
-    if (typeof isReported === 'boolean') return isReported
-    throw optionError('filter', 'a function that returns a boolean', isReported)
-  }
+  const clients = parseClients('followers', followers, checkClient)
+  const id = parseShard(shard)
+  checkNameAndFilter({ name, filter })
+  const passes = (follower: Follower) => passesFilter(filter, follower)
   return { leader, followers: clients, shard: id, name: name ?? `${system}:${id}`, passes }
 }
 
@@ -151,7 +140,7 @@ export class LeaderAndFollowers<LeaderState, FollowerState> {
 }
 
 /** What to do about an error. The first that matches. */
-const ADVICE: [RegExp, string][] = [
+const ADVICE: Advice = [
   [
     /Access denied|ACCESS_DENIED/,
     'check the user, its password, and from which hosts it may connect',
@@ -175,8 +164,7 @@ function explain(title: string, client: unknown, error: unknown): Error {
   const isOfServer = typeof sqlMessage === 'string'
   // The message of the mariadb client ends with the query.
   const description = describeError(isOfServer ? { code, message: sqlMessage, cause } : error)
-  const advice = ADVICE.find(([pattern]) => pattern.test(description))?.[1]
-  return new Error(`${title}${addressOf(client)}: ${description}${advice ? `: ${advice}` : ''}`)
+  return new Error(`${title}${addressOf(client)}: ${withAdvice(description, ADVICE)}`)
 }
 
 /** Returns where a client of mysql2 connects to. Those of mariadb keep it to themselves. */

@@ -1,10 +1,10 @@
-import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
+import { Gate } from '../../docs/examples/systems/gate.mjs'
 
 // Takes one real cluster through incidents, and prints what this package and plain SQL show beside the truth, as a
 // Markdown table. `npm run compare:postgres`, or `-- --seconds 10` for how long each incident lasts.
@@ -15,59 +15,6 @@ import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '8' } } })
 const incidentMillis = Number(values.seconds) * 1000
 const pollMillis = 1000
-
-/** A TCP proxy before the primary whose connections can be made to stand still, as if a cable was pulled out. */
-class Link {
-  /** @type {Set<import('node:net').Socket>} */
-  #sockets = new Set()
-  #server
-  #isCut = false
-
-  /** @param {PostgresNode} node */
-  constructor(node) {
-    this.#server = createServer((near) => {
-      const far = connect(node.port, '127.0.0.1')
-      for (const [from, to] of /** @type {const} */ ([
-        [near, far],
-        [far, near],
-      ])) {
-        this.#sockets.add(from)
-        if (this.#isCut) from.pause()
-        from.on('data', (bytes) => to.write(bytes))
-        from.on('error', () => to.destroy())
-        from.on('close', () => {
-          this.#sockets.delete(from)
-          to.destroy()
-        })
-      }
-    })
-  }
-
-  /** @returns {Promise<number>} the port */
-  listen() {
-    return new Promise((resolve) => {
-      this.#server.listen(0, '127.0.0.1', () => {
-        const address = this.#server.address()
-        resolve(typeof address === 'object' && address ? address.port : 0)
-      })
-    })
-  }
-
-  cut() {
-    this.#isCut = true
-    for (const socket of this.#sockets) socket.pause()
-  }
-
-  restore() {
-    this.#isCut = false
-    for (const socket of this.#sockets) socket.resume()
-  }
-
-  close() {
-    this.#server.close()
-    for (const socket of this.#sockets) socket.destroy()
-  }
-}
 
 /** Writes a heartbeat ten times a second, and about 500 kB of WAL a second while it is busy. */
 class Load {
@@ -213,10 +160,9 @@ async function main() {
   const cleanUp = [() => cluster.stop()]
   try {
     const primary = await cluster.startPrimary()
-    const link = new Link(primary)
-    cleanUp.unshift(() => link.close())
-    const port = await link.listen()
-    const s1 = await cluster.startStandby({ name: 's1', of: primary, slot: 's1', port })
+    const link = await Gate.open(primary.port)
+    cleanUp.unshift(() => link.stop())
+    const s1 = await cluster.startStandby({ name: 's1', of: primary, slot: 's1', port: link.port })
     const s2 = await cluster.startStandby({ name: 's2', of: primary })
     const client = new pg.Client(primary.connectionConfig())
     client.on('error', () => undefined)
@@ -269,8 +215,8 @@ async function main() {
     load.isBusy = true
     await incident('replay paused', 's1', () => s1.pauseReplay())
     await incident('caught up again', 's1', () => s1.resumeReplay())
-    await incident('link cut', 's1', () => link.cut())
-    await incident('link back', 's1', () => link.restore())
+    await incident('link cut', 's1', () => link.close())
+    await incident('link back', 's1', () => link.reopen())
     await incident('standby with a slot killed', 's1', () => s1.kill())
     await incident('standby without a slot killed', 's2', () => s2.kill())
     await incident('monitor restarted, standby with a slot dead', 's1', restartMonitor)

@@ -32,16 +32,16 @@ export interface ContractOptions {
   readonly failsOver?: boolean
 }
 
-/** Starts a system that is installed. What it starts ends after the tests of the file, also when they fail. */
-function useSystem(kind: SystemKind): () => System {
-  let system: System | undefined
+/** Starts a system for the tests of a file. It ends after them, also when they fail. */
+export function useStarted<Started>(start: (servers: Servers) => Promise<Started>): () => Started {
+  let started: Started | undefined
   let servers: Servers | undefined
   beforeAll(async () => {
     servers = await Servers.create()
-    system = await kind.start(servers)
+    started = await start(servers)
   }, 120_000)
   afterAll(() => servers?.stop())
-  return () => system as System
+  return () => started as Started
 }
 
 /**
@@ -62,7 +62,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
   const title = client === undefined ? kind.title : `${kind.title} through ${client}`
 
   describe(`source of ${title}`, () => {
-    const current = useSystem(kind)
+    const current = useStarted<System>((servers) => kind.start(servers))
 
     const connect = async (more: ConnectOptions = {}): Promise<Connected> => {
       const connected = await current().connect({

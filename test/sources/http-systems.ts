@@ -2,21 +2,8 @@ import type {
   FollowerReading,
   ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { afterAll, beforeAll, expect } from 'vitest'
-import { Servers } from '../../docs/examples/systems/servers.mjs'
+import { expect } from 'vitest'
 import { eventually } from '../support/eventually.js'
-
-/** Starts a system for the tests of a file. It ends after them, also when they fail. */
-export function useStarted<System>(start: (servers: Servers) => Promise<System>): () => System {
-  let system: System | undefined
-  let servers: Servers | undefined
-  beforeAll(async () => {
-    servers = await Servers.create()
-    system = await start(servers)
-  }, 120_000)
-  afterAll(() => servers?.stop())
-  return () => system as System
-}
 
 /** What a source reports of one follower, with its lag. */
 export interface Seen extends Omit<FollowerReading, 'replica' | 'appliedSeqno' | 'receivedSeqno'> {

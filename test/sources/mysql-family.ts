@@ -3,11 +3,12 @@ import type {
   ReplicationReading,
   ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type { Family } from '../../docs/examples/systems/mysql-family.mjs'
 import { Servers } from '../../docs/examples/systems/servers.mjs'
 import type { ConnectOptions, SystemKind } from '../../docs/examples/systems/system.js'
 import { eventually } from '../support/eventually.js'
+import { useStarted } from './contract.js'
 
 /** A leader, two followers, and sources of them. */
 class Started {
@@ -28,14 +29,7 @@ async function start(kind: SystemKind, servers: Servers): Promise<Started> {
 
 /** Starts servers for the tests of a file. Each test leaves them as they were. */
 export function useFamily(kind: SystemKind): () => Started {
-  let servers: Servers | undefined
-  let started: Started | undefined
-  beforeAll(async () => {
-    servers = await Servers.create()
-    started = await start(kind, servers)
-  })
-  afterAll(() => servers?.stop())
-  return () => started as Started
+  return useStarted((servers) => start(kind, servers))
 }
 
 /** Starts servers for one test, which need not leave them as they were. */

@@ -23,6 +23,7 @@ import {
 } from '../../docs/examples/postgres/binaries.mjs'
 import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
 import type { PostgresNode } from '../../docs/examples/postgres/node.mjs'
+import { Gate } from '../../docs/examples/systems/gate.mjs'
 import { eventually } from './eventually.js'
 
 export type { PostgresNode }
@@ -107,6 +108,13 @@ export async function startCluster(): Promise<{ cluster: TestCluster; primary: P
   const cluster = await TestCluster.create()
   afterAll(() => cluster.stop())
   return { cluster, primary: await cluster.startSharedPrimary() }
+}
+
+/** Opens the network between a standby and its upstream. It ends with the test. */
+export async function openLink(node: PostgresNode): Promise<Gate> {
+  const link = await Gate.open(node.port)
+  onTestFinished(() => link.stop())
+  return link
 }
 
 /** Ends what is left of a follower's connection at its server, so that the next test does not see it. */

@@ -77,6 +77,16 @@ export class Gate {
     }
   }
 
+  /** Ends the connections of the clients without a word to the server, which goes on waiting for them. New ones work. */
+  dropClients() {
+    for (const { client, server } of this.#pairs) {
+      for (const socket of [client, server])
+        socket.removeAllListeners().on('error', () => undefined)
+      server.pause()
+      client.destroy()
+    }
+  }
+
   /** Ends it and all connections. */
   async stop() {
     this.breakConnections()

@@ -1,5 +1,5 @@
-import { EXPECTED_NAME, parseName, type ShardId } from '../../support/names.js'
-import { checkObject, optionError, warnAboutUnknown } from '../../support/option-errors.js'
+import { parseName, type ShardId } from '../../support/names.js'
+import { checkObject, warnAboutUnknown } from '../../support/option-errors.js'
 import {
   askLeader,
   askStatus,
@@ -9,10 +9,11 @@ import {
   type Member,
   type Status,
 } from './status.js'
-import { checkHttpOptions, describeFailures, parseServers, type Fetch } from '../http.js'
+import { checkFetch, describeFailures, parseServers, type Fetch } from '../http.js'
 import { askAll, Node, unreachable } from '../nodes.js'
 import { RemovedFollowers } from '../removed-followers.js'
 import type { FollowerReading, ReplicationReading, ReplicationSource } from '../source.js'
+import { checkNameAndFilter, parseShard } from '../source-options.js'
 
 /** A follower, as the `filter` option sees it. */
 export interface EtcdFollower {
@@ -142,8 +143,8 @@ function checkOptions(options: EtcdSourceOptions) {
   const { endpoints, shard, fetch, name, filter, ...unknown } = options
   warnAboutUnknown('etcdSource', unknown)
   const servers = parseServers('endpoints', endpoints, fetch)
-  const id = parseName(shard)
-  if (id === undefined) throw optionError('shard', EXPECTED_NAME, shard)
-  checkHttpOptions({ fetch, name, filter })
+  const id = parseShard(shard)
+  checkFetch(fetch)
+  checkNameAndFilter({ name, filter })
   return { servers, shard: id, name: name ?? `etcd:${id}`, filter }
 }

@@ -53,7 +53,7 @@ export function askLeader(server: HttpServer) {
   }
 }
 
-/** Tells a cluster that was built anew from the last one. It can have the same ids: they are made from its flags. */
+/** Recognizes a cluster that was rebuilt. It can have the same ids, because they are made from its flags. */
 export class History {
   private last = { clusterId: 0n, raftIndex: 0n, raftTerm: 0n }
   private rebuilds = 0

@@ -14,7 +14,7 @@ export interface JetStreamFollower {
 }
 
 const AHEAD = 'it has messages that the leader does not have: they have diverged'
-const OLD_UPSTREAM = 'its upstream was created anew, and it still has messages of the old one'
+const OLD_UPSTREAM = 'its upstream was recreated, and it still has messages of the old one'
 
 /** Finds the leader of each stream. Two servers can claim it for a while: the one that was replaced has no newer messages. */
 export function leadersOf(streams: readonly StreamView[]): Map<string, StreamView> {

@@ -5,12 +5,13 @@ import {
   optionError,
   warnAboutUnknown,
 } from '../../support/option-errors.js'
-import { checkHttpOptions, describeFailures, parseServers, type Fetch } from '../http.js'
+import { checkFetch, describeFailures, parseServers, type Fetch } from '../http.js'
 import { askServer, type ServerView, type StreamView } from './answers.js'
 import { Cluster, leadersOf, type JetStreamFollower } from './followers.js'
 import { askAll, Node, type Answered } from '../nodes.js'
 import { RemovedFollowers } from '../removed-followers.js'
 import type { ReplicationReading, ReplicationSource, ShardReading } from '../source.js'
+import { checkNameAndFilter } from '../source-options.js'
 
 export type { JetStreamFollower } from './followers.js'
 
@@ -138,7 +139,8 @@ function checkOptions(options: JetStreamSourceOptions) {
   const isList = Array.isArray(streams) && streams.every((each) => parseName(each) !== undefined)
   if (streams !== undefined && !isList) throw optionError('streams', 'an array of names', streams)
   checkBoolean('consumers', consumers)
-  checkHttpOptions({ fetch, name, filter })
+  checkFetch(fetch)
+  checkNameAndFilter({ name, filter })
   return {
     servers: parsed,
     streams: streams && new Set(streams),

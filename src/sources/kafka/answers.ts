@@ -83,14 +83,14 @@ export function index(value: unknown, name: string): number {
   return Number(required(integer)(value, name))
 }
 
-/** An offset, where −1 is none. */
+/** An offset. −1 means that there is none. */
 export function committed(value: unknown, name: string): bigint | undefined {
   const isNone = value === '-1' || value === -1n
   return isNone ? undefined : required(integer)(value, name)
 }
 
 export function map(value: unknown, name: string): ReadonlyMap<unknown, unknown> {
-  // Not `instanceof`, because a Map of another realm is none of this one.
+  // Not `instanceof`, because the Map can come from another realm, as in Jest.
   if (!hasMethods(value, 'get', 'has')) throw columnError(name, value)
   return value as ReadonlyMap<unknown, unknown>
 }

@@ -27,7 +27,7 @@ export interface FollowedLog {
   readonly followers: readonly FollowerReading[]
 }
 
-/** A consumer, but one that is told the end of the broker's own log, whether it leads or not. */
+/** The replica id of a debugging consumer. A broker answers it with the end of its own log, whether it leads or not. */
 const DEBUG_REPLICA = -2
 
 /** Brokers, each asked for the ends of its own logs. */

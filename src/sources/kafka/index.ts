@@ -1,5 +1,5 @@
 import { describeError } from '../../support/log.js'
-import { EXPECTED_NAME, parseName } from '../../support/names.js'
+import { parseName } from '../../support/names.js'
 import {
   checkObject,
   hasMethods,
@@ -11,7 +11,9 @@ import { keyOf, type KafkaClient, type Log } from './answers.js'
 import { isKafkajs, KafkajsClient, type KafkajsAdmin } from './kafkajs.js'
 import { isPlatformatic, PlatformaticClient, type PlatformaticAdmin } from './platformatic.js'
 import { KafkaHistory } from './history.js'
+import { withAdvice, type Advice } from '../advice.js'
 import { Node } from '../nodes.js'
+import { checkNameAndFilter } from '../source-options.js'
 import type { FollowerReading, ReplicationSource, ShardReading } from '../source.js'
 
 export type { ListOffsets } from './brokers.js'
@@ -150,7 +152,7 @@ function toFollower(replica: string, offset: bigint | undefined, log: Log): Foll
 }
 
 /** What to do about an error. The first that matches. */
-const ADVICE: readonly [RegExp, string][] = [
+const ADVICE: Advice = [
   [/group authorization failed/i, 'grant the user the right Describe on the groups'],
   [/topic authorization failed/i, 'grant the user the right Describe on the topics'],
   [/authentication/i, 'check the user and its password'],
@@ -169,9 +171,7 @@ const ADVICE: readonly [RegExp, string][] = [
 ]
 
 function explain(error: unknown): Error {
-  const description = describeError(error)
-  const advice = ADVICE.find(([pattern]) => pattern.test(description))?.[1]
-  return new Error(`Kafka: ${description}${advice === undefined ? '' : `: ${advice}`}`)
+  return new Error(`Kafka: ${withAdvice(describeError(error), ADVICE)}`)
 }
 
 const EXPECTED_ADMIN = 'an admin client of kafkajs or an Admin of @platformatic/kafka'
@@ -194,8 +194,7 @@ function checkOptions(options: KafkaSourceOptions) {
     brokers === undefined ||
     (isPlatformatic(admin) && hasMethods((brokers as ListOffsets | null)?.api, 'async'))
   check('brokers', canAsk, 'listOffsetsV9 of @platformatic/kafka, and its Admin', brokers)
-  check('name', name === undefined || parseName(name) === name, EXPECTED_NAME, name)
-  check('filter', filter === undefined || hasMethods(filter, 'call'), 'a function', filter)
+  checkNameAndFilter({ name, filter })
   return {
     client,
     brokers: brokers && new KafkaBrokers(admin as PlatformaticAdmin, brokers),

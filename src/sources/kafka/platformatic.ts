@@ -95,7 +95,7 @@ export class PlatformaticClient implements KafkaClient {
   }
 }
 
-/** The id of a broker: −1 is none. */
+/** The id of a broker. −1 means that there is none. */
 function broker(value: unknown): number {
   return required((id) => (Number.isSafeInteger(id) ? (id as number) : undefined))(value, 'broker')
 }

@@ -1,7 +1,8 @@
 import { describeError } from '../../support/log.js'
+import { withAdvice, type Advice } from '../advice.js'
 
 /** What to do about an error, by its code or message. The first that matches. */
-const ADVICE: [RegExp, string][] = [
+const ADVICE: Advice = [
   [/still wait for/, 'it has no connectionTimeoutMillis, or one that exceeds the poll timeout'],
   [/exceeded when trying to connect/, 'it is in use: give the source a Pool of its own'],
   [/connection timeout|ETIMEDOUT|UNREACH/, 'check host, port, network, firewall, and the server'],
@@ -22,10 +23,8 @@ export function explain(error: unknown, client: object): Error {
   const { host, port, user } = serverOf(client) as Partial<Record<string, string>>
   const address = host === undefined ? '' : ` at ${host}:${port}`
   const server = `PostgreSQL${address}${user === undefined ? '' : `, role ${user}`}`
-  const description = describeError(error)
-  const advice = ADVICE.find(([pattern]) => pattern.test(description))?.[1]
   const { code } = (error ?? {}) as { code?: unknown }
-  const message = `${server}: ${description}${advice === undefined ? '' : `: ${advice}`}`
+  const message = `${server}: ${withAdvice(describeError(error), ADVICE)}`
   return Object.assign(new Error(message), typeof code === 'string' && { code })
 }
 

@@ -1,7 +1,7 @@
 import { OncePerSubject } from '../../support/log.js'
 import { parseName } from '../../support/names.js'
-import { optionError } from '../../support/option-errors.js'
 import type { FollowerReading, ShardReading } from '../source.js'
+import { passesFilter } from '../source-options.js'
 import { StableNames } from '../stable-names.js'
 import { columnError } from '../columns.js'
 import type { Row } from './rows.js'
@@ -138,12 +138,9 @@ export class Followers {
   }
 
   private passesFilter(replica: string, row: Row): boolean {
-    if (!this.filter) return true
     const { slot_name: slotName, slot_type: slotType, client_addr: address } = row
     const applicationName = row.application_name
-    const passes: unknown = this.filter({ replica, slotName, slotType, applicationName, address })
-    if (typeof passes === 'boolean') return passes
-    throw optionError('filter', 'a function that returns a boolean', passes)
+    return passesFilter(this.filter, { replica, slotName, slotType, applicationName, address })
   }
 
   /** @returns the names of followers that do not exist any more, connected or not. */

@@ -1,5 +1,5 @@
 import { OncePerSubject } from '../../support/log.js'
-import { EXPECTED_NAME, parseName, type ShardId } from '../../support/names.js'
+import { parseName, type ShardId } from '../../support/names.js'
 import {
   checkObject,
   hasMethods,
@@ -7,6 +7,7 @@ import {
   warnAboutUnknown,
 } from '../../support/option-errors.js'
 import type { ReplicationReading, ReplicationSource } from '../source.js'
+import { checkNameAndFilter, parseShard } from '../source-options.js'
 import { Connection, EXPECTED_CLIENT, isPool } from './connection.js'
 import type { PostgresClient, PostgresPool } from './connection.js'
 import { explain } from './errors.js'
@@ -110,10 +111,8 @@ function checkOptions(options: PostgresSourceOptions) {
   // A connection string can hold a password.
   const shown = typeof client === 'string' ? String(client).replace(/(?<=[:=]).*/s, '…') : client
   check('client', isClient, EXPECTED_CLIENT, shown)
-  const id = parseName(shard) ?? ''
-  check('shard', id !== '', EXPECTED_NAME, shard)
-  check('name', name === undefined || parseName(name) === name, EXPECTED_NAME, name)
-  check('filter', filter === undefined || hasMethods(filter, 'call'), 'a function', filter)
+  const id = parseShard(shard)
+  checkNameAndFilter({ name, filter })
   const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
   check('expect', isList, 'an array of names', expect)
   return { client, shard: id, name: name ?? `postgres:${id}`, filter, expect: expect.map(String) }

@@ -1,14 +1,16 @@
 import { describeError } from '../../support/log.js'
-import { EXPECTED_NAME, parseName, type ShardId } from '../../support/names.js'
+import type { ShardId } from '../../support/names.js'
 import {
   checkObject,
   hasMethods,
   optionError,
   warnAboutUnknown,
 } from '../../support/option-errors.js'
+import { withAdvice, type Advice } from '../advice.js'
 import { askAll, Node, unreachable } from '../nodes.js'
 import { parseInfo, type Info, type Row } from './info.js'
 import type { FollowerReading, ReplicationSource } from '../source.js'
+import { checkNameAndFilter, parseClients, parseShard, passesFilter } from '../source-options.js'
 
 /** What is used of a client of `ioredis` or `redis`: one plain connection to one node. */
 export interface RedisClient {
@@ -146,16 +148,14 @@ function fromRows(rows: readonly Row[]): FollowerReading[] {
 }
 
 /** What to do about an error. The first that matches. */
-const ADVICE: [RegExp, string][] = [
+const ADVICE: Advice = [
   [/NOPERM/, 'give the user the right: ACL SETUSER name +info'],
   [/NOAUTH|WRONGPASS/, 'check the user and its password'],
   [/ECONNREFUSED|ENOTFOUND|ETIMEDOUT|connected|closed/, 'check host and port, and the server'],
 ]
 
 function explain(error: unknown): Error {
-  const description = describeError(error)
-  const advice = ADVICE.find(([pattern]) => pattern.test(description))?.[1]
-  return new Error(`Redis: ${description}${advice === undefined ? '' : `: ${advice}`}`)
+  return new Error(`Redis: ${withAdvice(describeError(error), ADVICE)}`)
 }
 
 function checkOptions(options: RedisSourceOptions) {
@@ -163,23 +163,11 @@ function checkOptions(options: RedisSourceOptions) {
   const { client, shard, replicas = {}, name, filter, ...unknown } = options
   warnAboutUnknown('redisSource', unknown)
   checkClient('client', client)
-  checkObject('replicas', replicas)
-  for (const [replica, each] of Object.entries(replicas)) {
-    if (parseName(replica) === undefined) throw optionError('replicas', EXPECTED_NAME, replica)
-    checkClient(`replicas["${replica}"]`, each)
-  }
-  const id = parseName(shard)
-  if (id === undefined) throw optionError('shard', EXPECTED_NAME, shard)
-  if (name !== undefined && parseName(name) !== name) throw optionError('name', EXPECTED_NAME, name)
-  if (filter !== undefined && typeof filter !== 'function') {
-    throw optionError('filter', 'a function', filter)
-  }
-  const passes = ({ replica }: FollowerReading): boolean => {
-    const isReported: unknown = filter ? filter({ replica: String(replica) }) : true
-    if (typeof isReported === 'boolean') return isReported
-    throw optionError('filter', 'a function that returns a boolean', isReported)
-  }
-  const clients = new Map(Object.entries(replicas))
+  const clients = parseClients('replicas', replicas, checkClient)
+  const id = parseShard(shard)
+  checkNameAndFilter({ name, filter })
+  const passes = ({ replica }: FollowerReading) =>
+    passesFilter(filter, { replica: String(replica) })
   return { client, shard: id, replicas: clients, name: name ?? `redis:${id}`, passes }
 }
 

@@ -4,8 +4,8 @@ import { expect, it, onTestFinished } from 'vitest'
 import { etcd, EtcdCluster } from '../../../docs/examples/systems/etcd.mjs'
 import { Servers } from '../../../docs/examples/systems/servers.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
-import { readShard, untilSeen, useStarted } from '../http-systems.js'
+import { describeInstalled, useStarted } from '../contract.js'
+import { readShard, untilSeen } from '../http-systems.js'
 
 await describeInstalled(etcd, () => {
   const cluster = useStarted((servers) => EtcdCluster.start(servers))
@@ -57,7 +57,7 @@ await describeInstalled(etcd, () => {
     expect(await readShard(source, shard)).toMatchObject({ removed: ['learner'] })
   })
 
-  it('finds another epoch in a cluster that was built anew with the same ids', async () => {
+  it('finds another epoch in a cluster that was rebuilt with the same ids', async () => {
     const source = await connect()
     await cluster().write(50)
     const before = await readShard(source, shard)

@@ -319,7 +319,7 @@ describe('a mirror', () => {
       expect((await readShard()).follower('mirror/COPY')).toEqual({
         replica: 'mirror/COPY',
         connected: true,
-        problem: 'its upstream was created anew, and it still has messages of the old one',
+        problem: 'its upstream was recreated, and it still has messages of the old one',
       })
     },
   )

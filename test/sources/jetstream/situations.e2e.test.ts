@@ -9,8 +9,8 @@ import { jetstream, JetStreamCluster } from '../../../docs/examples/systems/jets
 import { freePort } from '../../../docs/examples/postgres/processes.mjs'
 import { findProgram, Servers } from '../../../docs/examples/systems/servers.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
-import { readShard, untilSeen, useStarted } from '../http-systems.js'
+import { describeInstalled, useStarted } from '../contract.js'
+import { readShard, untilSeen } from '../http-systems.js'
 
 await describeInstalled(jetstream, () => {
   const cluster = useStarted((servers) => JetStreamCluster.start(servers))
@@ -91,7 +91,7 @@ await describeInstalled(jetstream, () => {
     })
   })
 
-  it('finds another epoch in a stream that was created anew', async () => {
+  it('finds another epoch in a stream that was recreated', async () => {
     const source = await connect()
     const stream = await addStream('AGAIN', 3)
     await cluster().publish('AGAIN.a', 20)
@@ -141,7 +141,7 @@ await describeInstalled(jetstream, () => {
     await untilSeen(source, 'ORDERS', first, { connected: true, lag: 0 })
   })
 
-  it('compares a mirror with its upstream, and not with one that was created anew', async () => {
+  it('compares a mirror with its upstream, and not with one that was recreated', async () => {
     const source = await connect()
     const upstream = await addStream('UP', 1)
     await addStream('COPY', 1, { mirror: { name: upstream } })
@@ -157,7 +157,7 @@ await describeInstalled(jetstream, () => {
     const { seen } = await readShard(source, upstream)
     expect(seen['mirror/COPY']).toMatchObject({
       lag: undefined,
-      problem: 'its upstream was created anew, and it still has messages of the old one',
+      problem: 'its upstream was recreated, and it still has messages of the old one',
     })
   })
 })

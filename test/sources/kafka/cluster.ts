@@ -3,23 +3,16 @@ import type {
   ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
 import type { KafkaSourceOptions } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
-import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { KafkaCluster } from '../../../docs/examples/systems/kafka.mjs'
-import { Servers } from '../../../docs/examples/systems/servers.mjs'
 import { eventually } from '../../support/eventually.js'
+import { useStarted } from '../contract.js'
 
 export const CLIENTS = ['kafkajs', '@platformatic/kafka']
 
 /** Starts brokers for the tests of a file. */
 export function useCluster(count: number): () => KafkaCluster {
-  let servers: Servers | undefined
-  let cluster: KafkaCluster | undefined
-  beforeAll(async () => {
-    servers = await Servers.create()
-    cluster = await KafkaCluster.start(servers, count)
-  })
-  afterAll(() => servers?.stop())
-  return () => cluster as KafkaCluster
+  return useStarted((servers) => KafkaCluster.start(servers, count))
 }
 
 /** Creates a source whose client is closed when the test ends. */

@@ -114,7 +114,7 @@ await describeInstalled(kafka, () => {
       await untilSeen(source, `${topic}/0`, group, { lag: 1 })
     })
 
-    it('starts from scratch when a topic was created anew', async () => {
+    it('starts from scratch when a topic was recreated', async () => {
       const topic = await createTopic(20)
       const group = `${topic}-group`
       await started().commit(group, topic, 15)

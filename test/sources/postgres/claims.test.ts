@@ -14,8 +14,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { buildTemporaryPackage, type BuiltPackage } from '../../support/built-package.js'
 import { eventually } from '../../support/eventually.js'
-import { Link } from '../../support/postgres-link.js'
-import { TestCluster, write, type PostgresNode } from '../../support/postgres.js'
+import { TestCluster, write, type PostgresNode, openLink } from '../../support/postgres.js'
 import { Program } from '../../support/program.js'
 import { TestReader } from '../../support/test-reader.js'
 
@@ -52,11 +51,11 @@ describe('replay_lag of pg_stat_replication', () => {
   })
 
   it('does not move when the link is cut', async () => {
-    const link = await Link.to(primary)
+    const link = await openLink(primary)
     const standby = await cluster.startStandby({ name: 'cut', of: primary, port: link.port })
     await write(primary)
     await standby.untilCaughtUpWith(primary)
-    link.cut()
+    link.close()
     const cutAt = performance.now()
     await write(primary)
     const before = await readMillis()

@@ -1,11 +1,11 @@
 import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it } from 'vitest'
 import { eventually } from '../../support/eventually.js'
-import { Link } from '../../support/postgres-link.js'
 import { poll, recordLog } from '../../support/postgres-monitor.js'
 import { WalReceiver } from '../../support/postgres-wal-receiver.js'
 import {
   createSource,
+  openLink,
   dropSlot,
   major,
   read,
@@ -41,11 +41,11 @@ describe('a standby', () => {
   it('The link is cut', async () => {
     const conf = { wal_sender_timeout: '1s' }
     const impatient = await cluster.startPrimary({ name: 'impatient', conf })
-    const link = await Link.to(impatient)
+    const link = await openLink(impatient)
     await cluster.startStandby({ name: 'far', of: impatient, slot: 'far', port: link.port })
     const source = createSource(impatient)
     await eventually(async () => expect(await readLags(source)).toEqual({ far: 0 }))
-    link.cut()
+    link.close()
     await write(impatient)
     // The server takes the connection for a good one until wal_sender_timeout. The lag shows at once.
     expect((await readLags(source))['far']).toBeGreaterThan(100_000)
@@ -147,11 +147,11 @@ describe('a standby', () => {
   })
 
   it('A standby reconnects before its old connection is given up', async () => {
-    const link = await Link.to(primary)
+    const link = await openLink(primary)
     await cluster.startStandby({ name: 'back', of: primary, port: link.port })
     const source = createSource(primary)
     await eventually(async () => expect(await readLags(source)).toEqual({ back: 0 }))
-    link.drop()
+    link.dropClients()
     await write(primary)
     await eventually(async () => {
       expect(await primary.query('select from pg_stat_replication')).toHaveLength(2)

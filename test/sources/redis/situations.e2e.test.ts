@@ -1,25 +1,16 @@
 import { spawn } from 'node:child_process'
 import { Redis } from 'ioredis'
 import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { redis } from '../../../docs/examples/systems/redis.mjs'
-import { Servers } from '../../../docs/examples/systems/servers.mjs'
-import type { System } from '../../../docs/examples/systems/system.js'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
+import { describeInstalled, useStarted } from '../contract.js'
 
 await describeInstalled(redis, () => {
-  let servers: Servers
-  let system: System
-
-  beforeAll(async () => {
-    servers = await Servers.create()
-    system = await redis.start(servers)
-  })
-  afterAll(() => servers.stop())
+  const system = useStarted((servers) => redis.start(servers))
 
   async function connect(source: Record<string, unknown> = {}) {
-    const connected = await system.connect({ source })
+    const connected = await system().connect({ source })
     onTestFinished(() => connected.close())
     const read = async () => {
       const { shards } = await connected.source.read(AbortSignal.timeout(10_000))
@@ -31,7 +22,7 @@ await describeInstalled(redis, () => {
 
   it('reports what the leader sees by address where no replica is given', async () => {
     const { read } = await connect({ replicas: undefined })
-    await system.write(20)
+    await system().write(20)
     await eventually(async () => {
       const { leaderSeqno, followers } = await read()
       expect(followers).toHaveLength(2)
@@ -62,7 +53,7 @@ await describeInstalled(redis, () => {
     const { read } = await connect()
     const progress = { writes: 0 }
     const writing = (async () => {
-      for (; progress.writes < 50; progress.writes++) await system.write(50)
+      for (; progress.writes < 50; progress.writes++) await system().write(50)
     })()
     while (progress.writes < 50) {
       const { leaderSeqno, followers } = await read()
@@ -116,7 +107,7 @@ await describeInstalled(redis, () => {
     const { port } = await administrate()
     const client = new Redis({ port, username: 'monitor', password: 'secret' })
     onTestFinished(() => client.disconnect())
-    const source = redisSource({ client, shard: system.shard })
+    const source = redisSource({ client, shard: system().shard })
     await expect(source.read(AbortSignal.timeout(10_000))).rejects.toThrow('reaches a replica')
   })
 
