@@ -14,6 +14,7 @@ need nats-server nats-server
 need etcd etcd-server
 need prometheus prometheus
 need promtool prometheus
+need chromium chromium
 need java default-jre-headless
 need mvn maven
 
