@@ -85,6 +85,10 @@ export class EtcdCluster {
     return [...this.#members, ...this.#learners].map(({ gate }) => `http://127.0.0.1:${gate.port}`)
   }
 
+  get url() {
+    return `etcd+http://${this.#members.map(({ gate }) => `127.0.0.1:${gate.port}`).join(',')}`
+  }
+
   /** @param {import('./system.js').ConnectOptions} [options] */
   connect({ source = {} } = {}) {
     const { endpoints, shard } = this

@@ -86,6 +86,10 @@ export class JetStreamCluster {
     return this.#nodes.map(({ gate }) => `http://127.0.0.1:${gate.port}`)
   }
 
+  get url() {
+    return `nats+http://${this.#nodes.map(({ gate }) => `127.0.0.1:${gate.port}`).join(',')}`
+  }
+
   /** @param {import('./system.js').ConnectOptions} [options] */
   connect({ source = {} } = {}) {
     return Promise.resolve({

@@ -118,6 +118,11 @@ export class KafkaCluster {
     })
   }
 
+  get url() {
+    const addresses = this.brokers.map(({ gate }) => `127.0.0.1:${gate.port}`)
+    return `kafka://monitor:monitor@${addresses.join(',')}?groups=${GROUPS.join(',')}`
+  }
+
   /** @param {ConnectOptions} [options] */
   async connect({ client = 'kafkajs', fault, source = {} } = {}) {
     const { gate } = this.brokers[0]

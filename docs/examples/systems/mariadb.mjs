@@ -53,6 +53,7 @@ const DIALECT = {
   positionQuery: (role) =>
     `select @@global.gtid_${role === 'leader' ? 'binlog' : 'slave'}_pos as position`,
   countOf: (position) => BigInt(/^0-\d+-(\d+)/.exec(position)?.[1] ?? 0),
+  scheme: 'mariadb',
   createSource: mariadbSource,
 }
 

@@ -17,6 +17,7 @@ import { freePort } from '../postgres/processes.mjs'
  * What MariaDB and MySQL do not have in common.
  *
  * @typedef {object} Dialect
+ * @property {string} scheme of its URL
  * @property {string} program
  * @property {readonly string[]} parameters of the program
  * @property {string} template a data folder to copy
@@ -197,6 +198,11 @@ export class Family {
     const found = this.replicas.find((replica) => replica.name === name)
     if (!found) throw new Error(`no such follower: ${name}`)
     return found
+  }
+
+  get url() {
+    const addresses = [this.leader, ...this.replicas].map(({ port }) => `127.0.0.1:${port}`)
+    return `${this.#dialect.scheme}://monitor:monitor@${addresses.join(',')}`
   }
 
   /** @param {ConnectOptions} [options] @returns {Promise<Connected>} */

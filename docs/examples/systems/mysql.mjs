@@ -106,5 +106,6 @@ const DIALECT = {
     }
     return count
   },
+  scheme: 'mysql',
   createSource: mysqlSource,
 }

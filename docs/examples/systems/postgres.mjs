@@ -54,6 +54,10 @@ export const postgres = {
     return {
       followers: ['standby_1', 'standby_2'],
       shard: SHARD,
+      get url() {
+        const { user, host, port, database } = leader.connectionConfig()
+        return `postgres://${user}@${host}:${port}/${database}`
+      },
       async connect({ fault, source } = {}) {
         const gate = await servers.gate(leader.port)
         const login =

@@ -104,6 +104,11 @@ function createKind(title, program) {
       return {
         followers: REPLICAS,
         shard: SHARD,
+        get url() {
+          const replicas = members.filter((member) => member !== leader)
+          const addresses = replicas.map(({ port }) => `127.0.0.1:${port}`)
+          return `redis://monitor:${PASSWORD}@127.0.0.1:${leader.port}?replicas=${addresses.join(',')}`
+        },
         async connect({ client = 'ioredis', fault, source } = {}) {
           const gate = await servers.gate(leader.port)
           const username = fault === 'missing right' ? 'visitor' : 'monitor'

@@ -22,6 +22,8 @@ export interface System {
   readonly followers: readonly [string, string]
   /** The shard that the source reports them under. */
   readonly shard: string
+  /** Its URL in `REPLICATION_LAG_SOURCES`. */
+  readonly url: string
   /** Connects clients to the leader, wherever that is now, and creates a source. Default client: the first of its names. */
   connect(options?: ConnectOptions): Promise<Connected>
   /** Writes. In systems whose unit is a count, the leader's position rises by exactly this count. */

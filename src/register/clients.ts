@@ -1,0 +1,126 @@
+import { createRequire } from 'node:module'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { join } from 'node:path'
+import type { KafkajsAdmin } from '../sources/kafka/index.js'
+import type { MysqlClient } from '../sources/mysql/index.js'
+import type { PostgresPool } from '../sources/postgres/index.js'
+import type { RedisClient } from '../sources/redis/index.js'
+import type { Host, SourceUrl } from './configuration.js'
+
+// Clients come from the application. Each function here first checks that the package is there, and returns one that loads
+// it and connects: a package that is loaded before the OpenTelemetry SDK starts would not be instrumented. Connections do
+// not keep the process running.
+
+export function createPostgresPool(connectionString: string): () => PostgresPool {
+  const load = find('pg') as () => { Pool: Constructor<PostgresPool & Emitter> }
+  return () => {
+    const { Pool } = load()
+    const options = { max: 1, connectionTimeoutMillis: 3000, allowExitOnIdle: true }
+    const pool = new Pool({ ...options, connectionString })
+    // Without a listener, a lost connection would end the process. The next read reports it.
+    pool.on('error', () => undefined)
+    return pool
+  }
+}
+
+export function connectRedis({ scheme, user, password }: SourceUrl): (host: Host) => RedisClient {
+  const load = find('ioredis') as () => { Redis: Constructor<IoRedis> }
+  const login = { ...(user && { username: user }), ...(password !== undefined && { password }) }
+  return ({ host, port = 6379 }) => {
+    const redis = new (load().Redis)({
+      ...{ host, port, ...login, ...(scheme === 'rediss' && { tls: {} }) },
+      ...{ lazyConnect: true, connectTimeout: 1500, maxRetriesPerRequest: 0 },
+      // Its timer would keep the process running. A read connects again instead.
+      retryStrategy: () => null,
+    })
+    // `connect` rejects with "Connection is closed". This has the reason.
+    let failure: unknown
+    redis.on('error', (error) => (failure = error))
+    redis.on('connect', () => redis.stream.unref())
+    return {
+      async info(section) {
+        if (redis.status === 'wait' || redis.status === 'end') {
+          failure = undefined
+          await redis.connect().catch((error: unknown) => {
+            throw failure ?? error
+          })
+        }
+        return redis.info(section)
+      },
+    }
+  }
+}
+
+export function connectMysql(
+  { user, password }: SourceUrl,
+  ssl: boolean,
+): (host: Host) => MysqlClient {
+  const load = find('mysql2/promise') as () => Mysql2
+  const login = { ...(user && { user }), ...(password !== undefined && { password }) }
+  return ({ host, port = 3306 }) => {
+    const stream = () => connectTcp({ host, port }).setNoDelay().unref()
+    const options = { connectionLimit: 1, connectTimeout: 1500, ...(ssl && { ssl: {} }) }
+    return load().createPool({ host, port, ...login, ...options, stream })
+  }
+}
+
+export function createKafkaAdmin(
+  { hosts, user, password }: SourceUrl,
+  ssl: boolean,
+  mechanism: string,
+): () => KafkaAdmin {
+  const load = find('kafkajs') as () => { Kafka: Constructor<{ admin(): KafkaAdmin }> }
+  return () => {
+    const { Kafka } = load()
+    const kafka = new Kafka({
+      clientId: 'replication-lag',
+      brokers: hosts.map(({ address, port }) => (port === undefined ? `${address}:9092` : address)),
+      ...(user && { sasl: { mechanism, username: user, password } }),
+      ssl,
+      retry: { retries: 2 },
+      // The source reports what is wrong.
+      logLevel: 0,
+    })
+    return kafka.admin()
+  }
+}
+
+type Constructor<T> = new (options: object) => T
+
+interface Emitter {
+  on(event: string, listener: (argument: unknown) => void): unknown
+}
+
+interface KafkaAdmin extends KafkajsAdmin {
+  disconnect(): Promise<void>
+}
+
+interface Mysql2 {
+  createPool(options: object): MysqlClient
+}
+
+interface IoRedis extends Emitter, RedisClient {
+  readonly status: string
+  readonly stream: Socket
+  connect(): Promise<void>
+}
+
+/**
+ * Finds a package of the application.
+ *
+ * @returns a function that loads it.
+ * @throws Error that says how to install it.
+ */
+function find(name: string): () => unknown {
+  // As `--import` does: a package manager may hide the packages of the application from this one.
+  const require = createRequire(join(process.cwd(), 'package.json'))
+  try {
+    const path = require.resolve(name)
+    return () => require(path) as unknown
+  } catch (cause) {
+    const [missing] = name.split('/')
+    throw new Error(`the package ${missing} is missing. Install it: npm install ${missing}`, {
+      cause,
+    })
+  }
+}

@@ -1,0 +1,190 @@
+import { etcdSource } from '../sources/etcd/index.js'
+import { jetstreamSource } from '../sources/jetstream/index.js'
+import { kafkaSource } from '../sources/kafka/index.js'
+import { mariadbSource } from '../sources/mariadb/index.js'
+import { mysqlSource } from '../sources/mysql/index.js'
+import { postgresSource } from '../sources/postgres/index.js'
+import { redisSource } from '../sources/redis/index.js'
+import type { ReplicationSource } from '../sources/source.js'
+import { connectMysql, connectRedis, createKafkaAdmin, createPostgresPool } from './clients.js'
+import { parseHosts, within, type Host, type SourceUrl } from './configuration.js'
+
+/** A kind of URL. */
+interface Kind {
+  /** The names of its sources are `system:name`, as they are without this module. */
+  readonly system: string
+  /** The parameters that a URL may have after `?`. Default: any. */
+  readonly parameters?: readonly string[]
+  /** Checks a URL. Returns a function that creates the source with its clients. */
+  prepare(url: SourceUrl): () => ReplicationSource
+}
+
+const postgres: Kind = {
+  system: 'postgres',
+  prepare(url) {
+    const connect = createPostgresPool(toText(url))
+    return () => postgresSource({ shard: url.name, client: connect() })
+  },
+}
+
+const redis: Kind = {
+  system: 'redis',
+  parameters: ['replicas'],
+  prepare(url) {
+    const connect = connectRedis(url)
+    const [leader, another] = url.hosts
+    if (another) throw new Error('expected one host, and the others in ?replicas=')
+    const replicas = url.parameters.get('replicas')
+    const hosts = replicas === null ? undefined : parseHosts(replicas)
+    return () =>
+      redisSource({
+        shard: url.name,
+        client: connect(leader as Host),
+        ...(hosts && { replicas: byAddress(hosts, connect) }),
+      })
+  },
+}
+
+/** The first host is the leader. The others are its followers. */
+const mysql = (system: string, create: typeof mysqlSource | typeof mariadbSource): Kind => ({
+  system,
+  parameters: ['ssl'],
+  prepare(url) {
+    const connect = connectMysql(url, flag(url, 'ssl'))
+    const [leader, ...followers] = url.hosts
+    return () =>
+      create({
+        shard: url.name,
+        leader: connect(leader as Host),
+        followers: byAddress(followers, connect),
+      })
+  },
+})
+
+const jetstream: Kind = {
+  system: 'jetstream',
+  parameters: ['streams', 'consumers'],
+  prepare(url) {
+    const streams = list(url, 'streams')
+    const source = jetstreamSource({
+      servers: url.hosts.map((host) => httpUrl(url, host)),
+      consumers: flag(url, 'consumers'),
+      name: `jetstream:${url.name}`,
+      ...(streams && { streams }),
+    })
+    return () => source
+  },
+}
+
+const etcd: Kind = {
+  system: 'etcd',
+  parameters: [],
+  prepare(url) {
+    const endpoints = url.hosts.map((host) => httpUrl(url, host))
+    const source = etcdSource({ shard: url.name, endpoints })
+    return () => source
+  },
+}
+
+const kafka: Kind = {
+  system: 'kafka',
+  parameters: ['groups', 'topics', 'ssl', 'mechanism'],
+  prepare(url) {
+    const groups = list(url, 'groups')
+    if (!groups) throw new Error('name the consumer groups, as in kafka://broker?groups=billing')
+    const topics = list(url, 'topics')
+    const mechanism = url.parameters.get('mechanism') ?? 'plain'
+    const connect = createKafkaAdmin(url, flag(url, 'ssl'), mechanism)
+    return () => {
+      const admin = connect()
+      const name = `kafka:${url.name}`
+      const source = kafkaSource({ admin, groups, name, ...(topics && { topics }) })
+      // Timers of a client that is connected keep the process running, so each read connects anew.
+      return { name, read: (signal) => source.read(signal).finally(() => admin.disconnect()) }
+    }
+  },
+}
+
+const KINDS: ReadonlyMap<string, Kind> = new Map([
+  ['postgres', postgres],
+  ['postgresql', postgres],
+  ['redis', redis],
+  ['rediss', redis],
+  ['mariadb', mysql('mariadb', mariadbSource)],
+  ['mysql', mysql('mysql', mysqlSource)],
+  ['nats+http', jetstream],
+  ['nats+https', jetstream],
+  ['etcd+http', etcd],
+  ['etcd+https', etcd],
+  ['kafka', kafka],
+])
+
+/**
+ * Creates the source that a URL describes. Its client is loaded at its first read.
+ *
+ * @throws Error that names the source, and says what is wrong with the URL or which package is missing.
+ */
+export function createSource(url: SourceUrl): ReplicationSource {
+  const { name } = url
+  try {
+    const kind = kindOf(url)
+    const create = kind.prepare(url)
+    let source: ReplicationSource | undefined
+    return {
+      name: `${kind.system}:${name}`,
+      read: async (signal) => (source ??= create()).read(signal),
+    }
+  } catch (error) {
+    throw within(name, error)
+  }
+}
+
+/** @throws Error that says what is wrong with the URL. */
+function kindOf({ scheme, hosts, parameters }: SourceUrl): Kind {
+  const kind = KINDS.get(scheme)
+  if (!kind) {
+    throw new Error(`unknown scheme ${scheme}, expected one of ${[...KINDS.keys()].join(', ')}`)
+  }
+  // PostgreSQL may be at a socket: postgres:///orders?host=/run/postgresql
+  if (hosts.length === 0 && kind !== postgres) throw new Error('the URL has no host')
+  const known = kind.parameters
+  const unknown = [...parameters.keys()].find((each) => known && !known.includes(each))
+  if (unknown === undefined) return kind
+  const expected = known?.length ? `expected ${known.join(', ')}` : 'expected none'
+  throw new Error(`unknown parameter ${unknown}, ${expected}`)
+}
+
+function byAddress<Client>(
+  hosts: readonly Host[],
+  connect: (host: Host) => Client,
+): Record<string, Client> {
+  return Object.fromEntries(hosts.map((host) => [host.address, connect(host)]))
+}
+
+function list({ parameters }: SourceUrl, name: string): string[] | undefined {
+  return parameters.get(name)?.split(',')
+}
+
+function flag({ parameters }: SourceUrl, name: string): boolean {
+  const value = parameters.get(name) ?? 'false'
+  if (value === 'true' || value === 'false') return value === 'true'
+  throw new Error(`${name}: expected true or false`)
+}
+
+function httpUrl(url: SourceUrl, host: Host): string {
+  return toText({
+    ...url,
+    scheme: url.scheme.replace(/^.*\+/, ''),
+    hosts: [host],
+    parameters: NONE,
+  })
+}
+
+const NONE = new URLSearchParams()
+
+function toText({ scheme, user, password, hosts, path, parameters }: SourceUrl): string {
+  const secret = password === undefined ? '' : `:${encodeURIComponent(password)}`
+  const login = `${encodeURIComponent(user ?? '')}${secret}`
+  const query = parameters.size > 0 ? `?${parameters.toString()}` : ''
+  return `${scheme}://${login && `${login}@`}${hosts.map(({ address }) => address).join(',')}${path}${query}`
+}

@@ -1,0 +1,290 @@
+import { diag, DiagConsoleLogger, DiagLogLevel, metrics } from '@opentelemetry/api'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { provide } from '../support/attachments.js'
+import { recordDiag, type DiagRecorder } from '../support/diag.js'
+import { eventually } from '../support/eventually.js'
+import { startCluster } from '../support/postgres.js'
+import { TestReader } from '../support/test-reader.js'
+
+const { cluster, primary } = await startCluster()
+
+let logged: DiagRecorder
+beforeEach(() => (logged = recordDiag()))
+afterEach(() => {
+  logged.stop()
+  metrics.disable()
+  vi.unstubAllEnvs()
+})
+
+/** Loads the module as a process does that has these variables. What it starts ends with the test. */
+async function register(variables: Record<string, string>) {
+  vi.resetModules()
+  vi.stubEnv('REPLICATION_LAG_SOURCES', undefined)
+  vi.stubEnv('REPLICATION_LAG_CONFIG', undefined)
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
+  const registered = await import('opentelemetry-instrumentation-replication-lag/register')
+  onTestFinished(() => registered.instrumentation?.disable())
+  return registered
+}
+
+/** Sets the global meter provider, as an SDK does when it starts. */
+function startSdk(): TestReader {
+  const reader = new TestReader()
+  metrics.setGlobalMeterProvider(provide(reader))
+  return reader
+}
+
+async function writeConfig(config: unknown): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'replication-lag-config-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const path = join(folder, 'replication-lag.json')
+  await writeFile(path, typeof config === 'string' ? config : JSON.stringify(config))
+  return path
+}
+
+function urlOf({ user, host, port, database }: ReturnType<typeof primary.connectionConfig>) {
+  return `postgres://${user}@${host}:${port}/${database}`
+}
+
+/** Listens on a free port until the end of the test. */
+async function listen(onConnection: (socket: Socket) => void): Promise<number> {
+  const server = createServer(onConnection).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** Answers each command like a Redis that says little of itself. */
+function answer(socket: Socket, commands: Buffer): void {
+  const count = commands.toString().split(/^\*\d/m).length - 1
+  socket.write('$10\r\nrole:slave\r\n'.repeat(count))
+}
+
+describe('register', () => {
+  test('does nothing and says so at debug level while neither variable is set', async () => {
+    const { instrumentation, configurationError } = await register({})
+    expect(instrumentation).toBeUndefined()
+    expect(configurationError).toBeUndefined()
+    expect(logged.messages).toEqual([
+      expect.stringMatching(/^debug: .*neither REPLICATION_LAG_SOURCES nor/),
+    ])
+  })
+
+  test('reports the sources through the global meter provider that is set later', async () => {
+    await cluster.startStandby({ name: 'standby_1', of: primary })
+    const url = urlOf(primary.connectionConfig())
+    await register({ REPLICATION_LAG_SOURCES: ` orders=${url}\n copy=${url}?sslmode=disable` })
+    const reader = startSdk()
+    await eventually(async () => {
+      expect(await reader.values()).toMatchObject({
+        'replication_lag_seqno{orders,standby_1}': 0,
+        'replication_lag_seqno{copy,standby_1}': 0,
+        'replication_source_up{postgres:orders}': 1,
+        'replication_source_up{postgres:copy}': 1,
+      })
+    })
+    expect(logged.matching('warn:')).toEqual([])
+    expect(logged.matching('error:')).toEqual([])
+  })
+
+  test('takes sources, options and the file of a password from a configuration file', async () => {
+    await primary.query("create role watcher login password 'p@ss/w:rd' in role pg_monitor")
+    const { host, port, database } = primary.connectionConfig()
+    const passwordFile = await writeConfig('p@ss/w:rd\n')
+    const url = `postgres://watcher@${host}:${port}/${database}`
+    const sources = [{ name: 'orders', url, passwordFile }]
+    const path = await writeConfig({ sources, positions: true, pollIntervalMillis: 50 })
+    await register({ REPLICATION_LAG_CONFIG: path })
+    const reader = startSdk()
+    await cluster.startStandby({ name: 'standby_2', of: primary })
+    await eventually(async () => {
+      const values = await reader.values()
+      expect(values).toHaveProperty(['replication_leader_seqno{orders}'])
+      expect(values).toHaveProperty(['replication_lag_seqno{orders,standby_2}'])
+    })
+  })
+
+  test('warns after a while if there is no SDK', async () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    await register({ REPLICATION_LAG_SOURCES: 'orders=postgres://monitor@db.example' })
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(logged.matching('warn:')).toEqual([expect.stringContaining('nothing is reported')])
+  })
+
+  test('logs to the console if the application has set no logger', async () => {
+    diag.disable()
+    const setLogger = vi.spyOn(diag, 'setLogger')
+    onTestFinished(() => setLogger.mockRestore())
+    await register({ REPLICATION_LAG_SOURCES: 'orders' })
+    expect(setLogger.mock.calls).toEqual([[expect.any(DiagConsoleLogger), DiagLogLevel.WARN]])
+  })
+})
+
+describe('a source whose server cannot be reached', () => {
+  test.each([
+    ['postgres', '', 'postgres:a', /check host and port/],
+    ['postgresql', '/orders', 'postgres:a', /check host and port/],
+    ['redis', '?replicas=127.0.0.1:1', 'redis:a', /ECONNREFUSED/],
+    ['redis', '', 'redis:a', /ECONNREFUSED/],
+    ['rediss', '', 'redis:a', /ECONNREFUSED/],
+    ['mariadb', '', 'mariadb:a', /check host and port/],
+    ['mysql', '?ssl=true', 'mysql:a', /check host and port/],
+    ['nats+http', '?streams=ORDERS&consumers=true', 'jetstream:a', /ECONNREFUSED/],
+    ['nats+https', '', 'jetstream:a', /ECONNREFUSED/],
+    ['etcd+http', '', 'etcd:a', /ECONNREFUSED/],
+    ['etcd+https', '', 'etcd:a', /ECONNREFUSED/],
+    ['kafka', '?groups=billing', 'kafka:a', /ECONNREFUSED/],
+    ['kafka', '?groups=b&topics=t&ssl=true&mechanism=scram-sha-256', 'kafka:a', /ECONNREFUSED/],
+  ])('is down, and the log says why: %s://…%s', async (scheme, query, source, reason) => {
+    const port = await freePort()
+    const url = `${scheme}://monitor:hunter2@127.0.0.1:${port}${query}`
+    await register({ REPLICATION_LAG_SOURCES: `a=${url}` })
+    const reader = startSdk()
+    await eventually(async () => {
+      expect(await reader.values()).toMatchObject({ [`replication_source_up{${source}}`]: 0 })
+    })
+    expect(logged.matching('error:').join()).toMatch(reason)
+    expect(logged.messages.join()).not.toContain('hunter2')
+  })
+
+  test.each([
+    'redis://localhost',
+    'mysql://[::1],127.0.0.1',
+    'kafka://localhost?groups=a&ssl=true',
+  ])('is looked for at the port of its system: %s', async (url) => {
+    const { configurationError } = await register({ REPLICATION_LAG_SOURCES: `a=${url}` })
+    startSdk()
+    await eventually(() => {
+      expect(logged.matching('error:').join()).toMatch(/(:6379|:3306|:9092)\b/)
+    })
+    expect(configurationError).toBeUndefined()
+  })
+
+  test('is connected to again at the next read', async () => {
+    const connections: Socket[] = []
+    const port = await listen((socket) => {
+      connections.push(socket)
+      // It drops the first connection at once, and the others after an answer.
+      if (connections.length === 1) socket.resume().end()
+      else socket.on('data', (data) => answer(socket, data)).on('end', () => socket.end())
+    })
+    const sources = [{ name: 'a', url: `redis://127.0.0.1:${port}` }]
+    await register({
+      REPLICATION_LAG_CONFIG: await writeConfig({ sources, pollIntervalMillis: 20 }),
+    })
+    startSdk()
+    await eventually(() => expect(logged.matching('master_replid is missing')).not.toEqual([]))
+    connections.at(-1)?.destroy()
+    await eventually(() => expect(connections.length).toBeGreaterThan(2))
+  })
+})
+
+describe('an invalid configuration', () => {
+  const SECRET = 'hunter2'
+
+  test.each([
+    ['no name', `postgres://monitor:${SECRET}@db`, 'entry 1 of REPLICATION_LAG_SOURCES'],
+    ['no URL', 'orders', 'expected name=url'],
+    ['no scheme', `orders=monitor:${SECRET}@db`, 'orders: expected a URL such as postgres://'],
+    [
+      'an unknown scheme',
+      `a=mongodb://u:${SECRET}@db`,
+      'a: unknown scheme mongodb, expected one of',
+    ],
+    ['a password that is not encoded', `a=redis://u:${SECRET}/x@db`, '%40 for @'],
+    ['a password with a lone %', `a=redis://u:${SECRET}%@db`, 'a: encode a %'],
+    ['a login without @', `a=redis://u:${SECRET}`, 'a: expected host or host:port'],
+    ['no host', 'a=redis://', 'a: the URL has no host'],
+    [
+      'an unknown parameter',
+      'a=redis://db?replica=b',
+      'a: unknown parameter replica, expected rep',
+    ],
+    [
+      'a parameter of a URL that has none',
+      'a=etcd+http://a?b=c',
+      'unknown parameter b, expected none',
+    ],
+    ['two leaders of Redis', 'a=redis://a,b', 'the others in ?replicas='],
+    ['no consumer group', 'a=kafka://a', 'a: name the consumer groups'],
+    [
+      'a flag that is neither true nor false',
+      'a=mysql://a?ssl=1',
+      'a: ssl: expected true or false',
+    ],
+    ['two sources of one name', 'a=etcd+http://a a=etcd+http://b', 'etcd:a'],
+  ])('is one clear error: %s', async (_, list, message) => {
+    const { configurationError, instrumentation } = await register({
+      REPLICATION_LAG_SOURCES: list,
+    })
+    expect(configurationError).toContain(message)
+    expect(configurationError).not.toMatch(/\n|hunter/)
+    expect(instrumentation).toBeUndefined()
+    expect(logged.messages).toEqual([expect.stringContaining(configurationError as string)])
+  })
+
+  test.each([
+    ['text that is not JSON', `{ "sources": ["${SECRET}" }`, 'it is not valid JSON'],
+    ['null', 'null', 'expected { "sources"'],
+    ['no sources', '{}', 'expected { "sources"'],
+    ['an empty list of sources', '{"sources":[]}', 'expected { "sources"'],
+    ['a source without a URL', '{"sources":[{"name":"a"}]}', 'sources[0]: expected a "name" and'],
+    ['a source that is null', '{"sources":[null]}', 'sources[0]: expected a "name" and'],
+    [
+      'an unknown field',
+      `{"sources":[{"name":"a","url":"redis://a","password":"${SECRET}"}]}`,
+      'a: there is no "password"',
+    ],
+    [
+      'a path that is no text',
+      '{"sources":[{"name":"a","url":"redis://a","passwordFile":1}]}',
+      'a: expected a path in passwordFile',
+    ],
+    [
+      'a missing file of a password',
+      '{"sources":[{"name":"a","url":"redis://a","passwordFile":"/none"}]}',
+      'ENOENT',
+    ],
+    [
+      'an invalid option',
+      '{"sources":[{"name":"a","url":"etcd+http://a"}],"pollIntervalMillis":0}',
+      'pollIntervalMillis: expected',
+    ],
+  ])('is one clear error: a file with %s', async (_, text, message) => {
+    const path = await writeConfig(text)
+    const { configurationError } = await register({ REPLICATION_LAG_CONFIG: path })
+    expect(configurationError).toContain(message)
+    expect(configurationError).not.toMatch(/\n|hunter/)
+  })
+
+  test('names a file that does not exist', async () => {
+    const { configurationError } = await register({ REPLICATION_LAG_CONFIG: '/none/lag.json' })
+    expect(configurationError).toMatch(/^REPLICATION_LAG_CONFIG, \/none\/lag.json: ENOENT/)
+  })
+
+  test('refuses both variables at once', async () => {
+    const { configurationError } = await register({
+      REPLICATION_LAG_SOURCES: 'a=redis://a',
+      REPLICATION_LAG_CONFIG: '/none',
+    })
+    expect(configurationError).toContain('not both')
+  })
+
+  test('names the package that is missing, and how to install it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'replication-lag-empty-'))
+    onTestFinished(() => rm(folder, { recursive: true }))
+    const cwd = vi.spyOn(process, 'cwd').mockReturnValue(folder)
+    onTestFinished(() => cwd.mockRestore())
+    const { configurationError } = await register({ REPLICATION_LAG_SOURCES: 'a=mysql://db' })
+    expect(configurationError).toBe(
+      'a: the package mysql2 is missing. Install it: npm install mysql2',
+    )
+  })
+})
