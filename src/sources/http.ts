@@ -1,6 +1,6 @@
 import { describeError, formatValue } from '../support/log.js'
 import { hasMethods, optionError } from '../support/option-errors.js'
-import { required } from './columns.js'
+import { required } from './fields.js'
 import type { Answered } from './nodes.js'
 
 /** The part of `fetch` that is used. The global `fetch` is one. */

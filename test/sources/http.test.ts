@@ -70,8 +70,8 @@ describe('an answer', () => {
     ['with another status and null', new FakeResponse(503, 'null'), 'status 503, "null"'],
     ['that is not JSON', new FakeResponse(200, '<html>'), 'the answer is not JSON: "<html>"'],
     ['that is cut short', new FakeResponse(200, '{"a":'), 'the answer is not JSON: "{\\"a\\":"'],
-    ['that is null', new FakeResponse(200, 'null'), 'column header is missing'],
-    ['that is a number', 7, 'column header is missing'],
+    ['that is null', new FakeResponse(200, 'null'), 'field header is missing'],
+    ['that is a number', 7, 'field header is missing'],
   ])('%s is an error that names the URL', async (_, response, message) => {
     await expect(read(['http://a'], () => response)).rejects.toThrow(
       `http://a/v3/maintenance/status: ${message}`,

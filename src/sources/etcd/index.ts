@@ -13,7 +13,7 @@ import { checkFetch, describeFailures, parseServers, type Fetch } from '../http.
 import { askAll, Node, unreachable } from '../nodes.js'
 import { RemovedFollowers } from '../removed-followers.js'
 import type { FollowerReading, ReplicationReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseShard } from '../source-options.js'
+import { checkNameAndFilter, parseShard, passesFilter } from '../source-options.js'
 
 /** A follower, as the `filter` option sees it. */
 export interface EtcdFollower {
@@ -64,7 +64,7 @@ export interface EtcdSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function etcdSource(options: EtcdSourceOptions): ReplicationSource {
-  const { servers, shard, name, filter } = checkOptions(options)
+  const { servers, shard, name, passes } = checkOptions(options)
   const nodes = new Map(servers.map((each) => [each.url, new Node(askStatus(each))]))
   const leaders = new Map(servers.map((each) => [each.url, new Node(askLeader(each))]))
   const history = new History()
@@ -86,7 +86,7 @@ export function etcdSource(options: EtcdSourceOptions): ReplicationSource {
     const followers = nameMembers(members).flatMap((member): FollowerReading[] => {
       const { ID, replica, isLearner } = member
       if (ID === leader.memberId) return []
-      if (filter?.({ replica, memberId: hex(ID), isLearner }) === false) return []
+      if (!passes({ replica, memberId: hex(ID), isLearner })) return []
       const status = statuses.find(({ memberId }) => memberId === ID)
       return [status ? followerOf(replica, status, newest) : unreachable(replica, missing)]
     })
@@ -146,5 +146,6 @@ function checkOptions(options: EtcdSourceOptions) {
   const id = parseShard(shard)
   checkFetch(fetch)
   checkNameAndFilter({ name, filter })
-  return { servers, shard: id, name: name ?? `etcd:${id}`, filter }
+  const passes = (follower: EtcdFollower) => passesFilter(filter, follower)
+  return { servers, shard: id, name: name ?? `etcd:${id}`, passes }
 }

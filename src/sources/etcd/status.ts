@@ -1,4 +1,4 @@
-import { boolean, integer, optional, parseColumns, required } from '../columns.js'
+import { boolean, integer, optional, parseFields, required } from '../fields.js'
 import { array, object, type HttpServer } from '../http.js'
 
 /** Fields of an answer. One that is 0, false or empty is left out. */
@@ -26,18 +26,18 @@ function zero(value: unknown, name: string): bigint {
 }
 
 export type Status = ReturnType<typeof parseStatus>
-export type Member = ReturnType<typeof parseColumns<typeof MEMBER>>
+export type Member = ReturnType<typeof parseFields<typeof MEMBER>>
 export type LeaderAnswer = Awaited<ReturnType<ReturnType<typeof askLeader>>>
 
 function parseStatus(answer: unknown) {
-  const { header, ...status } = parseColumns(STATUS, answer)
-  const { cluster_id, member_id } = parseColumns(HEADER, header)
+  const { header, ...status } = parseFields(STATUS, answer)
+  const { cluster_id, member_id } = parseFields(HEADER, header)
   return { ...status, clusterId: cluster_id, memberId: member_id }
 }
 
 function parseMembers(answer: unknown): Member[] {
-  const { members } = parseColumns({ members: array }, answer)
-  return members.map((member) => parseColumns(MEMBER, member))
+  const { members } = parseFields({ members: array }, answer)
+  return members.map((member) => parseFields(MEMBER, member))
 }
 
 export function askStatus(server: HttpServer) {

@@ -1,4 +1,4 @@
-import { boolean, integer, optional, parseColumns, required, text } from '../columns.js'
+import { boolean, integer, optional, parseFields, required, text } from '../fields.js'
 import { array, object, type HttpServer } from '../http.js'
 
 /** What one server says of itself and its streams. */
@@ -58,7 +58,7 @@ export function askServer(server: HttpServer, consumers: boolean) {
     const { server_id, account_details } = await server.ask(path, parseAnswer, signal)
     // The answer has no name. The id is another one after each start.
     if (known?.server_id !== server_id) {
-      known = await server.ask('/varz', (answer) => parseColumns(VARZ, answer), signal)
+      known = await server.ask('/varz', (answer) => parseFields(VARZ, answer), signal)
     }
     if (known.server_id !== server_id) throw new Error(`${server.url}: ${BALANCED}`)
     const { server_name } = known
@@ -124,27 +124,24 @@ function count(value: unknown, name: string): bigint {
 }
 
 function parseAnswer(answer: unknown) {
-  const { server_id, account_details } = parseColumns(ANSWER, answer)
+  const { server_id, account_details } = parseFields(ANSWER, answer)
   const accounts = account_details.map((each) => {
-    const account = parseColumns(ACCOUNT, each)
+    const account = parseFields(ACCOUNT, each)
     return { ...account, stream_detail: account.stream_detail.map(parseStream) }
   })
   return { server_id, account_details: accounts }
 }
 
 function parseStream(answer: unknown) {
-  const { cluster, config, state, mirror, consumer_detail, ...stream } = parseColumns(
-    STREAM,
-    answer,
-  )
-  const { num_replicas, mirror: upstream } = parseColumns(CONFIG, config)
+  const { cluster, config, state, mirror, consumer_detail, ...stream } = parseFields(STREAM, answer)
+  const { num_replicas, mirror: upstream } = parseFields(CONFIG, config)
   return {
     ...stream,
-    ...parseColumns(STATE, state),
+    ...parseFields(STATE, state),
     cluster: parseCluster(cluster),
     copies: Number(num_replicas ?? 1n),
-    mirror: mirror && parseColumns(MIRROR, mirror),
-    upstream: upstream && parseColumns(UPSTREAM, upstream),
+    mirror: mirror && parseFields(MIRROR, mirror),
+    upstream: upstream && parseFields(UPSTREAM, upstream),
     consumers: consumer_detail.map(parseConsumer),
   }
 }
@@ -152,13 +149,13 @@ function parseStream(answer: unknown) {
 /** A server that is not in a cluster has none, and leads all that it has. */
 function parseCluster(cluster: object | undefined) {
   if (!cluster) return undefined
-  const { leader, replicas } = parseColumns(CLUSTER, cluster)
-  return { leader, replicas: replicas.map((each) => parseColumns(REPLICA, each)) }
+  const { leader, replicas } = parseFields(CLUSTER, cluster)
+  return { leader, replicas: replicas.map((each) => parseFields(REPLICA, each)) }
 }
 
 function parseConsumer(answer: unknown) {
-  const { cluster, config, ...consumer } = parseColumns(CONSUMER, answer)
-  const { durable_name } = parseColumns({ durable_name: optional(anyText) }, config)
+  const { cluster, config, ...consumer } = parseFields(CONSUMER, answer)
+  const { durable_name } = parseFields({ durable_name: optional(anyText) }, config)
   return { ...consumer, cluster: parseCluster(cluster), isDurable: Boolean(durable_name) }
 }
 
@@ -205,7 +202,7 @@ function mirrorOf(
   if (!mirror || !upstream) return undefined
   const { name, filter_subject = '', subject_transforms, external } = upstream
   const isPartial = filter_subject !== '' || subject_transforms.length > 0
-  const { description } = parseColumns({ description: optional(anyText) }, mirror.error)
+  const { description } = parseFields({ description: optional(anyText) }, mirror.error)
   return {
     upstream: isPartial || external ? undefined : `${account}/${name}`,
     isAlive: !mirror.error && isRecent(mirror.active),

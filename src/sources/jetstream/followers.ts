@@ -65,13 +65,13 @@ export class Cluster {
    */
   followersOf(
     leader: StreamView,
-    filter: (follower: JetStreamFollower) => boolean,
+    passes: (follower: JetStreamFollower) => boolean,
   ): FollowerReading[] {
     const { account, stream, key, replicas } = leader
     const found: FollowerReading[] = []
     const add = (kind: JetStreamFollower['kind'], reading: Named, isEphemeral = false) => {
       const { replica } = reading
-      if (filter({ kind, replica, account, stream, isEphemeral })) found.push(reading)
+      if (passes({ kind, replica, account, stream, isEphemeral })) found.push(reading)
     }
     const others = listOf(this.copies, key).filter(({ server }) => server !== leader.server)
     for (const replica of replicas) add('server', this.readServer(leader, replica, others))

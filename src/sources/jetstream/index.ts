@@ -11,7 +11,7 @@ import { Cluster, leadersOf, type JetStreamFollower } from './followers.js'
 import { askAll, Node, type Answered } from '../nodes.js'
 import { RemovedFollowers } from '../removed-followers.js'
 import type { ReplicationReading, ReplicationSource, ShardReading } from '../source.js'
-import { checkNameAndFilter } from '../source-options.js'
+import { checkNameAndFilter, passesFilter } from '../source-options.js'
 
 export type { JetStreamFollower } from './followers.js'
 
@@ -65,7 +65,7 @@ export interface JetStreamSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSource {
-  const { servers, streams, consumers, name, filter } = checkOptions(options)
+  const { servers, streams, consumers, name, passes } = checkOptions(options)
   const nodes = new Map(servers.map((each) => [each.url, new Node(askServer(each, consumers))]))
   const removed = new RemovedFollowers()
 
@@ -91,7 +91,7 @@ export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSou
     const wanted = cluster.streams.filter(isWanted)
     const led = wanted.flatMap(({ key }) => leaders.get(key) ?? [])
     const shards = led.map((leader): ShardReading => {
-      const followers = cluster.followersOf(leader, filter)
+      const followers = cluster.followersOf(leader, passes)
       const { lastSeq: leaderSeqno, created: epoch } = leader
       return { shard: shardOf(leader), leaderSeqno, epoch, followers }
     })
@@ -146,6 +146,6 @@ function checkOptions(options: JetStreamSourceOptions) {
     streams: streams && new Set(streams),
     consumers,
     name: name ?? `jetstream:${parsed[0].host}`,
-    filter: filter ?? (() => true),
+    passes: (follower: JetStreamFollower) => passesFilter(filter, follower),
   }
 }

@@ -1,5 +1,5 @@
 import { hasMethods } from '../../support/option-errors.js'
-import { columnError, integer, parseColumns, required, text } from '../columns.js'
+import { fieldError, integer, parseFields, required, text } from '../fields.js'
 
 /** What a group has committed for a partition: nothing if there is no offset. */
 export interface Commit {
@@ -55,9 +55,9 @@ export function byTopic<T>(
 /** Parses the topics of an answer to ListOffsets. */
 export function parseOffsets(topics: unknown): Offsets {
   const entries = list('topics', topics, (each) => {
-    const { name: topic, partitions } = parseColumns(NAMED_TOPIC, each)
+    const { name: topic, partitions } = parseFields(NAMED_TOPIC, each)
     return list('partitions', partitions, (row): [string, bigint] => {
-      const { partitionIndex: partition, offset } = parseColumns(OFFSET, row)
+      const { partitionIndex: partition, offset } = parseFields(OFFSET, row)
       return [keyOf({ topic, partition }), offset]
     })
   })
@@ -74,7 +74,7 @@ export function list<T>(
   value: unknown,
   parse: (each: unknown, index: number) => T,
 ): T[] {
-  if (!Array.isArray(value)) throw columnError(name, value)
+  if (!Array.isArray(value)) throw fieldError(name, value)
   return (value as unknown[]).map(parse)
 }
 
@@ -91,7 +91,7 @@ export function committed(value: unknown, name: string): bigint | undefined {
 
 export function map(value: unknown, name: string): ReadonlyMap<unknown, unknown> {
   // Not `instanceof`, because the Map can come from another realm, as in Jest.
-  if (!hasMethods(value, 'get', 'has')) throw columnError(name, value)
+  if (!hasMethods(value, 'get', 'has')) throw fieldError(name, value)
   return value as ReadonlyMap<unknown, unknown>
 }
 

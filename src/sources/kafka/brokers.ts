@@ -1,5 +1,5 @@
 import { describeError } from '../../support/log.js'
-import { parseColumns } from '../columns.js'
+import { parseFields } from '../fields.js'
 import { byTopic, keyOf, map, parseOffsets, unparsed, type Log, type Offsets } from './answers.js'
 import type { PlatformaticAdmin } from './platformatic.js'
 import { askAll, Node, unreachable, type Answered } from '../nodes.js'
@@ -110,7 +110,7 @@ class Broker {
     const connection = connections.get(this.id)
     if (!connection) throw new Error('it is not in the cluster')
     const answer = await this.listOffsets.api.async(connection as never, DEBUG_REPLICA, 0, topics)
-    return parseOffsets(parseColumns({ topics: unparsed }, answer).topics)
+    return parseOffsets(parseFields({ topics: unparsed }, answer).topics)
   }
 }
 

@@ -13,7 +13,7 @@ import { isPlatformatic, PlatformaticClient, type PlatformaticAdmin } from './pl
 import { KafkaHistory } from './history.js'
 import { withAdvice, type Advice } from '../advice.js'
 import { Node } from '../nodes.js'
-import { checkNameAndFilter } from '../source-options.js'
+import { checkNameAndFilter, passesFilter } from '../source-options.js'
 import type { FollowerReading, ReplicationSource, ShardReading } from '../source.js'
 
 export type { ListOffsets } from './brokers.js'
@@ -83,7 +83,7 @@ export interface KafkaSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function kafkaSource(options: KafkaSourceOptions): ReplicationSource {
-  const { client, brokers, groups, topics, name, filter } = checkOptions(options)
+  const { client, brokers, groups, topics, name, passes } = checkOptions(options)
   const history = new KafkaHistory()
   const groupsAndLogs = new Node(() => readGroupsAndLogs())
 
@@ -92,8 +92,8 @@ export function kafkaSource(options: KafkaSourceOptions): ReplicationSource {
       const shard = `${keyOf(log)}${suffix}`
       const { topic, partition, topicId } = log
       const epoch = history.epochOf(shard, end, topicId)
-      const followers = all.filter(
-        ({ replica }) => filter?.({ replica: String(replica), topic, partition }) !== false,
+      const followers = all.filter(({ replica }) =>
+        passes({ replica: String(replica), topic, partition }),
       )
       return followers.length === 0 ? [] : [{ shard, leaderSeqno: end, epoch, followers }]
     })
@@ -204,7 +204,7 @@ function checkOptions(options: KafkaSourceOptions) {
       name ??
       parseName(['kafka', ...(groups.length > 0 ? [groups.join()] : [])].join(':')) ??
       'kafka',
-    filter,
+    passes: (follower: KafkaFollower) => passesFilter(filter, follower),
   }
 }
 

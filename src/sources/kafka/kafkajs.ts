@@ -1,5 +1,5 @@
 import { hasMethods } from '../../support/option-errors.js'
-import { integer, parseColumns, required, text } from '../columns.js'
+import { integer, parseFields, required, text } from '../fields.js'
 import {
   committed,
   index,
@@ -47,11 +47,11 @@ export class KafkajsClient implements KafkaClient {
     const answers = groups.map(async (group) => {
       const topics = await this.admin.fetchOffsets({ groupId: group })
       return list('topics', topics, (each) => {
-        const { topic, partitions } = parseColumns(TOPIC, each)
+        const { topic, partitions } = parseFields(TOPIC, each)
         return list('partitions', partitions, (row) => ({
           group,
           topic,
-          ...parseColumns({ partition: index, offset: committed }, row),
+          ...parseFields({ partition: index, offset: committed }, row),
         }))
       }).flat()
     })
@@ -74,7 +74,7 @@ export class KafkajsClient implements KafkaClient {
 
   private async readLog(topic: string): Promise<Log[]> {
     return list('offsets', await this.admin.fetchTopicOffsets(topic), (row) => {
-      const { partition, low: start, high: end } = parseColumns(OFFSETS, row)
+      const { partition, low: start, high: end } = parseFields(OFFSETS, row)
       return { topic, partition, start, end, endsAtStable: true }
     })
   }

@@ -1,5 +1,5 @@
 import { hasMethods } from '../../support/option-errors.js'
-import { integer, parseColumns, required, text } from '../columns.js'
+import { integer, parseFields, required, text } from '../fields.js'
 import {
   byTopic,
   committed,
@@ -50,11 +50,11 @@ export class PlatformaticClient implements KafkaClient {
     if (groups.length === 0) return []
     const answer = await this.admin.listConsumerGroupOffsets({ groups: [...groups] })
     return list('groups', answer, (each) => {
-      const { groupId: group, topics } = parseColumns(GROUP, each)
+      const { groupId: group, topics } = parseFields(GROUP, each)
       return list('topics', topics, (row) => {
-        const { name: topic, partitions } = parseColumns(NAMED_TOPIC, row)
+        const { name: topic, partitions } = parseFields(NAMED_TOPIC, row)
         return list('partitions', partitions, (cell) => {
-          const { partitionIndex: partition, committedOffset } = parseColumns(COMMITTED, cell)
+          const { partitionIndex: partition, committedOffset } = parseFields(COMMITTED, cell)
           return { group, topic, partition, offset: committedOffset }
         })
       }).flat()
@@ -63,14 +63,14 @@ export class PlatformaticClient implements KafkaClient {
 
   async readLogs(topics: readonly string[]): Promise<Log[]> {
     const metadata = await this.admin.metadata({ topics: [...topics], forceUpdate: true })
-    const { topics: known, brokers } = parseColumns({ topics: map, brokers: map }, metadata)
+    const { topics: known, brokers } = parseFields({ topics: map, brokers: map }, metadata)
     // Those of Kafka's own topics are left out.
     const partitions = topics
       .filter((topic) => known.get(topic))
       .flatMap((topic) => {
-        const { id: topicId, partitions: rows } = parseColumns(METADATA, known.get(topic))
+        const { id: topicId, partitions: rows } = parseFields(METADATA, known.get(topic))
         return list('partitions', rows, (row, partition) => {
-          const { leader, replicas } = parseColumns(PARTITION, row)
+          const { leader, replicas } = parseFields(PARTITION, row)
           if (!brokers.has(leader)) throw new Error(`${keyOf({ topic, partition })} has no leader`)
           return { topic, topicId, partition, leader, replicas: list('replicas', replicas, broker) }
         })

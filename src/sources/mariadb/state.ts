@@ -1,4 +1,4 @@
-import { integer, parseColumns, required, text } from '../columns.js'
+import { integer, parseFields, required, text } from '../fields.js'
 import { queryIfAllowed, queryRows, type Identity, type MysqlClient } from '../mysql-clients.js'
 
 /** `domain-server-seqno`. */
@@ -71,8 +71,8 @@ const STATE = {
 
 export async function askLeader(client: MysqlClient): Promise<ServerState> {
   const [row] = await queryRows(client, LEADER)
-  const columns = { ...STATE, gtid_binlog_pos: byDomain, log_bin: required(text) }
-  const { gtid_binlog_pos: position, log_bin, ...state } = parseColumns(columns, row)
+  const fields = { ...STATE, gtid_binlog_pos: byDomain, log_bin: required(text) }
+  const { gtid_binlog_pos: position, log_bin, ...state } = parseFields(fields, row)
   if (position.size === 0) {
     const isOn = log_bin === '1' || log_bin === 'ON'
     const reason = isOn ? 'nothing was written yet' : 'its binary log is off: start it with log_bin'
@@ -83,21 +83,21 @@ export async function askLeader(client: MysqlClient): Promise<ServerState> {
 
 export async function askFollower(client: MysqlClient): Promise<FollowerState> {
   const [row] = await queryRows(client, FOLLOWER)
-  const columns = { ...STATE, gtid_slave_pos: byDomain }
-  const { gtid_slave_pos: position, ...state } = parseColumns(columns, row)
+  const fields = { ...STATE, gtid_slave_pos: byDomain }
+  const { gtid_slave_pos: position, ...state } = parseFields(fields, row)
   const rows = await queryIfAllowed(client, 'show all slaves status')
   return { ...toState(state, position), links: rows?.map(parseLink) }
 }
 
 function toState(
-  { server_id, address, gtid_binlog_state }: ReturnType<typeof parseColumns<typeof STATE>>,
+  { server_id, address, gtid_binlog_state }: ReturnType<typeof parseFields<typeof STATE>>,
   position: ServerState['position'],
 ): ServerState {
   return { id: String(server_id), address, position, written: gtid_binlog_state }
 }
 
 function parseLink(row: unknown) {
-  return parseColumns(
+  return parseFields(
     {
       Master_Server_Id: required(integer),
       Slave_IO_Running: required(text),

@@ -1,5 +1,5 @@
 import { parseSeqno } from '../../lag-map/seqno.js'
-import { integer, parseColumns, required, text } from '../columns.js'
+import { integer, parseFields, required, text } from '../fields.js'
 import { queryIfAllowed, queryRows, type Identity, type MysqlClient } from '../mysql-clients.js'
 import { parseGtidSet, sizeOf, type GtidSet } from './gtid-set.js'
 
@@ -16,7 +16,7 @@ export interface FollowerState extends ServerState {
 }
 
 /** A row of `performance_schema.replication_connection_status`. */
-export type Channel = ReturnType<typeof parseColumns<typeof CHANNEL_COLUMNS>>
+export type Channel = ReturnType<typeof parseFields<typeof CHANNEL_COLUMNS>>
 
 const STATE = `select @@global.server_uuid as server_uuid, @@global.gtid_mode as gtid_mode,
   cast(@@global.gtid_executed as char) as gtid_executed,
@@ -49,7 +49,7 @@ const CHANNEL_COLUMNS = {
 
 async function askState(client: MysqlClient): Promise<ServerState> {
   const [row] = await queryRows(client, STATE)
-  const { server_uuid, gtid_mode, gtid_executed, address } = parseColumns(STATE_COLUMNS, row)
+  const { server_uuid, gtid_mode, gtid_executed, address } = parseFields(STATE_COLUMNS, row)
   return { id: server_uuid.toLowerCase(), address, mode: gtid_mode, executed: gtid_executed }
 }
 
@@ -64,5 +64,5 @@ export async function askLeader(client: MysqlClient): Promise<ServerState> {
 export async function askFollower(client: MysqlClient): Promise<FollowerState> {
   const state = await askState(client)
   const rows = await queryIfAllowed(client, CHANNELS)
-  return { ...state, channels: rows?.map((row) => parseColumns(CHANNEL_COLUMNS, row)) }
+  return { ...state, channels: rows?.map((row) => parseFields(CHANNEL_COLUMNS, row)) }
 }

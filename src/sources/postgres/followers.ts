@@ -3,7 +3,7 @@ import { parseName } from '../../support/names.js'
 import type { FollowerReading, ShardReading } from '../source.js'
 import { passesFilter } from '../source-options.js'
 import { StableNames } from '../stable-names.js'
-import { columnError } from '../columns.js'
+import { fieldError } from '../fields.js'
 import type { Row } from './rows.js'
 
 /** A follower, as the `filter` option sees it. */
@@ -92,7 +92,7 @@ export class Followers {
     for (const row of rows) {
       const { slot_name: name, connection, applied } = row
       if (name === undefined) continue
-      if (this.slots.has(name)) throw columnError('slot_name', `${name} twice`)
+      if (this.slots.has(name)) throw fieldError('slot_name', `${name} twice`)
       // A slot that holds no WAL and has lost none was never used. An older one of its name was dropped.
       const isNew = !row.connected && applied === undefined && row.lost === undefined
       const slot: Slot = (isNew ? undefined : before.get(name)) ?? {}
@@ -130,8 +130,8 @@ export class Followers {
     for (const row of rows) {
       const name = row.slot_name ?? names.get(row.connection as string)
       if (name === undefined) continue
-      if (named.has(name)) throw columnError('connection', `${row.connection} twice`)
-      if (parseName(name) === undefined) throw columnError('application_name', name)
+      if (named.has(name)) throw fieldError('connection', `${row.connection} twice`)
+      if (parseName(name) === undefined) throw fieldError('application_name', name)
       named.set(name, row)
     }
     return named

@@ -1,6 +1,6 @@
-import { boolean, integer, nullable, optional, parseColumns, required, text } from '../columns.js'
+import { boolean, integer, nullable, optional, parseFields, required, text } from '../fields.js'
 
-/** How each column of an answer is parsed: first those of the node, then those of one follower. */
+/** How each field of an answer is parsed: first those of the node, then those of one follower. */
 const COLUMNS = {
   /** The role that reads, quoted for SQL. */
   role_name: required(text),
@@ -39,15 +39,15 @@ const COLUMNS = {
   reply: optional(text),
 }
 
-export type Row = ReturnType<typeof parseColumns<typeof COLUMNS>>
+export type Row = ReturnType<typeof parseFields<typeof COLUMNS>>
 
 /**
  * Parses all rows of an answer.
  *
- * @throws Error that names the column if something is missing or malformed, or names the right that the role needs.
+ * @throws Error that names the field if something is missing or malformed, or names the right that the role needs.
  */
 export function parseAnswer(answer: readonly unknown[]): [Row, ...Row[]] {
-  const [first, ...rest] = answer.map((row) => parseColumns(COLUMNS, row))
+  const [first, ...rest] = answer.map((row) => parseFields(COLUMNS, row))
   if (!first) throw new Error('the answer has no row')
   const rows: [Row, ...Row[]] = [first, ...rest]
   // Without pg_monitor, PostgreSQL shows the connections of followers and hides the rest.

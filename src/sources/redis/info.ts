@@ -1,4 +1,4 @@
-import { integer, optional, parseColumns, required, text } from '../columns.js'
+import { integer, optional, parseFields, required, text } from '../fields.js'
 
 /** The fields of `INFO replication`, by their names. Those that a server does not have are missing. */
 const FIELDS = {
@@ -24,10 +24,10 @@ const ROW = {
   type: optional(text),
 }
 
-export type Info = ReturnType<typeof parseColumns<typeof FIELDS>> & {
+export type Info = ReturnType<typeof parseFields<typeof FIELDS>> & {
   readonly rows: readonly Row[]
 }
-export type Row = ReturnType<typeof parseColumns<typeof ROW>>
+export type Row = ReturnType<typeof parseFields<typeof ROW>>
 
 /**
  * Parses the answer to `INFO replication`.
@@ -38,8 +38,8 @@ export function parseInfo(answer: unknown): Info {
   if (typeof answer !== 'string') throw new Error('the answer to INFO is not a text')
   const fields = toObject(answer.split(/\r?\n/), ':')
   const rows = Object.entries(fields).filter(([name]) => /^slave\d+$/.test(name))
-  const parsed = rows.map(([, row]) => parseColumns(ROW, toObject(row.split(','), '=')))
-  return { ...parseColumns(FIELDS, fields), rows: parsed }
+  const parsed = rows.map(([, row]) => parseFields(ROW, toObject(row.split(','), '=')))
+  return { ...parseFields(FIELDS, fields), rows: parsed }
 }
 
 /** Lines `name:value`, or parts `name=value`, as an object. */

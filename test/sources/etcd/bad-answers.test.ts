@@ -18,7 +18,7 @@ describe('a field of a status', () => {
       for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, true, [], {}]) {
         const { read, change } = createFake()
         change('e1', { [field]: value })
-        await expect(read()).rejects.toThrow(`column ${field} has an invalid value`)
+        await expect(read()).rejects.toThrow(`field ${field} has an invalid value`)
       }
     },
   )
@@ -26,7 +26,7 @@ describe('a field of a status', () => {
   it.each(['cluster_id', 'member_id'])('must be in the header: %s', async (field) => {
     const { read, change } = createFake()
     change('e1', { header: { ...STATUSES.e1.header, [field]: undefined } })
-    await expect(read()).rejects.toThrow(`column ${field} is missing`)
+    await expect(read()).rejects.toThrow(`field ${field} is missing`)
   })
 
   it('is exact up to 2^64 − 1', async () => {
@@ -52,7 +52,7 @@ it('any answers make a valid reading or one clear error', async () => {
         Object.assign(fake.cluster, { statuses, members })
         validate(
           await fake.read().catch((error: unknown) => error),
-          /column \w+ (is missing|has an invalid value)|etcd (has no|clusters|was)|of etcd|not JSON/,
+          /field \w+ (is missing|has an invalid value)|etcd (has no|clusters|was)|of etcd|not JSON/,
         )
       }
     }),

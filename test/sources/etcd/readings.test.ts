@@ -110,6 +110,13 @@ describe('a reading', () => {
     expect(seen).toContainEqual({ replica: LEARNER, memberId: LEARNER, isLearner: true })
   })
 
+  it('fails if the filter does not return a boolean', async () => {
+    const fake = createFake({ filter: () => 1 as never })
+    await expect(fake.read()).rejects.toThrow(
+      'filter: expected a function that returns a boolean, got 1',
+    )
+  })
+
   it('names members that have been removed since the last reading, once', async () => {
     const fake = createFake()
     await fake.read()

@@ -20,7 +20,7 @@ describe('a field of an answer', () => {
     for (const value of [undefined, null, '', '-1', -1, 1.5, 2 ** 53, true, [], {}]) {
       const reading = read(({ stream }) => (stream('nats_2').state.last_seq = value))
       await expect(reading).rejects.toThrow(
-        /http:\/\/nats_2\/jsz: column last_seq (is missing|has an invalid value)/,
+        /http:\/\/nats_2\/jsz: field last_seq (is missing|has an invalid value)/,
       )
     }
     const exact = await read(({ stream }) => (stream('nats_2').state.last_seq = `${2n ** 63n}`))
@@ -35,7 +35,7 @@ describe('a field of an answer', () => {
     ['num_pending', { consumer_detail: [{ name: 'a', num_ack_pending: 1 }] }],
   ])('is named if it is invalid: %s', async (field, fields) => {
     const reading = read(({ stream }) => Object.assign(stream('nats_2'), fields))
-    await expect(reading).rejects.toThrow(`http://nats_2/jsz: column ${field}`)
+    await expect(reading).rejects.toThrow(`http://nats_2/jsz: field ${field}`)
   })
 
   it('can be missing: a server without JetStream has no streams', async () => {
@@ -62,7 +62,7 @@ it('any answers make a valid reading or one clear error', async () => {
         Object.assign(fake.answers, each)
         validate(
           await fake.read().catch((error: unknown) => error),
-          /column \w+ (is missing|has an invalid value)|JetStream (has|can)|different servers/,
+          /field \w+ (is missing|has an invalid value)|JetStream (has|can)|different servers/,
         )
       }
     }),

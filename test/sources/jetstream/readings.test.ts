@@ -383,4 +383,11 @@ describe('an option', () => {
       isEphemeral: true,
     })
   })
+
+  it('fails if the filter does not return a boolean', async () => {
+    const { read } = createFake({ filter: () => 1 as never })
+    await expect(read()).rejects.toThrow(
+      'filter: expected a function that returns a boolean, got 1',
+    )
+  })
 })

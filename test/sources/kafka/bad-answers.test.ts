@@ -18,12 +18,12 @@ describe('a field of an answer', () => {
     'is an unsigned 64-bit integer: not %s',
     async (value) => {
       for (const name of ['low', 'high', 'partition']) {
-        const message = `Kafka: column ${name} has an invalid value`
+        const message = `Kafka: field ${name} has an invalid value`
         await expect(readKafkajs({}, { [name]: value })).rejects.toThrow(message)
       }
       // -1 stands for no commit.
       if (value === -1n) return
-      await expect(readKafkajs({ offset: value }, {})).rejects.toThrow('Kafka: column offset has')
+      await expect(readKafkajs({ offset: value }, {})).rejects.toThrow('Kafka: field offset has')
     },
   )
 
@@ -34,7 +34,7 @@ describe('a field of an answer', () => {
 
   it.each(['low', 'high', 'partition'])('must be there: %s', async (name) => {
     await expect(readKafkajs({}, { [name]: undefined })).rejects.toThrow(
-      `Kafka: column ${name} is missing`,
+      `Kafka: field ${name} is missing`,
     )
   })
 
@@ -92,7 +92,7 @@ function mutate<T>(answers: T, changes: readonly (readonly [number, unknown])[])
 }
 
 const FIELD =
-  /^Kafka: (broker -?\d+ leads .*: )?(column|it has no copy|it is not in|orders.\d has no leader)/s
+  /^Kafka: (broker -?\d+ leads .*: )?(field|it has no copy|it is not in|orders.\d has no leader)/s
 
 describe('answers that are changed anywhere', () => {
   const changes = fc.array(fc.tuple(fc.nat(), anything), { minLength: 1, maxLength: 3 })

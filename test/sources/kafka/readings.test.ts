@@ -70,6 +70,13 @@ describe.each([
     expect(shards.map(({ shard }) => shard)).toEqual(['orders/1'])
   })
 
+  it('fails if the filter does not return a boolean', async () => {
+    const reading = readOnce({ admin: create().admin, groups, filter: () => 1 as never })
+    await expect(reading).rejects.toThrow(
+      'filter: expected a function that returns a boolean, got 1',
+    )
+  })
+
   it('rejects with the reason of the signal when that is aborted', async () => {
     const hanging = () => new Promise(() => undefined)
     const { admin } = create({ listTopics: hanging })
@@ -222,7 +229,7 @@ describe('@platformatic/kafka', () => {
 
   it('must answer about each partition', async () => {
     const { admin } = createPlatformatic({ ends: [{ name: 'orders', partitions: [] }] })
-    await expect(readOnce({ admin, groups })).rejects.toThrow('Kafka: column offset is missing')
+    await expect(readOnce({ admin, groups })).rejects.toThrow('Kafka: field offset is missing')
   })
 
   it('is not asked about a partition that nobody leads, and the error says so', async () => {

@@ -14,7 +14,7 @@ describe('a column', () => {
   it.each(Object.keys(LEADER))('must have a value: %s', async (column) => {
     for (const value of [null, undefined, 1.5, true, {}]) {
       await expect(readRows({ ...LEADER, [column]: value })).rejects.toThrow(
-        new RegExp(`^MariaDB leader: column ${column} (is missing|has an invalid value)`),
+        new RegExp(`^MariaDB leader: field ${column} (is missing|has an invalid value)`),
       )
     }
   })
@@ -33,10 +33,10 @@ describe('a column', () => {
     '0-1-1,0-2-2',
   ])('is not a position: %s', async (position) => {
     await expect(readRows({ ...LEADER, gtid_binlog_pos: position })).rejects.toThrow(
-      'column gtid_binlog_pos has an invalid value',
+      'field gtid_binlog_pos has an invalid value',
     )
     const { shards } = await readRows(LEADER, { ...FOLLOWER, gtid_slave_pos: position })
-    expect(shards[0]?.followers[0]?.problem).toMatch(/^cannot be read: .*column gtid_slave_pos /)
+    expect(shards[0]?.followers[0]?.problem).toMatch(/^cannot be read: .*field gtid_slave_pos /)
   })
 
   it.each([
@@ -54,11 +54,11 @@ describe('a column', () => {
       {
         replica: 'r1',
         connected: false,
-        problem: expect.stringMatching(/MariaDB: column \w+ /) as string,
+        problem: expect.stringMatching(/MariaDB: field \w+ /) as string,
       },
     ])
     const missing = await readRows(LEADER, FOLLOWER, [{ ...LINK, [column]: undefined }])
-    expect(missing.shards[0]?.followers[0]?.problem).toContain(`column ${column} is missing`)
+    expect(missing.shards[0]?.followers[0]?.problem).toContain(`field ${column} is missing`)
   })
 
   it('is a number or a text where the server has a number', async () => {
@@ -88,7 +88,7 @@ describe('any answer', () => {
   const state = (...rows: Row[]) =>
     fc.oneof({ weight: 9, arbitrary: fc.oneof(...rows.map(mutate)) }, fc.anything())
 
-  it('makes a valid reading, or an error that names a column', async () => {
+  it('makes a valid reading, or an error that names a field', async () => {
     const links = fc.oneof(fc.array(mutate(LINK), { maxLength: 3 }), fc.anything())
     await fc.assert(
       fc.asyncProperty(
@@ -99,7 +99,7 @@ describe('any answer', () => {
           const reading = await readRows(leader, follower, rows).catch((error: unknown) => error)
           if (reading instanceof Error) {
             expect(reading.message).toMatch(
-              /^MariaDB leader: (column \w+ (is missing|has an invalid value)|its gtid_|client: expected)/,
+              /^MariaDB leader: (field \w+ (is missing|has an invalid value)|its gtid_|client: expected)/,
             )
           } else checkReading(reading as Awaited<ReturnType<typeof readRows>>)
         },

@@ -17,7 +17,7 @@ describe('a column', () => {
     async (column) => {
       for (const value of [null, undefined, 7, true, {}]) {
         await expect(readRows({ ...LEADER, [column]: value })).rejects.toThrow(
-          new RegExp(`column ${column} (is missing|has an invalid value)`),
+          new RegExp(`field ${column} (is missing|has an invalid value)`),
         )
       }
     },
@@ -43,7 +43,7 @@ describe('a column', () => {
     `${UUID}:1-9223372036854775806:a:1-9223372036854775806:b:1-9223372036854775806`,
   ])('is not a GTID set: %s', async (gtid_executed) => {
     await expect(readRows({ ...LEADER, gtid_executed })).rejects.toThrow(
-      'column gtid_executed has an invalid value',
+      'field gtid_executed has an invalid value',
     )
   })
 
@@ -53,7 +53,7 @@ describe('a column', () => {
       {
         replica: 'r1',
         connected: false,
-        problem: `cannot be read: MySQL: column ${column} has an invalid value: null`,
+        problem: `cannot be read: MySQL: field ${column} has an invalid value: null`,
       },
     ])
   })
@@ -84,14 +84,14 @@ describe('any answer', () => {
       .map((changes): unknown => ({ ...row, ...Object.fromEntries(changes) }))
   const state = (row: Row) => fc.oneof({ weight: 9, arbitrary: mutate(row) }, fc.anything())
 
-  it('makes a valid reading, or an error that names a column', async () => {
+  it('makes a valid reading, or an error that names a field', async () => {
     const channels = fc.oneof(fc.array(mutate(CHANNEL), { maxLength: 3 }), fc.anything())
     await fc.assert(
       fc.asyncProperty(state(LEADER), state(ERRANT), channels, async (leader, follower, rows) => {
         const reading = await readRows(leader, follower, rows).catch((error: unknown) => error)
         if (reading instanceof Error) {
           expect(reading.message).toMatch(
-            /^MySQL leader: (column \w+ (is missing|has an invalid value)|its gtid_|client: expected)/,
+            /^MySQL leader: (field \w+ (is missing|has an invalid value)|its gtid_|client: expected)/,
           )
         } else checkReading(reading as Awaited<ReturnType<typeof readRows>>)
       }),

@@ -96,7 +96,7 @@ describe('a leader that cannot be read', () => {
     [new Error('connect ECONNREFUSED 127.0.0.1:1'), /: check host and port/],
     [new Error("Can't add new command when connection is in closed state"), /use a Pool$/],
     [new Error('a new kind of error'), /^MySQL leader: a new kind of error$/],
-    [undefined, /^MySQL leader: column server_uuid is missing$/],
+    [undefined, /^MySQL leader: field server_uuid is missing$/],
     ['text', /^MySQL leader: "text"$/],
     [null, /^MySQL leader: null$/],
   ])('is described with what to do about it: %#', async (error, message) => {

@@ -29,7 +29,7 @@ describe('a column of an answer', () => {
     'must be there: %s',
     async (column) => {
       const row = without(SLOT, column)
-      await expect(createReader()(row)).rejects.toThrow(`column ${column} is missing`)
+      await expect(createReader()(row)).rejects.toThrow(`field ${column} is missing`)
     },
   )
 
@@ -48,7 +48,7 @@ describe('a column of an answer', () => {
     'must have a value: %s',
     async (column) => {
       await expect(createReader()({ ...NODE, [column]: null })).rejects.toThrow(
-        `column ${column} has an invalid value: null`,
+        `field ${column} has an invalid value: null`,
       )
     },
   )
@@ -57,7 +57,7 @@ describe('a column of an answer', () => {
     const read = (value: unknown) => createReader()({ ...SLOT, [column]: value })
     const invalid = ['', '-1', '+1', ' 1', '1 ', '1.0', '1e3', '0x10', '0/1', `${MAX + 1n}`, 'NaN']
     for (const value of [...invalid, -1, 1.5, NaN, -1n, MAX + 1n, true, {}, [], new Date(0)]) {
-      await expect(read(value)).rejects.toThrow(`column ${column} has an invalid value`)
+      await expect(read(value)).rejects.toThrow(`field ${column} has an invalid value`)
     }
     for (const value of ['0', '007', `${MAX}`, 0, 2 ** 53 - 1, MAX]) await read(value)
   })
@@ -65,7 +65,7 @@ describe('a column of an answer', () => {
   it.each(TEXTS)('is a text that can be a name: %s', async (column) => {
     const read = (value: unknown) => createReader()({ ...SLOT, [column]: value })
     for (const value of ['', 'x'.repeat(4000), '\ud800', 7, true, Buffer.from('s1')]) {
-      await expect(read(value)).rejects.toThrow(`column ${column} has an invalid value`)
+      await expect(read(value)).rejects.toThrow(`field ${column} has an invalid value`)
     }
     await read('x'.repeat(1024))
   })
@@ -73,7 +73,7 @@ describe('a column of an answer', () => {
   it.each(['in_recovery', 'connected', 'receives_only'])('is a boolean: %s', async (column) => {
     const read = (value: unknown) => createReader()({ ...SLOT, [column]: value })
     for (const value of ['', 't', 'f', 'yes', 'TRUE', 1, 0, {}]) {
-      await expect(read(value)).rejects.toThrow(`column ${column} has an invalid value`)
+      await expect(read(value)).rejects.toThrow(`field ${column} has an invalid value`)
     }
     for (const value of ['true', 'false', true, false]) await read(value)
   })
@@ -99,21 +99,21 @@ describe('an answer', () => {
     ['columns in camel case', [{ roleName: 'monitor', inRecovery: 'false' }]],
   ])('is refused: %s', async (_, rows) => {
     await expect(createReader()(...rows)).rejects.toThrow(
-      /the answer has no row|column role_name is missing/,
+      /the answer has no row|field role_name is missing/,
     )
   })
 
   it('is refused with two rows for one slot or connection', async () => {
     await expect(createReader()(SLOT, SLOT)).rejects.toThrow(
-      'column slot_name has an invalid value: "s1 twice"',
+      'field slot_name has an invalid value: "s1 twice"',
     )
-    await expect(createReader()(STANDBY, STANDBY)).rejects.toThrow(/column connection has .* twice/)
+    await expect(createReader()(STANDBY, STANDBY)).rejects.toThrow(/field connection has .* twice/)
   })
 
   it('is refused if a name gets too long together with its address', async () => {
     const long = { ...STANDBY, application_name: 'x'.repeat(1020) }
     const read = createReader()(long, { ...long, connection: '2 2' })
-    await expect(read).rejects.toThrow('column application_name has an invalid value')
+    await expect(read).rejects.toThrow('field application_name has an invalid value')
   })
 
   it('is refused with the right that the role needs if it hides the state of a connection', async () => {
@@ -162,7 +162,7 @@ describe('any answer', () => {
     fc.array(row, { maxLength: 4 }).map((rows) => onStandby(...rows)),
   )
 
-  it('makes a valid reading, or an error that names a column or the right', async () => {
+  it('makes a valid reading, or an error that names a field or the right', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(answer, { maxLength: 5 }), async (answers) => {
         const read = createReader({ expect: ['s1', 'other'] })
@@ -170,7 +170,7 @@ describe('any answer', () => {
           const reading = await read(...rows).catch((error: unknown) => error as Error)
           if (reading instanceof Error) {
             expect(reading.message).toMatch(
-              /column [a-z_]+ (is missing|has an invalid value)|GRANT pg_monitor|no row/,
+              /field [a-z_]+ (is missing|has an invalid value)|GRANT pg_monitor|no row/,
             )
             continue
           }

@@ -142,7 +142,7 @@ describe('a replica that is asked itself', () => {
       { replica: 'r1', connected: false, problem: 'cannot be read: Connection is closed.' },
     ])
     expect(await followers('nonsense')).toMatchObject([
-      { connected: false, problem: 'cannot be read: column role is missing' },
+      { connected: false, problem: 'cannot be read: field role is missing' },
     ])
   })
 })
@@ -168,11 +168,11 @@ describe('an error', () => {
     for (const value of ['', '-1', '1.5', '18446744073709551616']) {
       if (field === 'master_replid' && value !== '') continue
       await expect(read(edit(LEADER, field, value))).rejects.toThrow(
-        `Redis: column ${field} has an invalid value`,
+        `Redis: field ${field} has an invalid value`,
       )
     }
     const missing = LEADER.replace(new RegExp(`${field}:.*\r\n`), '')
-    await expect(read(missing)).rejects.toThrow(`Redis: column ${field} is missing`)
+    await expect(read(missing)).rejects.toThrow(`Redis: field ${field} is missing`)
   })
 
   it('says that the answer is not a text', async () => {
@@ -270,7 +270,7 @@ it('answers with exact positions or one clear error, whatever the server says', 
       for (const replicas of [undefined, { r1: replica }]) {
         const shard = await read(leader, replicas).catch((error: unknown) => {
           expect((error as Error).message).toMatch(
-            /^Redis: (column \w+ |the client reaches a replica)/,
+            /^Redis: (field \w+ |the client reaches a replica)/,
           )
           return undefined
         })

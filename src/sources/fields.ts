@@ -2,43 +2,43 @@ import { parseSeqno } from '../lag-map/seqno.js'
 import { formatValue } from '../support/log.js'
 import { parseName } from '../support/names.js'
 
-/** Returns the parsed value of a column, or `undefined` if it is invalid. */
+/** Returns the parsed value of a field, or `undefined` if it is invalid. */
 type Parser<T> = (value: unknown) => T | undefined
 
-/** Parses one column of a row. It throws an error that names the column if the value is invalid or missing. */
-type Column<T> = (value: unknown, name: string) => T
+/** Parses one field. It throws an error that names the field if the value is invalid or missing. */
+type Field<T> = (value: unknown, name: string) => T
 
-/** Parses a row by its columns. Other columns are ignored. */
-export function parseColumns<Columns extends Record<string, Column<unknown>>>(
-  columns: Columns,
+/** Parses an object by its fields. Others are ignored. */
+export function parseFields<Fields extends Record<string, Field<unknown>>>(
+  fields: Fields,
   row: unknown,
-): { readonly [Name in keyof Columns]: ReturnType<Columns[Name]> } {
+): { readonly [Name in keyof Fields]: ReturnType<Fields[Name]> } {
   const values = (row ?? {}) as Record<string, unknown>
-  const entries = Object.entries(columns).map(([name, parse]) => [name, parse(values[name], name)])
-  return Object.fromEntries(entries) as { [Name in keyof Columns]: ReturnType<Columns[Name]> }
+  const entries = Object.entries(fields).map(([name, parse]) => [name, parse(values[name], name)])
+  return Object.fromEntries(entries) as { [Name in keyof Fields]: ReturnType<Fields[Name]> }
 }
 
-export function columnError(name: string, value: unknown): Error {
+export function fieldError(name: string, value: unknown): Error {
   const fault = value === undefined ? 'is missing' : `has an invalid value: ${formatValue(value)}`
-  return new Error(`column ${name} ${fault}`)
+  return new Error(`field ${name} ${fault}`)
 }
 
-/** A column that has a value. */
-export function required<T>(parse: Parser<T>): Column<T> {
+/** A field that has a value. */
+export function required<T>(parse: Parser<T>): Field<T> {
   return (value, name) => {
     const parsed = parse(value)
-    if (parsed === undefined) throw columnError(name, value)
+    if (parsed === undefined) throw fieldError(name, value)
     return parsed
   }
 }
 
-/** A column that can be NULL. */
-export function nullable<T>(parse: Parser<T>): Column<T | undefined> {
+/** A field that can be NULL. */
+export function nullable<T>(parse: Parser<T>): Field<T | undefined> {
   return (value, name) => (value === null ? undefined : required(parse)(value, name))
 }
 
-/** A column that can be NULL or missing. */
-export function optional<T>(parse: Parser<T>): Column<T | undefined> {
+/** A field that can be NULL or missing. */
+export function optional<T>(parse: Parser<T>): Field<T | undefined> {
   return (value, name) => nullable(parse)(value ?? null, name)
 }
 
