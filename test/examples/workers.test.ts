@@ -2,8 +2,11 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
 import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
+import { startCluster } from '../support/postgres.js'
 import { Program } from '../support/program.js'
 import { parsePrometheusText } from '../support/prometheus.js'
+
+const { cluster, primary } = await startCluster()
 
 let built: BuiltPackage
 beforeAll(async () => {
@@ -12,16 +15,16 @@ beforeAll(async () => {
 afterAll(() => built.remove())
 
 /** Runs the main program of an example. Returns a function that scrapes one of its metrics, by replica. */
-async function start(example: string) {
+async function start(example: string, env: Record<string, string> = {}) {
   const program = new Program([`docs/examples/${example}/main.mjs`], {
     cwd: built.folder,
-    env: { PORT: String(await freePort()) },
+    env: { ...env, PORT: String(await freePort()) },
   })
   onTestFinished(() => program.stop())
   const [, url = ''] = await program.untilPrinted(/^Metrics: (http:\S+)\n/m)
-  const scrape = async (metric: string) => {
+  const scrape = async (metric: string, shard = 'orders') => {
     const { find } = parsePrometheusText(await (await fetch(url)).text())
-    const samples = find(metric, { shard: 'orders' })
+    const samples = find(metric, { shard })
     return new Map(samples.map(({ labels, value }) => [labels['replica'], value]))
   }
   return { program, scrape }
@@ -35,6 +38,19 @@ test('a worker serves what the main thread stores', async () => {
     expect([0, 1]).toContain(lags.get('prompt'))
     expect([4, 5, 6]).toContain(lags.get('five-behind'))
     expect(lags.size).toBe(2)
+  })
+  expect(program.stderr).toBe('')
+})
+
+test('a worker polls a PostgreSQL beside what the main thread stores', async () => {
+  await cluster.startStandby({ name: 'standby_1', of: primary })
+  const { user, host, port, database } = primary.connectionConfig()
+  const url = `postgres://${user}@${host}:${port}/${database}`
+  const { program, scrape } = await start('worker-exporter', { DATABASE_URL: url })
+  await eventually(async () => {
+    const lags = await scrape('replication_lag_seqno', 'database')
+    expect(Object.fromEntries(lags)).toEqual({ standby_1: 0 })
+    expect(await scrape('replication_lag_seqno')).toHaveProperty('size', 2)
   })
   expect(program.stderr).toBe('')
 })

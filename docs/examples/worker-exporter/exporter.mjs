@@ -6,6 +6,8 @@ import {
   ReplicationLagGauge,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
+import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import pg from 'pg'
 
 /** @typedef {import('node:worker_threads').MessagePort} MessagePort */
 
@@ -20,12 +22,25 @@ const data = workerData
 const gauge = new ReplicationLagGauge()
 gauge.subscribe(/** @type {MessagePort} */ (data))
 
+/** Databases are polled here too, because sources are not published. */
+function createSources() {
+  const connectionString = process.env['DATABASE_URL']
+  if (!connectionString) return []
+  const pool = new pg.Pool({
+    connectionString,
+    connectionTimeoutMillis: 3000,
+    allowExitOnIdle: true,
+  })
+  pool.on('error', (error) => console.error(error.message))
+  return [postgresSource({ client: pool, shard: 'database' })]
+}
+
 // The SDK is loaded only in this thread, and scrapes take their time only here.
 const exporter = new PrometheusExporter({
   host,
   port,
   preventServerStart: true,
-  metricProducers: [new ReplicationLagMetricProducer({ gauge })],
+  metricProducers: [new ReplicationLagMetricProducer({ gauge, sources: createSources() })],
 })
 new MeterProvider({ readers: [exporter] })
 await exporter.startServer()
