@@ -172,7 +172,8 @@ function addressOf(client: unknown): string {
   const { pool, connection } = client as Partial<Record<string, { config?: unknown }>>
   const config = (pool?.config ?? connection?.config) as Config | undefined
   const { host, port, user } = config?.connectionConfig ?? config ?? {}
-  return host === undefined ? '' : ` at ${host}:${port}, user ${user}`
+  const name = user === undefined ? '' : `, user ${user}`
+  return host === undefined ? '' : ` at ${host}:${port}${name}`
 }
 
 interface Config {

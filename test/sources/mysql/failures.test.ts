@@ -110,6 +110,8 @@ describe('a leader that cannot be read', () => {
     const pool = { pool: { config: { connectionConfig: config } } }
     await expect(failing(new Error('no'), pool)).rejects.toThrow(message)
     await expect(failing(new Error('no'), { connection: { config } })).rejects.toThrow(message)
+    const nobody = { connection: { config: { ...config, user: undefined } } }
+    await expect(failing(new Error('no'), nobody)).rejects.toThrow(/^MySQL leader at db:3306: no$/)
   })
 
   it.each<[object, RegExp]>([
