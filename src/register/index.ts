@@ -53,7 +53,10 @@ function register(): Registration {
 function enableWithProvider(instrumentation: ReplicationLagInstrumentation): void {
   let checks = 0
   const timer = setInterval(() => {
-    if (metrics.getMeterProvider().getMeter(SCOPE.name) !== createNoopMeter()) {
+    if (instrumentation.getConfig().enabled) {
+      // The program reports by itself, as the sidecar does.
+      clearInterval(timer)
+    } else if (metrics.getMeterProvider().getMeter(SCOPE.name) !== createNoopMeter()) {
       clearInterval(timer)
       logByDefault()
       instrumentation.enable()

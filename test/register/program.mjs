@@ -1,30 +1,34 @@
 // A program that prints what is reported, as JSON, until it gets SIGUSR2. Then it has nothing more to do.
 import { metrics } from '@opentelemetry/api'
-import {
-  AggregationTemporality,
-  ConsoleMetricExporter,
-  MeterProvider,
-  PeriodicExportingMetricReader,
-} from '@opentelemetry/sdk-metrics'
+import { AggregationTemporality, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 
-const exporter = new ConsoleMetricExporter({
-  temporalitySelector: () => AggregationTemporality.DELTA,
-})
-exporter.export = ({ scopeMetrics }, done) => {
-  const all = scopeMetrics.flatMap((scope) => scope.metrics)
-  for (const { descriptor, dataPoints } of all) {
+class Reader extends MetricReader {
+  /** @override */
+  onShutdown() {
+    return Promise.resolve()
+  }
+  /** @override */
+  onForceFlush() {
+    return Promise.resolve()
+  }
+}
+
+// A cumulative reader would keep what is not reported any more.
+const aggregationTemporalitySelector = () => AggregationTemporality.DELTA
+const reader = new Reader({ aggregationTemporalitySelector })
+metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
+
+setInterval(() => void print(), 200).unref()
+
+async function print() {
+  const { resourceMetrics } = await reader.collect()
+  for (const { descriptor, dataPoints } of resourceMetrics.scopeMetrics.flatMap(
+    (scope) => scope.metrics,
+  )) {
     const points = dataPoints.map(({ attributes, value }) => ({ ...attributes, value }))
     console.log(JSON.stringify({ name: descriptor.name, points }))
   }
-  done({ code: 0 })
 }
-const reader = new PeriodicExportingMetricReader({
-  exporter,
-  exportIntervalMillis: 200,
-  exportTimeoutMillis: 200,
-})
-const provider = new MeterProvider({ readers: [reader] })
-metrics.setGlobalMeterProvider(provider)
 
 const work = setInterval(() => undefined, 1000)
 process.once('SIGUSR2', () => clearInterval(work))
