@@ -79,6 +79,8 @@ const stat = (/** @type {string} */ title, /** @type {string} */ description) =>
     .span(4)
     .height(4)
     .unit('none')
+    // Without limits of its own, Grafana turns a value red at 80.
+    .thresholds(colors())
 
 const graph = (/** @type {string} */ title, /** @type {string} */ description) =>
   new TimeSeriesBuilder()

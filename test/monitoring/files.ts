@@ -1,6 +1,7 @@
-import { execFile, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { parse } from 'yaml'
 import { readJson, readText, repository } from '../support/repository.js'
+import { run as runIn } from '../support/run.js'
 
 /** A rule, as far as tests read it. */
 export interface Rule {
@@ -44,12 +45,7 @@ export function readDashboard(): Dashboard {
 
 /** Runs a program at the top of the repository. Resolves to what it printed; rejects with it if it fails. */
 export function run(file: string, ...args: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(file, args, { cwd: repository, maxBuffer: 1e7 }, (error, stdout, stderr) => {
-      if (error) reject(new Error(`${[file, ...args].join(' ')}\n${stdout}${stderr}`))
-      else resolve(stdout)
-    })
-  })
+  return runIn(repository, file, ...args)
 }
 
 /** Whether promtool is installed. */
