@@ -23,4 +23,9 @@ export default defineConfig(
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',
     },
   },
+  {
+    // Type tests name methods without calling them.
+    files: ['test/types/*.tst.ts'],
+    rules: { '@typescript-eslint/unbound-method': 'off' },
+  },
 )

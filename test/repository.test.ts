@@ -2,11 +2,22 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { listEntries, listFiles, readJson, readText, repository } from './support/repository.js'
 
 interface Manifest {
   readonly name: string
   readonly version: string
+  readonly engines: { readonly node: string }
+}
+
+interface Workflow {
+  readonly jobs: {
+    readonly ci: {
+      readonly strategy: { readonly matrix: { readonly node: readonly number[] } }
+      readonly steps: readonly { readonly run?: string }[]
+    }
+  }
 }
 
 interface Lock {
@@ -22,7 +33,8 @@ const lock = readJson('package-lock.json') as Lock
 describe('the top level', () => {
   test('holds only what belongs there', () => {
     const allowed = [
-      ...['README.md', 'CHANGELOG.md', 'LICENSE', '.gitignore', '.ci', 'src', 'test', 'docs'],
+      ...['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'LICENSE'],
+      ...['src', 'test', 'docs', '.ci', '.github', '.gitignore', '.editorconfig'],
       ...['package.json', 'package-lock.json', 'tsconfig.json'],
       ...['eslint.config.js', '.dependency-cruiser.mjs', 'vitest.config.ts'],
     ]
@@ -30,8 +42,11 @@ describe('the top level', () => {
     expect(names.filter((name) => !allowed.includes(name))).toEqual([])
   })
 
-  test('has a program for CI', () => {
+  test('has a program for CI, which runs from the oldest Node that is supported', () => {
     expect(statSync(join(repository, '.ci/run')).mode & 0o111).toBe(0o111)
+    const { jobs } = parse(readText('.github/workflows/ci.yml')) as Workflow
+    expect(jobs.ci.steps.at(-1)?.run).toBe('.ci/run')
+    expect(jobs.ci.strategy.matrix.node[0]).toBe(parseInt(manifest.engines.node.slice(2)))
   })
 })
 
@@ -76,8 +91,8 @@ describe('the sources', () => {
     expect(lines.filter(({ lines }) => lines > 250)).toEqual([])
   })
 
-  test('stay small without the adapters in src/sources', () => {
-    const core = lines.filter(({ path }) => !path.startsWith('src/sources/'))
+  test('stay small without the adapters in src/sources and the way in without code', () => {
+    const core = lines.filter(({ path }) => !/^src\/(?:sources|register)\//.test(path))
     expect(core.reduce((sum, { lines }) => sum + lines, 0)).toBeLessThanOrEqual(2600)
   })
 })

@@ -1,9 +1,10 @@
+import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { join, relative } from 'node:path'
-import ts from 'typescript'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import { readJson, repository } from '../support/repository.js'
-import { typeCheck } from '../support/type-check.js'
+import { createTypedProject, TSC, type SdkFolder } from '../support/typed-project.js'
 import type { Block } from './markdown.js'
 
 const PROGRAMS = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs']
@@ -12,40 +13,71 @@ const PROGRAMS = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs']
 const UNCHECKED = ['output', 'example']
 
 /** The options of a reader: `strict`, without the stricter ones of this repository. */
-const READERS_OPTIONS: ts.CompilerOptions = {
-  moduleDetection: ts.ModuleDetectionKind.Force,
+const READERS_OPTIONS = {
+  moduleDetection: 'force',
   exactOptionalPropertyTypes: false,
   noPropertyAccessFromIndexSignature: false,
   noUncheckedIndexedAccess: false,
   noUnusedLocals: false,
   noUnusedParameters: false,
+  // `./otel.mjs` is the reader's.
+  noUncheckedSideEffectImports: false,
 }
+
+const PACKAGE = 'opentelemetry-instrumentation-replication-lag'
+
+/** What blocks use without showing where it comes from: objects of the reader, and sources that their page is about. */
+const CONTEXT = `
+declare const gauge: import('${PACKAGE}').ReplicationLagGauge
+declare const pool: import('pg').Pool, primary: import('pg').Pool, standby: import('pg').Pool
+declare const seqno: bigint
+declare const servers: string[]
+declare const etcdSource: typeof import('${PACKAGE}/sources/etcd').etcdSource
+declare const jetstreamSource: typeof import('${PACKAGE}/sources/jetstream').jetstreamSource
+declare const postgresSource: typeof import('${PACKAGE}/sources/postgres').postgresSource
+declare function currentToken(): Promise<string>
+declare function askMyDatabase(signal: AbortSignal): Promise<{
+  head: bigint
+  term: number
+  nodes: { host: string; applied: bigint; alive: boolean }[]
+}>
+`
 
 export function isProgram({ language }: Block): boolean {
   return PROGRAMS.includes(language)
 }
 
-/**
- * Checks the types of JavaScript and TypeScript blocks, each as a module of its own.
- *
- * @param openTelemetryFrom the folder to look up `@opentelemetry/…` from.
- * @returns a list of `page.line.language:line: message`.
- */
-export function problemsOfPrograms(
-  blocks: readonly Block[],
-  openTelemetryFrom = repository,
-): readonly string[] {
-  const contents = new Map(
-    blocks.map(({ page, line, language, given, text }) => {
+/** Checks the types of JavaScript and TypeScript blocks, each as a module of its own. Returns their errors. */
+export async function problemsOfPrograms(blocks: readonly Block[], sdk: SdkFolder = '.') {
+  const project = await createTypedProject(sdk, 'docs')
+  const files = await Promise.all(
+    blocks.map(async ({ page, line, language, text }) => {
+      const file = `${page}.${line}.${language}`
+      await mkdir(join(project, dirname(page)), { recursive: true })
       // On the lines that the block has on its page.
-      const padding = '\n'.repeat(line - given.split('\n').length + 1)
-      return [join(repository, `${page}.${line}.${language}`), `${given}${padding}${text}`]
+      await writeFile(join(project, file), '\n'.repeat(line) + text)
+      return file
     }),
   )
-  const options = { contents, openTelemetryFrom, compilerOptions: READERS_OPTIONS }
-  const { errors } = typeCheck([...contents.keys()], options)
-  const names = [...contents.keys()].map((path) => `${relative(repository, path)}:`)
-  return errors.filter((error) => names.some((name) => error.startsWith(name)))
+  const config = {
+    extends: './tsconfig.json',
+    compilerOptions: READERS_OPTIONS,
+    include: [],
+    files: ['context.d.ts', ...files],
+  }
+  await writeFile(join(project, 'context.d.ts'), CONTEXT)
+  await writeFile(join(project, 'blocks.json'), JSON.stringify(config))
+  const { stdout } = await execa(
+    process.execPath,
+    [TSC, '-p', 'blocks.json', '--pretty', 'false'],
+    {
+      cwd: project,
+      reject: false,
+      lines: true,
+    },
+  )
+  // Not those of the examples that a block imports.
+  return stdout.filter((line) => /\.md\.\d+\.\w+\(/.test(line))
 }
 
 /** Checks a block that is not JavaScript or TypeScript. Returns a list of `page:line: message`. */
@@ -56,17 +88,20 @@ export function problemsOfText(block: Block): string[] {
 function messagesOf({ language, mark, text }: Block): string[] {
   if (UNCHECKED.includes(mark)) return []
   if (language === 'sh') return commandsOf(text).flatMap((command) => problemOf(command) ?? [])
-  if (language === 'yaml')
+  // JSON is YAML too.
+  if (language === 'yaml' || language === 'json')
     return parseAllDocuments(text).flatMap(({ errors }) => errors.map(({ message }) => message))
-  return [`expected ${PROGRAMS.join(', ')}, sh, yaml or the mark ${UNCHECKED.join(' or ')}`]
+  return [`expected ${PROGRAMS.join(', ')}, sh, yaml, json or the mark ${UNCHECKED.join(' or ')}`]
 }
 
-/** The commands of a `sh` block, without comments. `a && b` and `a | b` are two. */
+/** The commands of a `sh` block, without comments and variables. `a && b` and `a | b` are two. */
 function commandsOf(text: string): string[] {
   return text
+    .replaceAll('\\\n', '')
     .split('\n')
     .flatMap((line) => line.replace(/(?:^|\s)#.*$/, '').split(/&&|\|/))
-    .filter((command) => command.trim() !== '')
+    .map((command) => command.trim().replace(/^export (?=[A-Z])|[A-Z_]+=(?:'[^']*'|\S+)\s*/g, ''))
+    .filter((command) => command !== '')
 }
 
 const manifest = readJson('package.json') as {
@@ -79,24 +114,35 @@ const packages = [manifest.name, ...Object.keys(manifest.devDependencies)]
 
 /** A command is not run. The scripts, files and packages that it names must be there. */
 function problemOf(command: string): string | undefined {
-  const [program = '', ...rest] = command.trim().split(/\s+/)
+  const [program = '', ...rest] = command.split(/\s+/)
   const [operand = '', ...others] = rest.filter((word) => !word.startsWith('-'))
   switch (program) {
     case 'npm':
-      if (operand === 'ci' || operand === 'test') return undefined
+      if (['ci', 'test', 'start'].includes(operand)) return undefined
       if (operand === 'run')
         return missing('script', others.slice(0, 1), Object.keys(manifest.scripts))
       if (operand === 'install') return missing('package', others, packages)
       break
-    case 'node':
-      return existsSync(join(repository, operand)) ? undefined : `no such file: ${operand}`
+    case 'node': {
+      const modules = rest.filter((_, index) =>
+        /^--(?:import|require)$/.test(rest[index - 1] ?? ''),
+      )
+      const [file = ''] = rest.filter((word) => !word.startsWith('-') && !modules.includes(word))
+      // A file without a folder is the reader's.
+      if (file.includes('/') && !existsSync(join(repository, file))) return `no such file: ${file}`
+      return missing('package', modules.map(packageOf), packages)
+    }
     case '.ci/run':
       return undefined
     case 'curl':
       if (operand.startsWith('http://localhost:9464/')) return undefined
       break
   }
-  return `unknown command: ${command.trim()}`
+  return `unknown command: ${command}`
+}
+
+function packageOf(specifier: string): string {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
 }
 
 function missing(what: string, names: readonly string[], known: readonly string[]) {

@@ -1,3 +1,9 @@
+import GithubSlugger from 'github-slugger'
+import { fromMarkdown } from 'mdast-util-from-markdown'
+import { gfmFromMarkdown } from 'mdast-util-gfm'
+import { toString } from 'mdast-util-to-string'
+import { gfm } from 'micromark-extension-gfm'
+import { visit } from 'unist-util-visit'
 import { listFiles, readText } from '../support/repository.js'
 
 /** A Markdown file. */
@@ -16,8 +22,6 @@ export interface Block {
   readonly language: string
   /** The second word after the fence, which renderers ignore. */
   readonly mark: string
-  /** Code that readers do not see, from a comment `<!-- given … -->` right above the block. */
-  readonly given: string
   readonly text: string
 }
 
@@ -27,77 +31,69 @@ export interface Link {
   readonly target: string
 }
 
-const GIVEN = /<!-- given\n([^]*)\n-->\s*$/
-const FENCE = /^(\s*)(`{3,}|~{3,})([^`]*)$/
+/** A row of a table, without its formatting. */
+export interface TableRow {
+  readonly cells: readonly string[]
+  /** The targets of its links. */
+  readonly links: readonly string[]
+  /** What it shows as code. */
+  readonly codes: readonly string[]
+}
 
 /** All pages that users read. */
 export function readPages(): Page[] {
   return listFiles()
-    .filter((path) => /^(?:README\.md|CHANGELOG\.md|docs\/.*\.md)$/.test(path))
+    .filter((path) => /^(?:[A-Z]+\.md|docs\/.*\.md)$/.test(path))
     .map((path) => ({ path, text: readText(path) }))
 }
 
-/**
- * Returns the fenced code blocks of a page.
- *
- * @throws Error for a block that is not closed.
- */
-export function findBlocks({ path, text }: Page): Block[] {
+/** Returns the code blocks of a page. */
+export function findBlocks(page: Page): Block[] {
   const blocks: Block[] = []
-  const lines = text.split('\n')
-  let open:
-    { fence: string; indent: string; info: string; line: number; lines: string[] } | undefined
-  for (const [index, line] of lines.entries()) {
-    const [, indent = '', fence = '', info = ''] = FENCE.exec(line) ?? []
-    if (!open) {
-      if (fence !== '') open = { fence, indent, info, line: index + 1, lines: [] }
-    } else if (fence.startsWith(open.fence) && info.trim() === '') {
-      const [language = '', mark = ''] = open.info.trim().split(/\s+/)
-      const above = lines.slice(blocks.at(-1)?.line ?? 0, open.line - 1).join('\n')
-      const given = GIVEN.exec(above)?.[1] ?? ''
-      const code = open.lines.join('\n')
-      blocks.push({ page: path, line: open.line, language, mark, given, text: code })
-      open = undefined
-    } else {
-      open.lines.push(line.startsWith(open.indent) ? line.slice(open.indent.length) : line)
-    }
-  }
-  if (open) throw new Error(`${path}:${open.line}: a code block that is not closed`)
+  visit(parse(page), 'code', (node) => {
+    const { lang, meta, value } = node
+    const block = { page: page.path, line: lineOf(node), text: value }
+    blocks.push({ ...block, language: lang ?? '', mark: meta ?? '' })
+  })
   return blocks
 }
 
-/** Returns the links and images of a page, without those in code. */
+/** Returns the links and images of a page. */
 export function findLinks(page: Page): Link[] {
-  return proseLines(page).flatMap((line, index) => {
-    const prose = line.replace(/`[^`]*`/g, '')
-    const inline = prose.matchAll(/\]\(<?([^)<>\s]+)>?(?:\s+"[^"]*")?\)/g)
-    const definitions = prose.matchAll(/^\s*\[[^\]]+\]:\s*<?([^<>\s]+)>?/g)
-    return [...inline, ...definitions].map((match) => ({ line: index + 1, target: match[1] ?? '' }))
+  const links: Link[] = []
+  visit(parse(page), (node) => {
+    if ('url' in node) links.push({ line: lineOf(node), target: node.url })
+    // A reference without a definition is text.
+    const references = node.type === 'text' ? node.value.matchAll(/\[[^\]]+\.md\]/g) : []
+    for (const [target] of references) links.push({ line: lineOf(node), target })
   })
+  return links
 }
 
 /** Returns the anchors that code hosts give the headings of a page. */
 export function findAnchors(page: Page): Set<string> {
   const anchors = new Set<string>()
-  for (const line of proseLines(page)) {
-    const [, heading] = /^#{1,6}\s+(.*?)\s*#*$/.exec(line) ?? []
-    if (heading === undefined) continue
-    const slug = heading
-      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}\p{Pc} -]/gu, '')
-      .replaceAll(' ', '-')
-    let anchor = slug
-    for (let count = 1; anchors.has(anchor); count++) anchor = `${slug}-${count}`
-    anchors.add(anchor)
-  }
+  const slugger = new GithubSlugger()
+  visit(parse(page), 'heading', (node) => void anchors.add(slugger.slug(toString(node))))
   return anchors
 }
 
-/** The lines of a page. Those of code blocks are empty. */
-function proseLines(page: Page): string[] {
-  const lines = page.text.split('\n')
-  for (const { line, text } of findBlocks(page))
-    lines.fill('', line - 1, line + text.split('\n').length + 1)
-  return lines
+/** Returns the rows of all tables of a page, with the headings of their columns. */
+export function findTableRows(page: Page): TableRow[] {
+  const rows: TableRow[] = []
+  visit(parse(page), 'tableRow', (row) => {
+    const [links, codes]: [string[], string[]] = [[], []]
+    visit(row, 'link', ({ url }) => void links.push(url))
+    visit(row, 'inlineCode', ({ value }) => void codes.push(value))
+    rows.push({ cells: row.children.map((cell) => toString(cell)), links, codes })
+  })
+  return rows
+}
+
+function parse({ text }: Page) {
+  return fromMarkdown(text, { extensions: [gfm()], mdastExtensions: [gfmFromMarkdown()] })
+}
+
+function lineOf({ position }: Pick<ReturnType<typeof parse>, 'position'>): number {
+  return position?.start.line ?? 0
 }

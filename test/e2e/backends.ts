@@ -20,7 +20,7 @@ async function find(installed: string | undefined, built: string): Promise<strin
 /** The programs that are installed, by name. */
 export const prometheus2 = await find('prometheus', 'prometheus-2')
 export const prometheus3 = await find(undefined, 'prometheus-3')
-export const promtool = await find('promtool', 'promtool-2')
+const promtool = await find('promtool', 'promtool-2')
 export const collector = await find(undefined, 'collector')
 
 // In CI nothing may be missing.

@@ -10,7 +10,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { provide } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
-import { serveMetrics } from '../support/prometheus.js'
+import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'
 import { reading, ScriptedSource } from '../support/scripted-source.js'
 
 const METRIC = 'replication_lag_seqno'
@@ -54,11 +54,12 @@ describe.each(attachments)('/metrics through $name', ({ attach }) => {
     gauge.updateAppliedSeqno('orders', 90)
     gauge.updateLeaderSeqno('users', 7)
     gauge.updateAppliedSeqno('users', 3, 'r1')
-    const { families, find, value } = await endpoint.read()
-    expect(families.get(METRIC)).toMatchObject({
-      type: 'gauge',
-      help: 'How far a follower is behind its leader: leader seqno minus applied seqno.',
-    })
+    const text = await endpoint.scrape()
+    const { find, value } = parsePrometheusText(text)
+    expect(text).toContain(`# TYPE ${METRIC} gauge\n`)
+    expect(text).toContain(
+      `# HELP ${METRIC} How far a follower is behind its leader: leader seqno minus applied seqno.\n`,
+    )
     expect(find(METRIC)).toHaveLength(2)
     expect(value(METRIC, { shard: 'orders' })).toBe(10)
     expect(value(METRIC, { shard: 'users', replica: 'r1' })).toBe(4)

@@ -12,6 +12,7 @@ import {
   type Seqno,
   type ThreadPort,
 } from 'opentelemetry-instrumentation-replication-lag'
+import { instrumentation as registered } from 'opentelemetry-instrumentation-replication-lag/register'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
 // A user's program. package.slow.test.ts compiles it against the packed package with each module system, then runs it.
@@ -42,6 +43,9 @@ const provider: MeterProvider = metrics.getMeterProvider()
 const instrumentation = new ReplicationLagInstrumentation({ ...options, enabled: false })
 instrumentation.setMeterProvider(provider)
 
+// The classes of each entry point are the same.
+const withoutCode: ReplicationLagInstrumentation | undefined = registered
+
 export function publishTo(port: ThreadPort): () => void {
   return producer.gauge.publish(port)
 }
@@ -52,4 +56,5 @@ export const result: unknown[] = [
   lags.map(({ replica }) => replica),
   sources.map(({ name }) => name),
   isRemoved,
+  withoutCode,
 ]

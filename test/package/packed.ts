@@ -1,15 +1,18 @@
-import { execFile } from 'node:child_process'
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { listFiles, readJson, repository } from '../support/repository.js'
+import { run } from '../support/run.js'
 
 /** The `package.json` of the package, as far as tests read it. */
 export interface Manifest {
   readonly name: string
   readonly version: string
-  readonly sideEffects?: boolean
+  readonly files: readonly string[]
+  readonly sideEffects?: readonly string[]
   readonly scripts: Readonly<Record<string, string>>
-  readonly exports: Readonly<Record<string, string | { readonly import: string }>>
+  readonly exports: Readonly<
+    Record<string, string | { readonly import: string; readonly require: string }>
+  >
   readonly dependencies?: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
@@ -18,11 +21,15 @@ export interface Manifest {
 
 export const manifest = readJson('package.json') as Manifest
 
-/** What users import or require, and the ES module that they get. */
+/** What users import or require, the ES module that they get, and its types. */
 export const entryPoints = Object.entries(manifest.exports).flatMap(([path, files]) =>
   typeof files === 'string'
     ? []
-    : { specifier: join(manifest.name, path), facade: files.import.replace(/^\.\//, '') },
+    : {
+        specifier: join(manifest.name, path),
+        facade: files.import.replace(/^\.\//, ''),
+        types: files.require.replace(/^\.\/(.*)\.js$/, '$1.d.ts'),
+      },
 )
 
 /** The exports that are no modules: the rules, the dashboard and package.json. */
@@ -40,25 +47,11 @@ export interface PackedPackage {
   readonly files: readonly string[]
 }
 
-/** Runs a program to its end. Rejects with all that it printed if it fails. */
-export function run(cwd: string, file: string, ...args: string[]): Promise<string> {
-  // npm tells its children where it was started. A child npm must use its own folder.
-  const env = { ...process.env, npm_config_local_prefix: undefined }
-  return new Promise((resolve, reject) => {
-    execFile(file, args, { cwd, env }, (error, stdout, stderr) => {
-      if (!error) resolve(stdout)
-      else reject(new Error(`${[file, ...args].join(' ')}\n${stdout}${stderr || error.message}`))
-    })
-  })
-}
-
-/** Runs a program of a development dependency. */
-export function runTool(cwd: string, tool: string, ...args: string[]): Promise<string> {
-  return run(cwd, process.execPath, join(repository, 'node_modules/.bin', tool), ...args)
-}
-
-/** The documents in the package. */
-export const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md']
+/** What is packed besides the build. */
+export const documents = [
+  ...['package.json', 'README.md', 'LICENSE'],
+  ...manifest.files.filter((file) => file !== 'dist'),
+]
 
 /**
  * Builds and packs the package in a copy of the repository's sources in `folder`, as `npm publish` does.
@@ -68,7 +61,15 @@ export async function pack(folder: string): Promise<PackedPackage> {
   const copy = join(folder, 'sources')
   await mkdir(copy)
   // Some of it must not be packed.
-  for (const entry of ['package.json', 'tsconfig.json', 'src', 'docs', ...DOCUMENTS]) {
+  for (const entry of [
+    'package.json',
+    'tsconfig.json',
+    'src',
+    'docs',
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+  ]) {
     await cp(join(repository, entry), join(copy, entry), { recursive: true })
   }
   await mkdir(join(copy, 'test'))

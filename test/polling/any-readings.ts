@@ -18,8 +18,9 @@ export const hostile = new Proxy(
   },
 )
 
-export const { proxy: revoked, revoke } = Proxy.revocable([], {})
+const { proxy, revoke } = Proxy.revocable([], {})
 revoke()
+export const revoked = proxy
 
 /** An array whose second element cannot be read. */
 export const half = <T>(element: T): T[] =>

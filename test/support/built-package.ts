@@ -1,23 +1,21 @@
-import { execFile } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { promisify } from 'node:util'
 import ts from 'typescript'
 import { repository } from './repository.js'
+import { run } from './run.js'
 
 /**
  * Makes an empty folder look like the repository after `npm run build`, as far as examples need it: programs in its `docs`
  * find the package by its name. The `dist` of the repository is left alone, because it may be in use.
  */
-export async function buildPackage(folder: string): Promise<void> {
+async function buildPackage(folder: string): Promise<void> {
   for (const entry of ['package.json', 'docs/examples']) {
     await cp(join(repository, entry), join(folder, entry), { recursive: true })
   }
   await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
   await compile(join(repository, 'src'), join(folder, 'dist'))
-  const facades = join(repository, 'src/facades.mjs')
-  await promisify(execFile)(process.execPath, [facades], { cwd: folder })
+  await run(folder, process.execPath, join(repository, 'src/facades.mjs'))
 }
 
 /** Does what `tsc` does, without types, which take most of the time. */

@@ -42,7 +42,7 @@ interface Stretch {
 }
 
 /** A leader that writes in stretches. */
-export function* inStretches(stretches: readonly Stretch[]): Generator<LeaderEvent> {
+function* inStretches(stretches: readonly Stretch[]): Generator<LeaderEvent> {
   const written: bigint[] = [0n]
   let at = 0
   for (const { entries, millis, step, idle, lost } of stretches) {

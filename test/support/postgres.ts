@@ -6,9 +6,8 @@ import {
   postgresSource,
   type PostgresSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
-import { execFile } from 'node:child_process'
+import { execa } from 'execa'
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, chown, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -252,16 +251,14 @@ async function findTemplate(): Promise<string> {
 /** Drops the databases that tests do not need. It makes copying a third of the work. */
 async function dropTemplates(dataFolder: string): Promise<void> {
   const user = postgresUser()
-  const server = execFile(binaries.postgres, ['--single', '-F', '-D', dataFolder, 'postgres'], {
-    cwd: dataFolder,
-    ...(user && { uid: user.uid, gid: user.gid }),
-  })
   const statements = [
     'update pg_database set datistemplate = false',
     'drop database template0',
     'drop database template1',
   ]
-  server.stdin?.end(`${statements.join('\n')}\n`)
-  const [code] = (await once(server, 'exit')) as [number | null]
-  if (code !== 0) throw new Error(`postgres --single ended with ${code}`)
+  await execa(binaries.postgres, ['--single', '-F', '-D', dataFolder, 'postgres'], {
+    cwd: dataFolder,
+    input: `${statements.join('\n')}\n`,
+    ...(user && { uid: user.uid, gid: user.gid }),
+  })
 }

@@ -2,12 +2,7 @@ import type { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { listen } from './http.js'
 import { parsePrometheusText, type Exposition } from './prometheus-text.js'
 
-export {
-  parsePrometheusText,
-  type Exposition,
-  type Family,
-  type Sample,
-} from './prometheus-text.js'
+export { parsePrometheusText } from './prometheus-text.js'
 
 /** What a Prometheus server sees of an exporter. */
 export interface MetricsEndpoint {

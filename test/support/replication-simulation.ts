@@ -66,7 +66,7 @@ export interface Observation {
 export type Random = () => number
 
 /** Mulberry32: the same numbers for the same seed, everywhere. */
-export function randomNumbers(seed: number): Random {
+function randomNumbers(seed: number): Random {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0

@@ -6,7 +6,7 @@ import type {
 // The rules of the lag map when several writers report the same shards, written down as plainly as possible.
 
 /** A source's reading is fresh for three intervals of 5 s and one timeout of 5 s. */
-export const FRESH_MILLIS = 20_000
+const FRESH_MILLIS = 20_000
 export const RETENTION_MILLIS = 10_000
 const LONE_MILLIS = 1000
 

