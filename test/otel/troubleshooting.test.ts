@@ -14,6 +14,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
 import { provide } from '../support/attachments.js'
 import { recordDiag } from '../support/diag.js'
+import { eventually } from '../support/eventually.js'
+import { listen } from '../support/http.js'
 import { serveMetrics } from '../support/prometheus.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
 
@@ -61,6 +63,24 @@ describe('an export that fails is an error of the SDK, and the service goes on',
     const url = receiver.url.replace('http:', 'https:')
     expect(await exportTo(url)).toMatch(/EPROTO|SSL|wrong version number|timed out|timeout/i)
   })
+})
+
+it('a port that is taken is an error of the SDK in the log, and the service goes on', async () => {
+  const taken = await listen((_, response) => response.end('not metrics'))
+  onTestFinished(() => taken.close())
+  const logged = recordDiag()
+  onTestFinished(() => logged.stop())
+  const producer = new ReplicationLagMetricProducer({ gauge: twoFollowers() })
+  const { port } = new URL(taken.url)
+  const exporter = new PrometheusExporter({
+    host: '127.0.0.1',
+    port: Number(port),
+    metricProducers: [producer],
+  })
+  provide(exporter)
+  await eventually(() => expect(logged.matching('error: ', 'EADDRINUSE')).toHaveLength(1))
+  expect(await (await fetch(`${taken.url}/metrics`)).text()).toBe('not metrics')
+  expect(producer.gauge.lagSeqno('orders', 'r1')).toBe(10)
 })
 
 it('a View that drops the attribute replica leaves one series, and the producer does not know Views', async () => {
