@@ -69,6 +69,8 @@ export default defineConfig({
             ...configDefaults.exclude,
             'test/**/*.{slow,e2e,model,simulation,threads}.test.ts',
             'test/otel/wal-shipping.test.ts',
+            // It loads the package several times, and the other files share its process.
+            'test/lag-map/environment.test.ts',
           ],
           // They start nothing, so their files can share a process, which loads the SDK once.
           isolate: false,
