@@ -189,25 +189,11 @@ export class PostgresCluster {
    * @param {StandbyOptions} options
    */
   async addStandby({ name, of, slot, applicationName = name, port = of.port, conf = {} }) {
-    if (slot !== undefined) {
-      await of.query(
-        `select pg_create_physical_replication_slot($1, true)
-          where not exists (select from pg_replication_slots where slot_name = $1)`,
-        [slot],
-      )
-    }
-    const upstream = { host: '127.0.0.1', port, user: 'postgres' }
-    const conninfo = Object.entries({ ...upstream, application_name: applicationName })
-    /** @type {Conf} */
-    const settings = {
-      primary_conninfo: conninfo.map(([key, value]) => `${key}=${quote(String(value))}`).join(' '),
-      recovery_target_timeline: 'latest',
-      ...(slot !== undefined && { primary_slot_name: slot }),
-      ...conf,
-    }
+    await this.#createSlot(of, slot)
+    const settings = { ...standbySettings({ applicationName, port, slot }), ...conf }
     if (this.#major >= 12) {
       const node = await this.#add(name, settings)
-      await this.#write(join(this.#folder, name, 'standby.signal'), '')
+      await this.#signalStandby(node)
       return node
     }
     const entries = Object.entries(settings)
@@ -220,6 +206,39 @@ export class PostgresCluster {
     const file = join(this.#folder, name, 'recovery.conf')
     await this.#write(file, format({ standby_mode: true, ...recovery }))
     return node
+  }
+
+  /**
+   * Makes a node that was stopped in order, a primary until then, follow the node that took over. Start it next. Needs
+   * PostgreSQL 12 or newer.
+   *
+   * @param {PostgresNode} node
+   * @param {{ of: PostgresNode, slot?: string }} options
+   */
+  async follow(node, { of, slot }) {
+    await this.#createSlot(of, slot)
+    const settings = standbySettings({ applicationName: node.name, port: of.port, slot })
+    await appendFile(join(this.#folder, node.name, 'postgresql.conf'), format(settings))
+    await this.#signalStandby(node)
+  }
+
+  /** @param {PostgresNode} node */
+  #signalStandby({ name }) {
+    return this.#write(join(this.#folder, name, 'standby.signal'), '')
+  }
+
+  /**
+   * @param {PostgresNode} of
+   * @param {string | undefined} slot
+   */
+  async #createSlot(of, slot) {
+    if (slot !== undefined) {
+      await of.query(
+        `select pg_create_physical_replication_slot($1, true)
+          where not exists (select from pg_replication_slots where slot_name = $1)`,
+        [slot],
+      )
+    }
   }
 
   /** Ends all servers, also frozen ones, and removes the folder. May be called more than once. */
@@ -328,6 +347,20 @@ async function runAs(user, program, parameters, folder) {
     if (code !== 'ENOENT') throw cause
     // The file is there. What it is linked against is not.
     throw new Error(`${program} needs glibc, which Alpine Linux does not have`, { cause })
+  }
+}
+
+/**
+ * @param {{ applicationName: string, port: number, slot: string | undefined }} options
+ * @returns {Conf}
+ */
+function standbySettings({ applicationName, port, slot }) {
+  const upstream = { host: '127.0.0.1', port, user: 'postgres' }
+  const conninfo = Object.entries({ ...upstream, application_name: applicationName })
+  return {
+    primary_conninfo: conninfo.map(([key, value]) => `${key}=${quote(String(value))}`).join(' '),
+    recovery_target_timeline: 'latest',
+    ...(slot !== undefined && { primary_slot_name: slot }),
   }
 }
 
