@@ -36,7 +36,7 @@ describe('the top level', () => {
       ...['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'LICENSE'],
       ...['src', 'test', 'docs', '.ci', '.github', '.gitignore', '.editorconfig'],
       ...['package.json', 'package-lock.json', 'tsconfig.json'],
-      ...['eslint.config.js', '.dependency-cruiser.mjs', 'vitest.config.ts'],
+      ...['eslint.config.js', '.dependency-cruiser.mjs', 'vitest.config.ts', 'knip.json'],
     ]
     const names = listEntries().map(({ name }) => name)
     expect(names.filter((name) => !allowed.includes(name))).toEqual([])
