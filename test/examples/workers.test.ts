@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
 import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
+import { listen } from '../support/http.js'
 import { startCluster } from '../support/postgres.js'
 import { Program } from '../support/program.js'
 import { parsePrometheusText } from '../support/prometheus.js'
@@ -66,3 +67,24 @@ test('the main thread serves what workers apply', async () => {
   })
   expect(program.stderr).toBe('')
 })
+
+test.each(['worker-exporter', 'worker-followers', 'wal-shipping'])(
+  'a port that is taken is one line: %s',
+  async (example) => {
+    const holder = await listen(() => undefined)
+    onTestFinished(() => holder.close())
+    const { port } = new URL(holder.url)
+    const program = new Program([`docs/examples/${example}/main.mjs`], {
+      cwd: built.folder,
+      env: { PORT: port },
+    })
+    onTestFinished(() => program.stop())
+    await eventually(() => {
+      // The worker that exports is started again.
+      const [line, next = line] = program.stderr.trim().split('\n')
+      expect(line).toMatch(/^set PORT to another port: .*EADDRINUSE/)
+      expect(next).toBe(line)
+    })
+    expect(program.stdout).toBe('')
+  },
+)

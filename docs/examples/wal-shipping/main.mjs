@@ -19,7 +19,11 @@ const gauge = new ReplicationLagGauge()
 const exporter = new PrometheusExporter({ host: '127.0.0.1', port, preventServerStart: true })
 const provider = new MeterProvider({ readers: [exporter] })
 new ReplicationLagInstrumentation({ gauge }).setMeterProvider(provider)
-await exporter.startServer()
+await exporter.startServer().catch((/** @type {unknown} */ error) => {
+  const { message } = /** @type {Error} */ (error)
+  console.error(`set PORT to another port: ${message}`)
+  process.exit(1)
+})
 
 // A leader and a follower, each with a handle for its position.
 const folder = await mkdtemp(join(tmpdir(), 'wal-shipping-'))

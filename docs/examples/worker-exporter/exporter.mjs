@@ -43,7 +43,10 @@ const exporter = new PrometheusExporter({
   metricProducers: [new ReplicationLagMetricProducer({ gauge, sources: createSources() })],
 })
 new MeterProvider({ readers: [exporter] })
-await exporter.startServer()
+await exporter.startServer().catch((/** @type {unknown} */ error) => {
+  const { message } = /** @type {Error} */ (error)
+  throw new Error(`set PORT to another port: ${message}`)
+})
 parentPort?.postMessage(`http://${host}:${port}/metrics`)
 // The exporter does not keep the thread running, but this listener does.
 parentPort?.once('message', () => void exporter.shutdown())

@@ -23,6 +23,6 @@ function startExporter() {
   const exporter = new URL('exporter.mjs', import.meta.url)
   new Worker(exporter, { workerData: port2, transferList: [port2] })
     .once('message', (url) => console.log(`Metrics: ${url}`))
-    .once('error', (error) => console.error(error))
+    .once('error', ({ message }) => console.error(message))
     .once('exit', () => setTimeout(startExporter, 1000))
 }

@@ -17,7 +17,11 @@ const exporter = new PrometheusExporter({
   metricProducers: [new ReplicationLagMetricProducer({ gauge })],
 })
 new MeterProvider({ readers: [exporter] })
-await exporter.startServer()
+await exporter.startServer().catch((/** @type {unknown} */ error) => {
+  const { message } = /** @type {Error} */ (error)
+  console.error(`set PORT to another port: ${message}`)
+  process.exit(1)
+})
 console.log(`Metrics: http://${host}:${port}/metrics`)
 
 // This thread has the leader: it writes the log, and sends each entry to the workers.
