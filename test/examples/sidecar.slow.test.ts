@@ -212,7 +212,9 @@ describe('the sidecar', { timeout: 120_000 }, () => {
     const next = await cluster.startStandby({ name: 'next', of: old })
     const link = await openLink(old)
     const url = `postgres://postgres@127.0.0.1:${link.port}/postgres`
-    const { scrape } = await start(await configure(old, { sources: [{ name: 'orders', url }] }))
+    const config = await configure(old, { sources: [{ name: 'orders', url }] })
+    const { program, scrape } = await start(config)
+    await program.untilPrinted(/^Polling/)
     const series = async () => (await scrape()).find('replication_lag_seqno', { replica: 'next' })
     await eventually(async () => expect(await series()).toHaveLength(1))
     await old.stop()

@@ -1,5 +1,3 @@
-import { appendFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PostgresCluster } from '../../examples/postgres/cluster.mjs'
 import { startService } from '../../examples/postgres/service.mjs'
@@ -91,15 +89,13 @@ export async function startStory(servers) {
         await first.kill()
         await wait(NO_LEADER_MILLIS)
         await second.promote()
-        for (const slot of ['db_1', 'db_3']) {
-          await second.query('select pg_create_physical_replication_slot($1, true)', [slot])
-        }
+        await second.query("select pg_create_physical_replication_slot('db_3', true)")
         links.db_3.moveTo(second.port)
         address.moveTo(second.port)
         writer.leader = second
         await third.untilStreaming()
         await wait(ONE_FOLLOWER_MILLIS)
-        await follow(cluster, first, second)
+        await cluster.follow(first, { of: second, slot: 'db_1' })
         await first.start()
         await first.untilStreaming()
       },
@@ -131,24 +127,6 @@ export async function startStory(servers) {
       return { start, end: Date.now(), incidents: past }
     },
   }
-}
-
-/**
- * Makes a leader that is down a follower of another.
- *
- * @param {PostgresCluster} cluster
- * @param {PostgresNode} node
- * @param {PostgresNode} leader
- */
-async function follow(cluster, node, leader) {
-  const folder = join(cluster.folder, node.name)
-  await appendFile(
-    join(folder, 'postgresql.conf'),
-    `primary_conninfo = 'host=127.0.0.1 port=${leader.port} user=postgres application_name=${node.name}'
-     primary_slot_name = '${node.name}'
-    `,
-  )
-  await writeFile(join(folder, 'standby.signal'), '')
 }
 
 /** Writes to the leader at a steady rate. */
