@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
-import { findProgram, run, Servers, type Server } from '../../docs/examples/systems/servers.mjs'
+import {
+  cacheFolder,
+  findProgram,
+  run,
+  Servers,
+  type Server,
+} from '../../docs/examples/systems/servers.mjs'
 
 /** Where `npm run e2e:install` puts what it builds. */
-const cache = join(
-  process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
-  'replication-lag-e2e/bin',
-)
+const cache = cacheFolder('replication-lag-e2e/bin')
 
 async function find(installed: string | undefined, built: string): Promise<string | undefined> {
   const path = join(cache, built)

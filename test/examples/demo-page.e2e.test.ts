@@ -39,7 +39,7 @@ test.skipIf(!executablePath && !process.env['REQUIRE_SERVERS'])(
     }
     await eventually(async () => expect(await seconds()).toBeGreaterThan(3))
     expect(await sentence.textContent()).toMatch(
-      /^Replay is paused on standby_2\.\nPostgreSQL's replay_lag says \S+ s\. This package says \S+ s behind/,
+      /^Replay is paused on standby_2\. PostgreSQL's replay_lag says \S+ s\.\nThis package says \S+ s behind/,
     )
     await eventually(async () => expect(await seconds()).toBeLessThan(1))
 

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { createLogUpdate } from 'log-update'
 import { until } from '../postgres/until.mjs'
 import { Director } from './director.mjs'
 import { History } from './history.mjs'
@@ -9,6 +8,7 @@ import { servePage } from './page.mjs'
 import { startPostgres } from './postgres.mjs'
 import { LEGEND, renderLine, renderTable } from './screen.mjs'
 import { startSystem, systems } from './system.mjs'
+import { Terminal } from './terminal.mjs'
 
 /** @typedef {import('./show.js').Show} Show */
 
@@ -72,24 +72,27 @@ async function play(show) {
   const history = new History()
   const state = { sentence: CALM }
   const page = await servePage(show, history, state)
-  print(`${show.servers}\nMetrics: ${show.url}\nIn a browser: ${page.url}\n`)
-  const stopListening = listenToKeys((key) => {
-    if (key === 'q' || key === 'ctrl-c') stop.abort()
-    else director.press(key)
-  })
+  const addresses = `${show.servers}\nMetrics: ${show.url}\nIn a browser: ${page.url}\n`
+  /** @type {(() => void) | undefined} */
+  let stopListening
   try {
     const isMeasured = () => show.gauge.collectMetrics().length === show.followers.length
     await until('all followers are measured', isMeasured, { signal: stop.signal })
+    // Not before: a follower that is killed by then would never be measured.
+    stopListening = listenToKeys((key) => {
+      if (key === 'q' || key === 'ctrl-c') stop.abort()
+      else director.press(key)
+    })
     await Promise.all([
       repeat(
         () => (director.current?.isIdle || director.isBusy ? undefined : show.write()),
         WRITE_MILLIS,
       ),
       director.run(),
-      watch(show, director, history, state),
+      watch(show, director, history, state, addresses),
     ])
   } finally {
-    stopListening()
+    stopListening?.()
     await page.stop()
   }
 }
@@ -101,10 +104,14 @@ async function play(show) {
  * @param {Director} director
  * @param {History} history
  * @param {{ sentence: string }} state
+ * @param {string} addresses shown above the table
  */
-async function watch({ gauge, unit, scenes }, director, history, state) {
-  const isTerminal = process.stdout.isTTY && process.env['TERM'] !== 'dumb'
-  const update = createLogUpdate(process.stdout, { showCursor: true })
+async function watch({ gauge, unit, scenes }, director, history, state, addresses) {
+  const { isTTY, rows } = process.stdout
+  // Some terminals, such as those of build servers, have no size. Nothing can be redrawn there.
+  const isTerminal = isTTY && rows > 0 && process.env['TERM'] !== 'dumb'
+  const terminal = isTerminal ? new Terminal() : undefined
+  if (!isTerminal) print(addresses)
   const colors = isTerminal && !process.env['NO_COLOR']
   const keys = scenes.map(({ key, name }) => `${key} ${name}`).join('  ')
   const draw = async () => {
@@ -117,16 +124,16 @@ async function watch({ gauge, unit, scenes }, director, history, state) {
     // Servers may be down just now.
     const what = await Promise.resolve(scene?.describe(lag)).catch(() => scene?.name)
     state.sentence = director.isBusy ? 'One moment …' : (what ?? CALM)
-    if (isTerminal) {
+    if (terminal) {
       const hint = process.stdin.isTTY
         ? `Keys: ${keys}  (again: mend)  q quit`
         : 'Ctrl-C ends the demo.'
-      const table = renderTable(snapshot, history, {
-        unit,
-        columns: process.stdout.columns,
-        colors,
+      const { sentence } = state
+      terminal.draw(() => {
+        const { columns } = process.stdout
+        const table = renderTable(snapshot, history, { unit, columns, colors })
+        return [addresses, ...table, '', sentence, '', LEGEND, hint].join('\n')
       })
-      update([...table, '', state.sentence, '', LEGEND, hint].join('\n'))
     } else {
       const time = new Date().toISOString().slice(11, 19)
       print(
@@ -134,9 +141,8 @@ async function watch({ gauge, unit, scenes }, director, history, state) {
       )
     }
   }
-  if (isTerminal) process.stdout.on('resize', () => update.clear())
   await repeat(draw, SAMPLE_MILLIS)
-  if (isTerminal) update.done()
+  terminal?.close()
 }
 
 /**

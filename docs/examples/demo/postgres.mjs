@@ -92,8 +92,15 @@ export async function startPostgres({ signal, fail, print }) {
       )
       return `The last replay was ${String(row?.['age'])} ago`
     }
-    /** @param {import('opentelemetry-instrumentation-replication-lag').FollowerLag | undefined} lag */
-    const here = (lag) => `This package says ${formatSeconds(lag?.lagSeconds)} behind`
+    /**
+     * @param {import('opentelemetry-instrumentation-replication-lag').FollowerLag | undefined} lag
+     * @param {string} [trend]
+     */
+    const here = (lag, trend = '') =>
+      lag?.lagSeconds === undefined
+        ? 'This package does not know the seconds yet.'
+        : `This package says ${formatSeconds(lag.lagSeconds)} behind${trend}.`
+    const growing = ', and growing'
 
     /** @type {Scene[]} */
     const scenes = [
@@ -105,7 +112,7 @@ export async function startPostgres({ signal, fail, print }) {
         begin: () => second.node.pauseReplay(),
         end: () => second.node.resumeReplay(),
         describe: async (lag) =>
-          `Replay is paused on standby_2.\n${await itsView()}. ${here(lag)}, and growing.`,
+          `Replay is paused on standby_2. ${await itsView()}.\n${here(lag, growing)}`,
       },
       {
         key: 'c',
@@ -115,7 +122,7 @@ export async function startPostgres({ signal, fail, print }) {
         begin: () => second.link.close(),
         end: () => second.link.reopen(),
         describe: async (lag) =>
-          `The link to standby_2 is cut.\n${await itsView()}. ${here(lag)}, and growing.`,
+          `The link to standby_2 is cut. ${await itsView()}.\n${here(lag, growing)}`,
       },
       {
         key: 'k',
@@ -127,8 +134,7 @@ export async function startPostgres({ signal, fail, print }) {
           await second.node.start()
           await second.node.untilStreaming()
         },
-        describe: async (lag) =>
-          `standby_2 was killed.\n${await itsView()}. ${here(lag)}, and growing.`,
+        describe: async (lag) => `standby_2 was killed. ${await itsView()}.\n${here(lag, growing)}`,
       },
       {
         key: 'i',
@@ -139,7 +145,7 @@ export async function startPostgres({ signal, fail, print }) {
         begin: () => undefined,
         end: () => undefined,
         describe: async (lag) =>
-          `Nobody writes, so there is nothing to replay.\n${await lastReplay()}. ${here(lag)}.`,
+          `Nobody writes, so there is nothing to replay.\n${await lastReplay()}. ${here(lag)}`,
       },
       {
         key: 'f',
@@ -149,7 +155,7 @@ export async function startPostgres({ signal, fail, print }) {
         begin: () => switchOver(first.node),
         end: () => switchOver(primary),
         describe: (lag) =>
-          `standby_1 is the primary now, and the others follow it.\nTheir lag starts from scratch. ${here(lag)}.`,
+          `standby_1 is the primary now, and the others follow it.\nTheir lag starts from scratch. ${here(lag)}`,
       },
     ]
     return {

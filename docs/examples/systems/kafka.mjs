@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import {
   AclOperations,
@@ -14,15 +13,14 @@ import {
 import { kafkaSource } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
 import kafkajs from 'kafkajs'
 import { freePort } from '../postgres/processes.mjs'
-import { isOnPath, run } from './servers.mjs'
+import { cacheFolder, isOnPath, run } from './servers.mjs'
 
 /** @import { Server, Servers } from './servers.mjs' */
 /** @import { Gate } from './gate.mjs' */
 /** @import { ConnectOptions } from './system.js' */
 /** @typedef {{ id: number, port: number, controllerPort: number, gatedPort: number, gate: Gate, server?: Server }} Broker */
 
-const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
-const LIBS = join(cache, 'replication-lag-kafka', 'libs')
+const LIBS = cacheFolder('replication-lag-kafka/libs')
 const TOPIC = 'orders'
 const GROUPS = /** @type {const} */ (['billing', 'shipping'])
 /** A group that nobody but an administrator may see. */

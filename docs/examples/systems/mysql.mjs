@@ -1,10 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { startFamily, templateOf } from './mysql-family.mjs'
-import { findProgram, run } from './servers.mjs'
+import { cacheFolder, findProgram, run } from './servers.mjs'
 
 /** @import { Servers } from './servers.mjs' */
 /** @import { Dialect } from './mysql-family.mjs' */
@@ -15,10 +14,7 @@ const install = 'sh docs/examples/systems/mysql-install.sh'
 export const mysql = { title: 'MySQL', unit: 'transactions', install, isInstalled, start }
 
 /** Where mysql-install.sh unpacks the server. */
-const ROOT = join(
-  process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
-  'replication-lag-mysql/root',
-)
+const ROOT = cacheFolder('replication-lag-mysql/root')
 
 async function isInstalled() {
   return (await findServer()) !== undefined

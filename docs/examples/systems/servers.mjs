@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { openSync, closeSync } from 'node:fs'
 import { access, constants, mkdir, mkdtemp, realpath } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { Janitor } from '../postgres/janitor.mjs'
 import { send, tail } from '../postgres/processes.mjs'
@@ -155,6 +155,17 @@ export class Server {
   thaw() {
     if (this.#child.pid !== undefined) send(this.#child.pid, 'SIGCONT')
   }
+}
+
+/**
+ * A folder in the user's cache, where programs are kept that are large or slow to build.
+ *
+ * @param {string} name
+ */
+export function cacheFolder(name) {
+  // Like the shell scripts that install them, it takes an empty variable for one that is not set.
+  const { XDG_CACHE_HOME: folder = '' } = process.env
+  return join(folder === '' ? join(homedir(), '.cache') : folder, name)
 }
 
 /** Whether a program is on the PATH, or in a folder where Debian puts servers. @param {string} program */

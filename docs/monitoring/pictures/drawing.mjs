@@ -1,17 +1,13 @@
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
-import { findProgram, run } from '../../examples/systems/servers.mjs'
+import { cacheFolder, findProgram, run } from '../../examples/systems/servers.mjs'
 
 const pageFolder = fileURLToPath(new URL('page', import.meta.url))
 /** Half a gigabyte of packages is no part of this repository. */
-const cache = join(
-  process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
-  'replication-lag-pictures',
-)
+const cache = cacheFolder('replication-lag-pictures')
 
 /**
  * Builds the page in the cache, and installs its packages there if they have changed.
