@@ -134,6 +134,7 @@ export class KafkaCluster {
         clientId: 'monitor',
         bootstrapBrokers: brokers,
         sasl: { mechanism: 'PLAIN', ...login },
+        requestTimeout: 3000,
         retries: 0,
       })
       return {
