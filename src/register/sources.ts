@@ -99,7 +99,7 @@ const kafka: Kind = {
       const admin = connect()
       const name = `kafka:${url.name}`
       const source = kafkaSource({ admin, groups, name, ...(topics && { topics }) })
-      // Timers of a client that is connected keep the process running, so each read connects anew.
+      // The timers of a connected client keep the process running, so each read opens a new connection.
       return { name, read: (signal) => source.read(signal).finally(() => admin.disconnect()) }
     }
   },

@@ -154,7 +154,7 @@ describe('register reports without code', () => {
     await writeFile(join(project, 'sdk.mjs'), sdk)
     await writeFile(join(project, `${name}.mjs`), imports + application)
     const env = {
-      REPLICATION_LAG_SOURCES: `orders=postgres://postgres@127.0.0.1:${primary.port}/postgres`,
+      REPLICATION_LAG_SOURCES: `orders=${primary.url()}`,
     }
     const { stdout } = await execute('SDK 2', program(), [...parameters, `${name}.mjs`], env)
     expect(stdout).toBe('reported')

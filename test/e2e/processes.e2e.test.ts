@@ -3,23 +3,21 @@ import { once } from 'node:events'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { repository } from '../support/repository.js'
 import { createServers, Prometheus, prometheus2 } from './backends.js'
 
-let built: BuiltPackage
+const built = await useBuiltPackage()
 
 beforeAll(async () => {
-  built = await buildTemporaryPackage()
   await copyFile(
     fileURLToPath(new URL('node.mjs', import.meta.url)),
     join(built.folder, 'node.mjs'),
   )
 })
-afterAll(() => built.remove())
 
 /** A process that exports its own side, see `node.mjs`. */
 class NodeProcess {

@@ -1,9 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startCluster } from '../support/postgres.js'
@@ -14,11 +14,7 @@ import type { Exposition } from '../support/prometheus-text.js'
 const EXAMPLE = 'docs/examples/auto-instrumented'
 const { cluster, primary } = await startCluster()
 
-let built: BuiltPackage
-beforeAll(async () => {
-  built = await buildTemporaryPackage()
-})
-afterAll(() => built.remove())
+const built = await useBuiltPackage()
 
 interface Attribute {
   readonly key: string
@@ -148,7 +144,7 @@ describe('a service with auto-instrumentation', { timeout: 120_000 }, () => {
     ]
     const service = await start(imports, {
       OTEL_METRICS_EXPORTER: 'prometheus',
-      REPLICATION_LAG_SOURCES: `orders=postgres://postgres@127.0.0.1:${primary.port}/postgres`,
+      REPLICATION_LAG_SOURCES: `orders=${primary.url()}`,
     })
     await reportsBoth(service, 'standby_2')
   })

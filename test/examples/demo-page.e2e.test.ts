@@ -1,17 +1,13 @@
 import { chromium } from 'playwright-core'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { findProgram } from '../../docs/examples/systems/servers.mjs'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { Program } from '../support/program.js'
 
 const executablePath = await findProgram('chromium')
 
-let built: BuiltPackage
-beforeAll(async () => {
-  built = await buildTemporaryPackage()
-})
-afterAll(() => built.remove())
+const built = await useBuiltPackage()
 
 test.skipIf(!executablePath && !process.env['REQUIRE_SERVERS'])(
   'a browser sees the lag rise while replay is paused, and fall again',

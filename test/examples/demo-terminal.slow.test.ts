@@ -1,15 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { stripVTControlCharacters } from 'node:util'
-import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { useBuiltPackage } from '../support/built-package.js'
 import { SLOW_MACHINE } from '../support/program.js'
 
-let built: BuiltPackage
-beforeAll(async () => {
-  built = await buildTemporaryPackage()
-})
-afterAll(() => built.remove())
+const built = await useBuiltPackage()
 
 test('the demo breaks and mends things by key, and gives the terminal back', async () => {
   // `script` gives it a terminal. What `stty` says last is the state after the demo.

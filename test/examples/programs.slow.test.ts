@@ -3,18 +3,18 @@ import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, test, vi, type TestContext } from 'vitest'
+import { beforeAll, describe, test, vi, type TestContext } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
 import { isProgram } from '../docs/code-blocks.js'
 import { findBlocks } from '../docs/markdown.js'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { useBuiltPackage } from '../support/built-package.js'
 import { isRunning, Program, SLOW_MACHINE } from '../support/program.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { readText } from '../support/repository.js'
 
 // The demo and the programs of the README, as users start them: with the build of the package.
 
-let built: BuiltPackage
+const built = await useBuiltPackage()
 const readme = findBlocks({ path: 'README.md', text: readText('README.md') })
 const [postgresProgram = '', ownLogProgram = ''] = readme.filter(isProgram).map(({ text }) => text)
 
@@ -26,12 +26,10 @@ const openTelemetry = `
 `
 
 beforeAll(async () => {
-  built = await buildTemporaryPackage()
   await writeFile(join(built.folder, 'postgres.mjs'), postgresProgram)
   await writeFile(join(built.folder, 'own-log.mjs'), ownLogProgram)
   await writeFile(join(built.folder, 'otel.mjs'), openTelemetry)
 })
-afterAll(() => built.remove())
 
 /** Starts the demo with a temporary folder of its own, so that the test sees what it leaves there. */
 async function startDemo({ onTestFinished }: TestContext, ...parameters: string[]) {

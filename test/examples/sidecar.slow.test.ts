@@ -4,10 +4,10 @@ import { createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
@@ -20,10 +20,9 @@ const EXAMPLE = 'docs/examples/sidecar'
 const PASSWORD = 'hunter2'
 const { cluster, primary } = await startCluster()
 
-let built: BuiltPackage
+const built = await useBuiltPackage()
 let folder: string
 beforeAll(async () => {
-  built = await buildTemporaryPackage()
   // As `npm install` in the folder of the sidecar does.
   folder = join(built.folder, EXAMPLE)
   await mkdir(join(folder, 'node_modules'))
@@ -38,11 +37,8 @@ beforeAll(async () => {
   await writeFile(rules, `host all monitor,plain 127.0.0.1/32 scram-sha-256\n${others}`)
   await primary.query('select pg_reload_conf()')
 })
-afterAll(() => built.remove())
 
-function urlOf(node: PostgresNode, login = `monitor:${PASSWORD}`) {
-  return `postgres://${login}@127.0.0.1:${node.port}/postgres`
-}
+const LOGIN = `monitor:${PASSWORD}`
 
 /** Starts the sidecar on free ports. It ends with the test. */
 async function start(variables: Record<string, string>, cwd = folder) {
@@ -84,7 +80,7 @@ async function configure(node: PostgresNode, options: object = {}) {
   const path = await temporaryFolder()
   const passwordFile = join(path, 'password')
   await writeFile(passwordFile, `${PASSWORD}\n`)
-  const sources = [{ name: 'orders', url: urlOf(node, 'monitor'), passwordFile }]
+  const sources = [{ name: 'orders', url: node.url('monitor'), passwordFile }]
   const config = { sources, pollIntervalMillis: 100, ...options }
   await writeFile(join(path, 'config.json'), JSON.stringify(config))
   return { REPLICATION_LAG_CONFIG: join(path, 'config.json') }
@@ -255,7 +251,7 @@ describe('the sidecar', { timeout: 120_000 }, () => {
     const node = await cluster.startPrimary({ name: 'lonely' })
     const port = await freePort()
     const gone = { name: 'gone', url: `postgres://monitor:${PASSWORD}@127.0.0.1:${port}` }
-    const orders = { name: 'orders', url: urlOf(node, 'postgres') }
+    const orders = { name: 'orders', url: node.url('postgres') }
     const { program, scrape, health } = await start(
       await configure(node, { sources: [gone, orders] }),
     )
@@ -304,18 +300,18 @@ describe('the sidecar ends with one line when', { timeout: 60_000 }, () => {
   })
 
   test('the password is wrong', async () => {
-    const line = await lineOf(poll(urlOf(primary, `monitor:not-${PASSWORD}`)))
+    const line = await lineOf(poll(primary.url(`monitor:not-${PASSWORD}`)))
     expect(line).toMatch(/role monitor: 28P01: .*: check the password/)
   })
 
   test('the password is missing', async () => {
-    const line = await lineOf(poll(urlOf(primary, 'monitor')))
+    const line = await lineOf(poll(primary.url('monitor')))
     expect(line).toMatch(/role monitor: .*password/)
   })
 
   test('the role lacks rights', async () => {
     await cluster.startStandby({ name: 'hidden', of: primary })
-    const line = await lineOf(poll(urlOf(primary, `plain:${PASSWORD}`)))
+    const line = await lineOf(poll(primary.url(`plain:${PASSWORD}`)))
     expect(line).toMatch(/GRANT pg_monitor TO plain$/m)
   })
 
@@ -352,29 +348,32 @@ describe('the sidecar ends with one line when', { timeout: 60_000 }, () => {
       const server = await listen(() => undefined)
       onTestFinished(() => server.close())
       const { port } = new URL(server.url)
-      const taken = await lineOf({ ...poll(urlOf(primary)), [variable]: port })
+      const taken = await lineOf({ ...poll(primary.url(LOGIN)), [variable]: port })
       expect(taken).toBe(
         `set ${variable} to another port: listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`,
       )
-      const invalid = await lineOf({ ...poll(urlOf(primary)), [variable]: '65536' })
+      const invalid = await lineOf({ ...poll(primary.url(LOGIN)), [variable]: '65536' })
       expect(invalid).toMatch(`set ${variable} to another port: options.port should be`)
     },
   )
 
   test('the client package is missing', async () => {
     // Node looks for packages in all folders above, so a temporary one may have them.
-    const line = await lineOf(poll(urlOf(primary)), '/')
+    const line = await lineOf(poll(primary.url(LOGIN)), '/')
     expect(line).toMatch(/orders: the package pg is missing. Install it: npm install pg$/m)
   })
 
   test('the exporter is unknown', async () => {
-    const line = await lineOf({ ...poll(urlOf(primary)), OTEL_METRICS_EXPORTER: 'prometheus,none' })
+    const line = await lineOf({
+      ...poll(primary.url(LOGIN)),
+      OTEL_METRICS_EXPORTER: 'prometheus,none',
+    })
     expect(line).toMatch(/^OTEL_METRICS_EXPORTER: expected prometheus, otlp or both, got none$/m)
   })
 
   test('the protocol of OTLP is unknown', async () => {
     const variables = { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'http' }
-    const line = await lineOf({ ...poll(urlOf(primary)), ...variables })
+    const line = await lineOf({ ...poll(primary.url(LOGIN)), ...variables })
     expect(line).toMatch(/^OTEL_EXPORTER_OTLP_PROTOCOL: expected grpc, http\/json or http/m)
   })
 })
@@ -382,7 +381,7 @@ describe('the sidecar ends with one line when', { timeout: 60_000 }, () => {
 test('the sidecar logs each source when none can be read', async () => {
   const gone = `postgres://monitor:${PASSWORD}@127.0.0.1:${await freePort()}`
   const { program } = await start({
-    REPLICATION_LAG_SOURCES: `a=${gone} b=${urlOf(primary, 'monitor:wrong')}`,
+    REPLICATION_LAG_SOURCES: `a=${gone} b=${primary.url('monitor:wrong')}`,
   })
   expect(await program.ended).toEqual({ code: 1, signal: null })
   expect(program.stderr).toMatch(/"postgres:a" cannot be read.*ECONNREFUSED.*\n/)

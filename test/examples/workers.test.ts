@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../../docs/examples/postgres/processes.mjs'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startCluster } from '../support/postgres.js'
@@ -9,11 +9,7 @@ import { parsePrometheusText } from '../support/prometheus.js'
 
 const { cluster, primary } = await startCluster()
 
-let built: BuiltPackage
-beforeAll(async () => {
-  built = await buildTemporaryPackage()
-})
-afterAll(() => built.remove())
+const built = await useBuiltPackage()
 
 /** Runs the main program of an example. Returns a function that scrapes one of its metrics, by replica. */
 async function start(example: string, env: Record<string, string> = {}) {
@@ -45,9 +41,7 @@ test('a worker serves what the main thread stores', async () => {
 
 test('a worker polls a PostgreSQL beside what the main thread stores', async () => {
   await cluster.startStandby({ name: 'standby_1', of: primary })
-  const { user, host, port, database } = primary.connectionConfig()
-  const url = `postgres://${user}@${host}:${port}/${database}`
-  const { program, scrape } = await start('worker-exporter', { DATABASE_URL: url })
+  const { program, scrape } = await start('worker-exporter', { DATABASE_URL: primary.url() })
   await eventually(async () => {
     const lags = await scrape('replication_lag_seqno', 'database')
     expect(Object.fromEntries(lags)).toEqual({ standby_1: 0 })

@@ -1,14 +1,10 @@
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { GaugeWorker } from '../support/gauge-worker.js'
 
-let built: BuiltPackage
-beforeAll(async () => {
-  built = await buildTemporaryPackage()
-})
-afterAll(() => built.remove())
+const built = await useBuiltPackage()
 
 let main: ReplicationLagGauge
 let workers: GaugeWorker[]

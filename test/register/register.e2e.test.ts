@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { etcd } from '../../docs/examples/systems/etcd.mjs'
 import { jetstream } from '../../docs/examples/systems/jetstream.mjs'
 import { kafka } from '../../docs/examples/systems/kafka.mjs'
@@ -8,18 +8,14 @@ import { postgres } from '../../docs/examples/systems/postgres.mjs'
 import { redis } from '../../docs/examples/systems/redis.mjs'
 import type { System } from '../../docs/examples/systems/system.js'
 import { describeInstalled, useStarted } from '../sources/contract.js'
-import { buildTemporaryPackage, type BuiltPackage } from '../support/built-package.js'
+import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { Program } from '../support/program.js'
 import { repository } from '../support/repository.js'
 
 // A program without a line about replication lag, on a real server of each system.
 
-let built: BuiltPackage
-beforeAll(async () => {
-  built = await buildTemporaryPackage()
-})
-afterAll(() => built.remove())
+const built = await useBuiltPackage()
 
 interface Metric {
   readonly name: string

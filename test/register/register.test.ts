@@ -48,10 +48,6 @@ async function writeConfig(config: unknown): Promise<string> {
   return path
 }
 
-function urlOf({ user, host, port, database }: ReturnType<typeof primary.connectionConfig>) {
-  return `postgres://${user}@${host}:${port}/${database}`
-}
-
 /** Listens on a free port until the end of the test. */
 async function listen(onConnection: (socket: Socket) => void): Promise<number> {
   const server = createServer(onConnection).listen(0, '127.0.0.1')
@@ -78,7 +74,7 @@ describe('register', () => {
 
   test('reports the sources through the global meter provider that is set later', async () => {
     await cluster.startStandby({ name: 'standby_1', of: primary })
-    const url = urlOf(primary.connectionConfig())
+    const url = primary.url()
     await register({ REPLICATION_LAG_SOURCES: ` orders=${url}\n copy=${url}?sslmode=disable` })
     const reader = startSdk()
     await eventually(async () => {
@@ -95,10 +91,8 @@ describe('register', () => {
 
   test('takes sources, options and the file of a password from a configuration file', async () => {
     await primary.query("create role watcher login password 'p@ss/w:rd' in role pg_monitor")
-    const { host, port, database } = primary.connectionConfig()
     const passwordFile = await writeConfig('p@ss/w:rd\n')
-    const url = `postgres://watcher@${host}:${port}/${database}`
-    const sources = [{ name: 'orders', url, passwordFile }]
+    const sources = [{ name: 'orders', url: primary.url('watcher'), passwordFile }]
     const path = await writeConfig({ sources, positions: true, pollIntervalMillis: 50 })
     await register({ REPLICATION_LAG_CONFIG: path })
     const reader = startSdk()

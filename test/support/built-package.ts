@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from '
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import ts from 'typescript'
+import { afterAll } from 'vitest'
 import { repository } from './repository.js'
 import { run } from './run.js'
 
@@ -50,4 +51,11 @@ export async function buildTemporaryPackage(): Promise<BuiltPackage> {
     implementation: join(folder, 'dist/index.js'),
     remove: () => rm(folder, { recursive: true, force: true }),
   }
+}
+
+/** The built package for all tests of a file. Call it at the top of the file. */
+export async function useBuiltPackage(): Promise<BuiltPackage> {
+  const built = await buildTemporaryPackage()
+  afterAll(() => built.remove())
+  return built
 }

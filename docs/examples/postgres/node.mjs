@@ -75,6 +75,12 @@ export class PostgresNode {
     return { host: '127.0.0.1', port: this.#port, user, database: 'postgres', ssl: false }
   }
 
+  /** The same as text. @param {string} [login] a user, or `user:password` */
+  url(login = 'postgres') {
+    const { host, port, database } = this.connectionConfig()
+    return `postgres://${login}@${host}:${port}/${database}`
+  }
+
   /**
    * Runs one statement as `postgres`. All statements share one connection, one after the other.
    *

@@ -55,8 +55,7 @@ export const postgres = {
       followers: ['standby_1', 'standby_2'],
       shard: SHARD,
       get url() {
-        const { user, host, port, database } = leader.connectionConfig()
-        return `postgres://${user}@${host}:${port}/${database}`
+        return leader.url()
       },
       async connect({ fault, source } = {}) {
         const gate = await servers.gate(leader.port)

@@ -131,7 +131,7 @@ export async function startStory(servers) {
 
 /** Writes to the leader at a steady rate. */
 class Writer {
-  /** While there is none, nothing is written. @type {PostgresNode | undefined} */
+  /** Nothing is written while the cluster has no leader. @type {PostgresNode | undefined} */
   leader
   #writes = 0
   #isStopped = false

@@ -83,7 +83,7 @@ export function index(value: unknown, name: string): number {
   return Number(required(integer)(value, name))
 }
 
-/** An offset. −1 means that there is none. */
+/** A committed offset. Kafka answers −1 if the group has committed nothing. */
 export function committed(value: unknown, name: string): bigint | undefined {
   const isNone = value === '-1' || value === -1n
   return isNone ? undefined : required(integer)(value, name)

@@ -95,7 +95,7 @@ export class PlatformaticClient implements KafkaClient {
   }
 }
 
-/** The id of a broker. −1 means that there is none. */
+/** The id of a broker. Kafka answers −1 for a partition without a leader. */
 function broker(value: unknown): number {
   return required((id) => (Number.isSafeInteger(id) ? (id as number) : undefined))(value, 'broker')
 }
