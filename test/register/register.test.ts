@@ -112,6 +112,16 @@ describe('register', () => {
     expect(logged.matching('warn:')).toEqual([expect.stringContaining('nothing is reported')])
   })
 
+  test('does not warn if the program reports by itself', async () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const sources = 'registry=etcd+http://127.0.0.1:1'
+    const { instrumentation } = await register({ REPLICATION_LAG_SOURCES: sources })
+    instrumentation?.enable()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(logged.matching('nothing is reported')).toEqual([])
+  })
+
   test('logs to the console if the application has set no logger', async () => {
     diag.disable()
     const setLogger = vi.spyOn(diag, 'setLogger')
@@ -165,8 +175,8 @@ describe('a source whose server cannot be reached', () => {
     const connections: Socket[] = []
     const port = await listen((socket) => {
       connections.push(socket)
-      // It drops the first connection at once, and the others after an answer.
-      if (connections.length === 1) socket.resume().end()
+      // It ends the first connection without an answer, and answers on the others.
+      if (connections.length === 1) socket.once('data', () => socket.end())
       else socket.on('data', (data) => answer(socket, data)).on('end', () => socket.end())
     })
     const sources = [{ name: 'a', url: `redis://127.0.0.1:${port}` }]

@@ -30,6 +30,7 @@ describe('a field of an answer', () => {
   it.each([
     ['active', { cluster: { leader: 'nats_2', replicas: [{ name: 'a', active: 'long' }] } }],
     ['replicas', { cluster: { leader: 'nats_2', replicas: 7 } }],
+    ['leader', { cluster: { leader: 7, replicas: [] } }],
     ['created', { created: '' }],
     ['state', { state: 'none' }],
     ['num_pending', { consumer_detail: [{ name: 'a', num_ack_pending: 1 }] }],
