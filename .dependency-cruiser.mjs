@@ -29,7 +29,6 @@ export default {
   allowedSeverity: 'error',
   forbidden: [{ name: 'no-cycle', severity: 'error', from: {}, to: { circular: true } }],
   options: {
-    exclude: '^src/[^/]*.mjs$',
     doNotFollow: 'node_modules',
     // Imports of types count too.
     tsPreCompilationDeps: true,

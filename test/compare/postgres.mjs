@@ -3,13 +3,13 @@ import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
-import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
-import { Gate } from '../../docs/examples/systems/gate.mjs'
+import { PostgresCluster } from '../servers/postgres/cluster.mjs'
+import { Gate } from '../servers/gate.mjs'
 
 // Takes one real cluster through incidents, and prints what this package and plain SQL show beside the truth, as a
 // Markdown table. `npm run compare:postgres`, or `-- --seconds 10` for how long each incident lasts.
 
-/** @typedef {import('../../docs/examples/postgres/node.mjs').PostgresNode} PostgresNode */
+/** @typedef {import('../../test/servers/postgres/node.mjs').PostgresNode} PostgresNode */
 /** @typedef {{ bytes?: number | undefined, seconds?: number | undefined, connected?: boolean | undefined }} Lag */
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '8' } } })

@@ -6,7 +6,7 @@ import {
   ReplicationPoller,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
 import { registerReplicationLag } from '../../docs/snippets/migration/prom-client.mjs'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'

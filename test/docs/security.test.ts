@@ -4,7 +4,7 @@ import { Server, type ListenOptions } from 'node:net'
 import { dirname, join } from 'node:path'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { recordLog } from '../support/postgres-monitor.js'
 import {

@@ -6,7 +6,7 @@ import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-repl
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import type pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { pointsOf } from '../support/polling.js'
 import { recordLog } from '../support/postgres-monitor.js'

@@ -2,14 +2,8 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
-import {
-  cacheFolder,
-  findProgram,
-  run,
-  Servers,
-  type Server,
-} from '../../docs/examples/systems/servers.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
+import { cacheFolder, findProgram, run, Servers, type Server } from '../servers/servers.mjs'
 
 /** Where `npm run e2e:install` puts what it builds. */
 const cache = cacheFolder('replication-lag-e2e/bin')

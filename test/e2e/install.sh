@@ -36,9 +36,9 @@ fi
 # Not every Debian has Valkey. Its source is tested with Redis then.
 command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 ||
   "${as_root[@]}" apt-get install -y -qq --no-install-recommends valkey-server
-sh docs/examples/systems/kafka-install.sh
+sh test/servers/kafka-install.sh
 # The archive does not have MySQL every day. Its tests are skipped then.
-sh docs/examples/systems/mysql-install.sh || echo 'The tests of MySQL will be skipped.'
+sh test/servers/mysql-install.sh || echo 'The tests of MySQL will be skipped.'
 
 # Builds take minutes the first time, and seconds from Go's cache.
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/replication-lag-e2e/bin

@@ -1,6 +1,6 @@
 import { chromium } from 'playwright-core'
 import { expect, onTestFinished, test } from 'vitest'
-import { findProgram } from '../../docs/examples/systems/servers.mjs'
+import { findProgram } from '../servers/servers.mjs'
 import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { Program } from '../support/program.js'
@@ -12,7 +12,7 @@ const built = await useBuiltPackage()
 test.skipIf(!executablePath && !process.env['REQUIRE_SERVERS'])(
   'a browser sees the lag rise while replay is paused, and fall again',
   async () => {
-    const demo = new Program(['docs/examples/demo/demo.mjs'], { cwd: built.folder })
+    const demo = new Program(['docs/demo/demo.mjs'], { cwd: built.folder })
     onTestFinished(() => demo.stop())
     const [, url = ''] = await demo.untilPrinted(/^In a browser: (\S+)$/m)
     const browser = await chromium.launch({

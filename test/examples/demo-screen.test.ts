@@ -1,8 +1,8 @@
 import type { FollowerLag } from 'opentelemetry-instrumentation-replication-lag'
 import { stripVTControlCharacters, styleText } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { History } from '../../docs/examples/demo/history.mjs'
-import { LEGEND, renderLine, renderTable } from '../../docs/examples/demo/screen.mjs'
+import { History } from '../../docs/demo/history.mjs'
+import { LEGEND, renderLine, renderTable } from '../../docs/demo/screen.mjs'
 
 const caughtUp: FollowerLag = {
   shard: 'orders',

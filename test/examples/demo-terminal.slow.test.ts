@@ -9,8 +9,7 @@ const built = await useBuiltPackage()
 
 test('the demo breaks and mends things by key, and gives the terminal back', async () => {
   // `script` gives it a terminal. What `stty` says last is the state after the demo.
-  const command =
-    'tty; stty cols 80 rows 24; node docs/examples/demo/demo.mjs; echo "code $?"; stty -a'
+  const command = 'tty; stty cols 80 rows 24; node docs/demo/demo.mjs; echo "code $?"; stty -a'
   const child = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
     cwd: built.folder,
     env: { ...process.env, TERM: 'xterm-256color', NO_COLOR: '1' },

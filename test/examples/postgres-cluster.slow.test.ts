@@ -3,10 +3,10 @@ import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { checkReachable, findBinaries } from '../../docs/examples/postgres/binaries.mjs'
-import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
-import type { PostgresNode } from '../../docs/examples/postgres/node.mjs'
-import { childrenOf } from '../../docs/examples/postgres/processes.mjs'
+import { checkReachable, findBinaries } from '../servers/postgres/binaries.mjs'
+import { PostgresCluster } from '../servers/postgres/cluster.mjs'
+import type { PostgresNode } from '../servers/postgres/node.mjs'
+import { childrenOf } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { isRunning, Program } from '../support/program.js'
 import { repository } from '../support/repository.js'
@@ -143,7 +143,7 @@ test('a cluster is given up by the signal it was given', async () => {
 })
 
 describe('a cluster whose process is gone', () => {
-  const clusterModule = new URL('../../docs/examples/postgres/cluster.mjs', import.meta.url)
+  const clusterModule = new URL('../../test/servers/postgres/cluster.mjs', import.meta.url)
   const program = `
     import { PostgresCluster } from ${JSON.stringify(clusterModule)}
     const cluster = await PostgresCluster.create()

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, test, vi, type TestContext } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
 import { isProgram } from '../docs/code-blocks.js'
 import { findBlocks } from '../docs/markdown.js'
 import { useBuiltPackage } from '../support/built-package.js'
@@ -37,7 +37,7 @@ async function startDemo({ onTestFinished }: TestContext, ...parameters: string[
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   // If root starts the demo, another user runs the servers.
   await chmod(folder, 0o755)
-  const demo = new Program(['docs/examples/demo/demo.mjs', ...parameters], {
+  const demo = new Program(['docs/demo/demo.mjs', ...parameters], {
     cwd: built.folder,
     env: { TMPDIR: folder },
   })

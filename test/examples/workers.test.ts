@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
 import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'

@@ -11,7 +11,7 @@ import {
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { freePort } from '../../docs/examples/postgres/processes.mjs'
+import { freePort } from '../servers/postgres/processes.mjs'
 import { provide } from '../support/attachments.js'
 import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'

@@ -4,13 +4,8 @@ import {
   type ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { Servers } from '../../docs/examples/systems/servers.mjs'
-import type {
-  Connected,
-  ConnectOptions,
-  System,
-  SystemKind,
-} from '../../docs/examples/systems/system.js'
+import { Servers } from '../servers/servers.mjs'
+import type { Connected, ConnectOptions, System, SystemKind } from '../../test/servers/system.js'
 import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { pointsOf } from '../support/polling.js'

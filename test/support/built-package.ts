@@ -16,7 +16,7 @@ async function buildPackage(folder: string): Promise<void> {
   }
   await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
   await compile(join(repository, 'src'), join(folder, 'dist'))
-  await run(folder, process.execPath, join(repository, 'src/facades.mjs'))
+  await run(folder, process.execPath, join(repository, 'build/facades.mjs'))
 }
 
 /** Does what `tsc` does, without types, which take most of the time. */

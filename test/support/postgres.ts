@@ -19,10 +19,10 @@ import {
   majorOf,
   postgresUser,
   type Binaries,
-} from '../../docs/examples/postgres/binaries.mjs'
-import { PostgresCluster } from '../../docs/examples/postgres/cluster.mjs'
-import type { PostgresNode } from '../../docs/examples/postgres/node.mjs'
-import { Gate } from '../../docs/examples/systems/gate.mjs'
+} from '../servers/postgres/binaries.mjs'
+import { PostgresCluster } from '../servers/postgres/cluster.mjs'
+import type { PostgresNode } from '../servers/postgres/node.mjs'
+import { Gate } from '../servers/gate.mjs'
 import { eventually } from './eventually.js'
 
 export type { PostgresNode }

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { vi } from 'vitest'
-import { childrenOf, send } from '../../docs/examples/postgres/processes.mjs'
+import { childrenOf, send } from '../servers/postgres/processes.mjs'
 
 /** How a program ended. One of the two is null. */
 export interface ProgramEnd {

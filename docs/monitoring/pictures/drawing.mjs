@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
-import { cacheFolder, findProgram, run } from '../../examples/systems/servers.mjs'
+import { cacheFolder, findProgram, run } from '../../../test/servers/servers.mjs'
 
 const pageFolder = fileURLToPath(new URL('page', import.meta.url))
 /** Half a gigabyte of packages is no part of this repository. */

@@ -2,7 +2,7 @@
 // A real Prometheus watches a real PostgreSQL through four incidents, which takes seven minutes.
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { Servers } from '../../examples/systems/servers.mjs'
+import { Servers } from '../../../test/servers/servers.mjs'
 import { buildPage, draw, openBrowser } from './drawing.mjs'
 import { startPrometheus } from './prometheus.mjs'
 import { startStory } from './story.mjs'

@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { freePort } from '../../examples/postgres/processes.mjs'
-import { findProgram } from '../../examples/systems/servers.mjs'
+import { freePort } from '../../../test/servers/postgres/processes.mjs'
+import { findProgram } from '../../../test/servers/servers.mjs'
 
 /**
  * Starts a Prometheus that scrapes a service each second, and returns its address.
  *
- * @param {import('../../examples/systems/servers.mjs').Servers} servers stops it
+ * @param {import('../../../test/servers/servers.mjs').Servers} servers stops it
  * @param {string} target the address of the metrics
  */
 export async function startPrometheus(servers, target) {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PostgresCluster } from '../../examples/postgres/cluster.mjs'
-import { startService } from '../../examples/postgres/service.mjs'
+import { PostgresCluster } from '../../../test/servers/postgres/cluster.mjs'
+import { startService } from '../../examples/service/service.mjs'
 
-/** @typedef {import('../../examples/postgres/node.mjs').PostgresNode} PostgresNode */
-/** @typedef {import('../../examples/systems/servers.mjs').Servers} Servers */
+/** @typedef {import('../../../test/servers/postgres/node.mjs').PostgresNode} PostgresNode */
+/** @typedef {import('../../../test/servers/servers.mjs').Servers} Servers */
 
 /** Something that went wrong, in milliseconds since 1970. */
 /** @typedef {{ name: string, start: number, end: number }} Incident */

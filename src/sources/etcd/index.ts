@@ -8,12 +8,12 @@ import {
   type LeaderAnswer,
   type Member,
   type Status,
-} from './status.js'
-import { checkFetch, describeFailures, parseServers, type Fetch } from '../http.js'
-import { askAll, Node, unreachable } from '../nodes.js'
-import { RemovedFollowers } from '../removed-followers.js'
+} from './answer.js'
+import { checkFetch, describeFailures, parseServers, type Fetch } from '../shared/http.js'
+import { askAll, Node, unreachable } from '../shared/nodes.js'
+import { RemovedFollowers } from '../shared/removed-followers.js'
 import type { FollowerReading, ReplicationReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseShard, passesFilter } from '../source-options.js'
+import { checkNameAndFilter, parseShard, passesFilter } from '../shared/options.js'
 
 /** A follower, as the `filter` option sees it. */
 export interface EtcdFollower {

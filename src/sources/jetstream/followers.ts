@@ -1,5 +1,5 @@
-import type { ConsumerView, ReplicaView, ServerView, StreamView } from './answers.js'
-import { unreachable } from '../nodes.js'
+import type { ConsumerView, ReplicaView, ServerView, StreamView } from './answer.js'
+import { unreachable } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 
 /** A follower, as the `filter` option sees it. */

@@ -5,13 +5,13 @@ import {
   optionError,
   warnAboutUnknown,
 } from '../../support/option-errors.js'
-import { checkFetch, describeFailures, parseServers, type Fetch } from '../http.js'
-import { askServer, type ServerView, type StreamView } from './answers.js'
+import { checkFetch, describeFailures, parseServers, type Fetch } from '../shared/http.js'
+import { askServer, type ServerView, type StreamView } from './answer.js'
 import { Cluster, leadersOf, type JetStreamFollower } from './followers.js'
-import { askAll, Node, type Answered } from '../nodes.js'
-import { RemovedFollowers } from '../removed-followers.js'
+import { askAll, Node, type Answered } from '../shared/nodes.js'
+import { RemovedFollowers } from '../shared/removed-followers.js'
 import type { ReplicationReading, ReplicationSource, ShardReading } from '../source.js'
-import { checkNameAndFilter, passesFilter } from '../source-options.js'
+import { checkNameAndFilter, passesFilter } from '../shared/options.js'
 
 export type { JetStreamFollower } from './followers.js'
 

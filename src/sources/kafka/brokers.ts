@@ -1,8 +1,8 @@
 import { describeError } from '../../support/log.js'
-import { parseFields } from '../fields.js'
-import { byTopic, keyOf, map, parseOffsets, unparsed, type Log, type Offsets } from './answers.js'
+import { parseFields } from '../shared/fields.js'
+import { byTopic, keyOf, map, parseOffsets, unparsed, type Log, type Offsets } from './answer.js'
 import type { PlatformaticAdmin } from './platformatic.js'
-import { askAll, Node, unreachable, type Answered } from '../nodes.js'
+import { askAll, Node, unreachable, type Answered } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 
 /** What is used of `listOffsetsV9` of `@platformatic/kafka`. */

@@ -7,13 +7,13 @@ import {
   warnAboutUnknown,
 } from '../../support/option-errors.js'
 import { KafkaBrokers, type FollowedLog, type ListOffsets } from './brokers.js'
-import { keyOf, type KafkaClient, type Log } from './answers.js'
+import { keyOf, type KafkaClient, type Log } from './answer.js'
 import { isKafkajs, KafkajsClient, type KafkajsAdmin } from './kafkajs.js'
 import { isPlatformatic, PlatformaticClient, type PlatformaticAdmin } from './platformatic.js'
-import { KafkaHistory } from './history.js'
-import { withAdvice, type Advice } from '../advice.js'
-import { Node } from '../nodes.js'
-import { checkNameAndFilter, passesFilter } from '../source-options.js'
+import { KafkaHistory } from './epochs.js'
+import { withAdvice, type Advice } from '../shared/advice.js'
+import { Node } from '../shared/nodes.js'
+import { checkNameAndFilter, passesFilter } from '../shared/options.js'
 import type { FollowerReading, ReplicationSource, ShardReading } from '../source.js'
 
 export type { ListOffsets } from './brokers.js'

@@ -1,5 +1,5 @@
 import { hasMethods } from '../../support/option-errors.js'
-import { integer, parseFields, required, text } from '../fields.js'
+import { integer, parseFields, required, text } from '../shared/fields.js'
 import {
   committed,
   index,
@@ -10,7 +10,7 @@ import {
   type Commit,
   type KafkaClient,
   type Log,
-} from './answers.js'
+} from './answer.js'
 
 /** What is used of an admin client of `kafkajs`, 2.2 or newer. */
 export interface KafkajsAdmin {

@@ -1,5 +1,5 @@
 import { hasMethods } from '../../support/option-errors.js'
-import { integer, parseFields, required, text } from '../fields.js'
+import { integer, parseFields, required, text } from '../shared/fields.js'
 import {
   byTopic,
   committed,
@@ -15,7 +15,7 @@ import {
   type KafkaClient,
   type Log,
   type Offsets,
-} from './answers.js'
+} from './answer.js'
 
 /** What is used of an `Admin` of `@platformatic/kafka`, 1.35 or newer. */
 export interface PlatformaticAdmin {

@@ -1,4 +1,4 @@
-import { orAborted } from '../abort.js'
+import { orAborted } from '../shared/abort.js'
 import { optionError } from '../../support/option-errors.js'
 import { buildQuery } from './query.js'
 

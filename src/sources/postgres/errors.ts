@@ -1,5 +1,5 @@
 import { describeError } from '../../support/log.js'
-import { withAdvice, type Advice } from '../advice.js'
+import { withAdvice, type Advice } from '../shared/advice.js'
 
 /** What to do about an error, by its code or message. The first that matches. */
 const ADVICE: Advice = [

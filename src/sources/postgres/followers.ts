@@ -1,10 +1,10 @@
 import { OncePerSubject } from '../../support/log.js'
 import { parseName } from '../../support/names.js'
 import type { FollowerReading, ShardReading } from '../source.js'
-import { passesFilter } from '../source-options.js'
-import { StableNames } from '../stable-names.js'
-import { fieldError } from '../fields.js'
-import type { Row } from './rows.js'
+import { passesFilter } from '../shared/options.js'
+import { StableNames } from './stable-names.js'
+import { fieldError } from '../shared/fields.js'
+import type { Row } from './answer.js'
 
 /** A follower, as the `filter` option sees it. */
 export interface PostgresFollower {

@@ -7,12 +7,12 @@ import {
   warnAboutUnknown,
 } from '../../support/option-errors.js'
 import type { ReplicationReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseShard } from '../source-options.js'
+import { checkNameAndFilter, parseShard } from '../shared/options.js'
 import { Connection, EXPECTED_CLIENT, isPool } from './connection.js'
 import type { PostgresClient, PostgresPool } from './connection.js'
 import { explain } from './errors.js'
 import { Followers, type PostgresFollower } from './followers.js'
-import { parseAnswer, type Row } from './rows.js'
+import { parseAnswer, type Row } from './answer.js'
 
 export type { PostgresClient, PostgresPool, PostgresPoolClient } from './connection.js'
 export type { PostgresFollower } from './followers.js'

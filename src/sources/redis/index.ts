@@ -6,11 +6,11 @@ import {
   optionError,
   warnAboutUnknown,
 } from '../../support/option-errors.js'
-import { withAdvice, type Advice } from '../advice.js'
-import { askAll, Node, unreachable } from '../nodes.js'
-import { parseInfo, type Info, type Row } from './info.js'
+import { withAdvice, type Advice } from '../shared/advice.js'
+import { askAll, Node, unreachable } from '../shared/nodes.js'
+import { parseInfo, type Info, type Row } from './answer.js'
 import type { FollowerReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseClients, parseShard, passesFilter } from '../source-options.js'
+import { checkNameAndFilter, parseClients, parseShard, passesFilter } from '../shared/options.js'
 
 /** What is used of a client of `ioredis` or `redis`: one plain connection to one node. */
 export interface RedisClient {

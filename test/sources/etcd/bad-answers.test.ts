@@ -5,7 +5,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
-import { mutated, validate } from '../http-fuzz.js'
+import { mutated, validate } from '../shared/http-fuzz.js'
 import { LEADERLESS, MEMBERS, STATUSES } from './answers.js'
 import { createFake } from './fakes.js'
 

@@ -1,4 +1,4 @@
-import { etcd } from '../../../docs/examples/systems/etcd.mjs'
+import { etcd } from '../../servers/etcd.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
 await describeInstalled(etcd, () => describeContract(etcd, { findsLeader: true }))

@@ -1,11 +1,11 @@
 import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { expect, it, onTestFinished } from 'vitest'
-import { etcd, EtcdCluster } from '../../../docs/examples/systems/etcd.mjs'
-import { Servers } from '../../../docs/examples/systems/servers.mjs'
+import { etcd, EtcdCluster } from '../../servers/etcd.mjs'
+import { Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled, useStarted } from '../contract.js'
-import { readShard, untilSeen } from '../http-systems.js'
+import { readShard, untilSeen } from '../shared/http-systems.js'
 
 await describeInstalled(etcd, () => {
   const cluster = useStarted((servers) => EtcdCluster.start(servers))

@@ -1,4 +1,4 @@
-import { jetstream } from '../../../docs/examples/systems/jetstream.mjs'
+import { jetstream } from '../../servers/jetstream.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
 await describeInstalled(jetstream, () => describeContract(jetstream, { findsLeader: true }))

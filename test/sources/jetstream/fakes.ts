@@ -2,7 +2,7 @@ import {
   jetstreamSource,
   type JetStreamSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
-import { fakeFetch } from '../http-fakes.js'
+import { fakeFetch } from '../shared/http-fakes.js'
 import { ANSWERS } from './answers.js'
 
 /** The parts of the recorded answers that tests change. */

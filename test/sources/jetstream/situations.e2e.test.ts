@@ -5,12 +5,12 @@ import { connect as connectTo } from '@nats-io/transport-node'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { jetstream, JetStreamCluster } from '../../../docs/examples/systems/jetstream.mjs'
-import { freePort } from '../../../docs/examples/postgres/processes.mjs'
-import { findProgram, Servers } from '../../../docs/examples/systems/servers.mjs'
+import { jetstream, JetStreamCluster } from '../../servers/jetstream.mjs'
+import { freePort } from '../../servers/postgres/processes.mjs'
+import { findProgram, Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled, useStarted } from '../contract.js'
-import { readShard, untilSeen } from '../http-systems.js'
+import { readShard, untilSeen } from '../shared/http-systems.js'
 
 await describeInstalled(jetstream, () => {
   const cluster = useStarted((servers) => JetStreamCluster.start(servers))

@@ -1,6 +1,6 @@
 import { listOffsetsV9 } from '@platformatic/kafka'
 import { expect, it } from 'vitest'
-import { kafka } from '../../../docs/examples/systems/kafka.mjs'
+import { kafka } from '../../servers/kafka.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
 import { CLIENTS, connect, read, seen, untilSeen, useCluster } from './cluster.js'

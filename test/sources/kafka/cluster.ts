@@ -4,7 +4,7 @@ import type {
 } from 'opentelemetry-instrumentation-replication-lag'
 import type { KafkaSourceOptions } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
 import { expect, onTestFinished } from 'vitest'
-import { KafkaCluster } from '../../../docs/examples/systems/kafka.mjs'
+import { KafkaCluster } from '../../servers/kafka.mjs'
 import { eventually } from '../../support/eventually.js'
 import { useStarted } from '../contract.js'
 

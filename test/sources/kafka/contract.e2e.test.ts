@@ -1,4 +1,4 @@
-import { kafka } from '../../../docs/examples/systems/kafka.mjs'
+import { kafka } from '../../servers/kafka.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
 const faults = {

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { kafka } from '../../../docs/examples/systems/kafka.mjs'
+import { kafka } from '../../servers/kafka.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
 import { CLIENTS, connect, read, seen, untilSeen, useCluster } from './cluster.js'

@@ -1,4 +1,4 @@
-import { postgres } from '../../../docs/examples/systems/postgres.mjs'
+import { postgres } from '../../servers/postgres.mjs'
 import { describeContract } from '../contract.js'
 
 describeContract(postgres, {

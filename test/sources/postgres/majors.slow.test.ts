@@ -4,7 +4,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { linkLibraries } from '../../../docs/examples/postgres/binaries.mjs'
+import { linkLibraries } from '../../servers/postgres/binaries.mjs'
 import { repository } from '../../support/repository.js'
 
 // Runs the tests on real servers once more on each older major that npm carries programs for.

@@ -1,4 +1,4 @@
-import { redis, valkey } from '../../../docs/examples/systems/redis.mjs'
+import { redis, valkey } from '../../servers/redis.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
 for (const kind of [redis, valkey]) {

@@ -6,9 +6,9 @@ import {
   type RedisClient,
 } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
-import { freePort } from '../../../docs/examples/postgres/processes.mjs'
-import { redis } from '../../../docs/examples/systems/redis.mjs'
-import { findProgram, Servers, type Server } from '../../../docs/examples/systems/servers.mjs'
+import { freePort } from '../../servers/postgres/processes.mjs'
+import { redis } from '../../servers/redis.mjs'
+import { findProgram, Servers, type Server } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { Redis } from 'ioredis'
 import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
 import { expect, it, onTestFinished } from 'vitest'
-import { redis } from '../../../docs/examples/systems/redis.mjs'
+import { redis } from '../../servers/redis.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled, useStarted } from '../contract.js'
 

@@ -1,0 +1,233 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { until } from '../../test/servers/postgres/until.mjs'
+import { Director } from './director.mjs'
+import { History } from './history.mjs'
+import { listenToKeys } from './keys.mjs'
+import { servePage } from './page.mjs'
+import { startPostgres } from './postgres.mjs'
+import { LEGEND, renderLine, renderTable } from './screen.mjs'
+import { startSystem, systems } from './system.mjs'
+import { Terminal } from './terminal.mjs'
+
+/** @typedef {import('./show.js').Show} Show */
+
+const usage = `Usage: npm run demo [-- --system NAME] [--duration SECONDS]
+
+Starts a leader and two followers on this machine, writes to the leader, breaks one thing after
+another, and shows how far each follower is behind: here, and on a page for a browser.
+
+  --system NAME       postgres, which needs nothing else, or one that is installed here:
+                      ${Object.keys(systems).join(', ')}
+  --duration SECONDS  end after this time instead of at Ctrl-C
+  --help              show this
+`
+
+const SAMPLE_MILLIS = 1000
+const WRITE_MILLIS = 100
+const CALM = 'All followers apply what they receive.'
+
+/** Ends the demo: aborted by Ctrl-C, at the end of the duration, and by a failure. */
+const stop = new AbortController()
+/** @type {unknown} */
+let failure
+
+/** @param {unknown} error */
+function fail(error) {
+  // After the abort, everything fails because of it.
+  if (!stop.signal.aborted) failure = error
+  stop.abort()
+}
+
+async function main() {
+  const parameters = parseParameters()
+  if (!parameters) return
+  const { system, duration } = parameters
+  endOnSignals()
+  const surroundings = { signal: stop.signal, fail, print }
+  /** @type {Show | undefined} */
+  let show
+  try {
+    show = await (system === 'postgres'
+      ? startPostgres(surroundings)
+      : startSystem(system, surroundings))
+    if (duration > 0) endAfter(duration)
+    await play(show)
+  } catch (error) {
+    fail(error)
+  }
+  print('Stopping …')
+  await show?.stop().catch((/** @type {unknown} */ error) => (failure ??= error))
+  if (failure === undefined) {
+    print('All stopped, nothing left behind.')
+    return
+  }
+  process.stderr.write(`The demo failed: ${describe(failure)}\n`)
+  process.exitCode = 1
+}
+
+/** @param {Show} show */
+async function play(show) {
+  const director = new Director(show.scenes, stop.signal, fail)
+  const history = new History()
+  const state = { sentence: CALM }
+  const page = await servePage(show, history, state)
+  const addresses = `${show.servers}\nMetrics: ${show.url}\nIn a browser: ${page.url}\n`
+  /** @type {(() => void) | undefined} */
+  let stopListening
+  try {
+    const isMeasured = () => show.gauge.collectMetrics().length === show.followers.length
+    await until('all followers are measured', isMeasured, { signal: stop.signal })
+    // Not before: a follower that is killed by then would never be measured.
+    stopListening = listenToKeys((key) => {
+      if (key === 'q' || key === 'ctrl-c') stop.abort()
+      else director.press(key)
+    })
+    await Promise.all([
+      repeat(
+        () => (director.current?.isIdle || director.isBusy ? undefined : show.write()),
+        WRITE_MILLIS,
+      ),
+      director.run(),
+      watch(show, director, history, state, addresses),
+    ])
+  } finally {
+    stopListening?.()
+    await page.stop()
+  }
+}
+
+/**
+ * Collects once a second, and shows what was found.
+ *
+ * @param {Show} show
+ * @param {Director} director
+ * @param {History} history
+ * @param {{ sentence: string }} state
+ * @param {string} addresses shown above the table
+ */
+async function watch({ gauge, unit, scenes }, director, history, state, addresses) {
+  const { isTTY, rows } = process.stdout
+  // Some terminals, such as those of build servers, have no size. Nothing can be redrawn there.
+  const isTerminal = isTTY && rows > 0 && process.env['TERM'] !== 'dumb'
+  const terminal = isTerminal ? new Terminal() : undefined
+  if (!isTerminal) print(addresses)
+  const colors = isTerminal && !process.env['NO_COLOR']
+  const keys = scenes.map(({ key, name }) => `${key} ${name}`).join('  ')
+  const draw = async () => {
+    const snapshot = gauge
+      .collectMetrics()
+      .sort((a, b) => (a.replica ?? '').localeCompare(b.replica ?? ''))
+    const scene = director.current
+    history.add(snapshot, scene?.title)
+    const lag = snapshot.find(({ replica }) => replica === scene?.replica)
+    // Servers may be down just now.
+    const what = await Promise.resolve(scene?.describe(lag)).catch(() => scene?.name)
+    state.sentence = director.isBusy ? 'One moment …' : (what ?? CALM)
+    if (terminal) {
+      const hint = process.stdin.isTTY
+        ? `Keys: ${keys}  (again: mend)  q quit`
+        : 'Ctrl-C ends the demo.'
+      const { sentence } = state
+      terminal.draw(() => {
+        const { columns } = process.stdout
+        const table = renderTable(snapshot, history, { unit, columns, colors })
+        return [addresses, ...table, '', sentence, '', LEGEND, hint].join('\n')
+      })
+    } else {
+      const time = new Date().toISOString().slice(11, 19)
+      print(
+        `${time}  ${renderLine(snapshot, unit)}   ${scene ? state.sentence.replace('\n', ' ') : ''}`.trimEnd(),
+      )
+    }
+  }
+  await repeat(draw, SAMPLE_MILLIS)
+  terminal?.close()
+}
+
+/**
+ * Repeats a step until the demo ends. If the step fails, the demo ends.
+ *
+ * @param {() => unknown} step may be asynchronous
+ * @param {number} everyMillis
+ */
+async function repeat(step, everyMillis) {
+  try {
+    while (!stop.signal.aborted) {
+      await step()
+      await sleep(everyMillis, undefined, { signal: stop.signal })
+    }
+  } catch (error) {
+    fail(error)
+  }
+}
+
+/** @returns the duration in seconds, 0 for no limit; undefined if the demo is not to run */
+function parseParameters() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        system: { type: 'string', default: 'postgres' },
+        duration: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+    if (values.help) {
+      process.stdout.write(usage)
+      return undefined
+    }
+    const { system, duration = '0' } = values
+    if (system !== 'postgres' && !Object.hasOwn(systems, system)) {
+      throw new Error(`--system: expected one of those below, got "${system}"`)
+    }
+    const seconds = Number(duration)
+    // Timers of Node.js cannot wait longer than 24 days.
+    if (
+      values.duration === undefined ||
+      (duration.trim() !== '' && seconds > 0 && seconds <= 86_400)
+    ) {
+      return { system, duration: seconds }
+    }
+    throw new Error(`--duration: expected seconds, more than 0 and up to 86400, got "${duration}"`)
+  } catch (error) {
+    process.stderr.write(`${describe(error)}\n\n${usage}`)
+    process.exitCode = 2
+    return undefined
+  }
+}
+
+/** @param {number} seconds */
+function endAfter(seconds) {
+  const timer = setTimeout(() => stop.abort(), seconds * 1000)
+  stop.signal.addEventListener('abort', () => clearTimeout(timer))
+}
+
+function endOnSignals() {
+  let firstAt = 0
+  for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+    process.on(name, () => {
+      firstAt ||= performance.now()
+      // A second Ctrl-C ends the demo at once, and the cluster cleans up at exit. But npm may send one Ctrl-C twice.
+      if (stop.signal.aborted && performance.now() - firstAt > 300) process.exit(130)
+      stop.abort()
+    })
+  }
+  process.stdout.on('error', (/** @type {NodeJS.ErrnoException} */ error) => {
+    // Nobody reads the output any more, as with `| head`.
+    if (error.code === 'EPIPE') stop.abort()
+    else fail(error)
+  })
+  process.stderr.on('error', () => stop.abort())
+}
+
+/** @param {string} text */
+function print(text) {
+  process.stdout.write(`${text}\n`)
+}
+
+/** @param {unknown} error */
+function describe(error) {
+  return error instanceof Error ? error.message : String(error)
+}
+
+await main()

@@ -1,0 +1,208 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { openSync, closeSync } from 'node:fs'
+import { access, constants, mkdir, mkdtemp, realpath } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { Janitor } from './postgres/janitor.mjs'
+import { send, tail } from './postgres/processes.mjs'
+import { until } from './postgres/until.mjs'
+import { Gate } from './gate.mjs'
+
+/** The servers that can run here, as Linux names their processes: at most 15 characters each. */
+const PROGRAMS =
+  'redis-server valkey-server mariadbd mariadb-install mysqld ld-linux-x86-64 nats-server etcd java ' +
+  'prometheus prometheus-3 collector'
+
+/** Servers on this machine's loopback interface, in a temporary folder. They end with this process, whatever becomes of it. */
+export class Servers {
+  #janitor
+  /** @type {Set<Server>} */
+  #servers = new Set()
+  /** @type {Set<Gate>} */
+  #gates = new Set()
+  /** @type {(() => Promise<unknown>)[]} */
+  #closers = []
+
+  /**
+   * Use {@link Servers.create}.
+   *
+   * @param {string} folder
+   * @param {AbortSignal | undefined} signal
+   */
+  constructor(folder, signal) {
+    this.folder = folder
+    this.signal = signal
+    this.#janitor = new Janitor(folder, PROGRAMS)
+  }
+
+  /** @param {{ signal?: AbortSignal }} [options] `signal` gives up waiting. Call `stop()` all the same. */
+  static async create({ signal } = {}) {
+    const folder = await mkdtemp(join(await realpath(tmpdir()), 'replication-lag-servers-'))
+    return new Servers(folder, signal)
+  }
+
+  /**
+   * Starts a program in a folder of its own, which keeps its files for the next start of this name.
+   *
+   * @param {string} name of the node, and of its folder
+   * @param {string} program
+   * @param {readonly (string | number)[]} parameters
+   * @param {{ env?: NodeJS.ProcessEnv, uid?: number, gid?: number }} [options]
+   */
+  async start(name, program, parameters, options = {}) {
+    const cwd = await this.folderOf(name)
+    const log = join(this.folder, `${name}.log`)
+    const file = openSync(log, 'a')
+    const child = spawn(program, parameters.map(String), {
+      ...options,
+      cwd,
+      stdio: ['ignore', file, file],
+    })
+    closeSync(file)
+    const server = new Server(name, child, log)
+    this.#servers.add(server)
+    await once(child, 'spawn')
+    return server
+  }
+
+  /** The folder of a node. It is created if it does not exist. @param {string} name */
+  async folderOf(name) {
+    const folder = join(this.folder, name)
+    await mkdir(folder, { recursive: true })
+    return folder
+  }
+
+  /** @param {number} target the port of the server behind it */
+  async gate(target) {
+    const gate = await Gate.open(target)
+    this.#gates.add(gate)
+    return gate
+  }
+
+  /** Calls this at `stop`, before the servers end: clients close then. @param {() => Promise<unknown>} close */
+  onStop(close) {
+    this.#closers.push(close)
+  }
+
+  /**
+   * Waits until a condition holds.
+   *
+   * @template T
+   * @param {string} what the condition in words
+   * @param {() => T | Promise<T>} condition
+   * @returns {Promise<T>}
+   */
+  until(what, condition) {
+    return until(what, condition, { timeoutMillis: 60_000, signal: this.signal })
+  }
+
+  /** Ends all servers, also frozen ones, and removes the folder. */
+  async stop() {
+    await Promise.allSettled(this.#closers.map((close) => close()))
+    await Promise.all([...this.#servers].map((server) => server.kill()))
+    await Promise.all([...this.#gates].map((gate) => gate.stop()))
+    await this.#janitor.finish()
+  }
+}
+
+/** One process. */
+export class Server {
+  #child
+  #log
+  #exited
+
+  /**
+   * @param {string} name
+   * @param {import('node:child_process').ChildProcess} child
+   * @param {string} log its output
+   */
+  constructor(name, child, log) {
+    this.name = name
+    this.#child = child
+    this.#log = log
+    this.#exited = new Promise((resolve) => {
+      child.once('exit', resolve)
+      child.once('error', resolve)
+    })
+    // It does not keep this process alive.
+    child.unref()
+  }
+
+  get hasExited() {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null
+  }
+
+  /** The last lines that it has printed. */
+  get output() {
+    return tail(this.#log, 0)
+  }
+
+  /** @param {NodeJS.Signals} [signal] */
+  async kill(signal = 'SIGKILL') {
+    const { pid } = this.#child
+    if (pid === undefined || this.hasExited) return
+    send(pid, 'SIGCONT')
+    send(pid, signal)
+    this.#child.ref()
+    await this.#exited
+  }
+
+  freeze() {
+    if (this.#child.pid !== undefined) send(this.#child.pid, 'SIGSTOP')
+  }
+
+  thaw() {
+    if (this.#child.pid !== undefined) send(this.#child.pid, 'SIGCONT')
+  }
+}
+
+/**
+ * A folder in the user's cache, where programs are kept that are large or slow to build.
+ *
+ * @param {string} name
+ */
+export function cacheFolder(name) {
+  // Like the shell scripts that install them, it takes an empty variable for one that is not set.
+  const { XDG_CACHE_HOME: folder = '' } = process.env
+  return join(folder === '' ? join(homedir(), '.cache') : folder, name)
+}
+
+/** Whether a program is on the PATH, or in a folder where Debian puts servers. @param {string} program */
+export async function isOnPath(program) {
+  return (await findProgram(program)) !== undefined
+}
+
+/** @param {string} program @returns {Promise<string | undefined>} its path */
+export async function findProgram(program) {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
+  for (const folder of folders) {
+    const path = join(folder, program)
+    if (
+      await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return path
+  }
+  return undefined
+}
+
+/**
+ * Runs a program to its end.
+ *
+ * @param {string} program
+ * @param {readonly string[]} parameters
+ * @param {import('node:child_process').ExecFileOptions} [options]
+ * @returns {Promise<string>} what it has printed
+ */
+export function run(program, parameters, options = {}) {
+  return new Promise((resolve, reject) => {
+    execFile(program, parameters, options, (error, stdout, stderr) => {
+      if (error)
+        reject(new Error(`${program}: ${String(stderr) || error.message}`, { cause: error }))
+      else resolve(String(stdout))
+    })
+  })
+}

@@ -1,9 +1,0 @@
-import { mariadb } from '../../../docs/examples/systems/mariadb.mjs'
-import { describeContract, describeInstalled } from '../contract.js'
-
-await describeInstalled(mariadb, () => {
-  for (const client of ['mysql2', 'mariadb']) {
-    const faults = { 'wrong password': /Access denied.*check the user/ }
-    describeContract(mariadb, { client, faults })
-  }
-})
