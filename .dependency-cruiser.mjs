@@ -3,7 +3,7 @@
 const folders = {
   support: [],
   'lag-map': ['support/'],
-  sources: ['lag-map/seqno.ts', 'support/'],
+  sources: ['lag-map/reading.ts', 'lag-map/seqno.ts', 'support/'],
   polling: ['lag-map/', 'sources/source.ts', 'support/'],
   otel: ['lag-map/', 'polling/', 'support/'],
 }

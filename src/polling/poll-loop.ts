@@ -78,7 +78,9 @@ export class PollLoop {
 
   private async readOnce(signal: AbortSignal): Promise<void> {
     try {
-      const reading = await withoutTracing(() => this.source.read(signal))
+      const reading = await withoutTracing(() =>
+        this.source.read(signal, this.times.pollTimeoutMillis),
+      )
       if (!signal.aborted) this.succeeded(reading)
     } catch (error) {
       if (!signal.aborted) this.failed(error)

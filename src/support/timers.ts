@@ -3,3 +3,28 @@ export function unref<Timer>(timer: Timer): Timer {
   ;(timer as { unref?: () => void }).unref?.()
   return timer
 }
+
+/** A timeout is counted in so many ticks. */
+const TICKS = 10
+
+/**
+ * Calls back after a time in which the event loop was free to receive answers. Node runs timers before it reads sockets, so
+ * a plain timer that is overdue after the event loop was blocked fires before answers that have already arrived.
+ *
+ * @returns a function that ends it.
+ */
+export function startTimeout(callback: () => void, millis: number): () => void {
+  let left = TICKS
+  let last: ReturnType<typeof setImmediate> | undefined
+  const timer = setInterval(() => {
+    if (--left > 0) return
+    clearInterval(timer)
+    // Immediates run after sockets were read.
+    last = setImmediate(callback)
+  }, millis / TICKS)
+  unref(timer)
+  return () => {
+    clearInterval(timer)
+    clearImmediate(last)
+  }
+}

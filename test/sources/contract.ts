@@ -233,7 +233,7 @@ async function readFollower(source: ReplicationSource, shard: string, follower: 
   if (!found || !reading) throw new Error(`${follower} is not in the reading`)
   const { appliedSeqno, connected = true } = reading
   const lag =
-    appliedSeqno === undefined ? NaN : Number(BigInt(found.leaderSeqno) - BigInt(appliedSeqno))
+    appliedSeqno === undefined ? NaN : Number(BigInt(found.leaderSeqno ?? 0) - BigInt(appliedSeqno))
   return { connected, lag }
 }
 

@@ -198,7 +198,9 @@ export async function readFollowers(source: ReplicationSource): Promise<Record<s
   const followers = shards.flatMap(({ leaderSeqno, followers }) =>
     followers.map(({ replica = '', appliedSeqno, connected, problem }) => {
       const lag =
-        appliedSeqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(appliedSeqno))
+        appliedSeqno === undefined
+          ? undefined
+          : Number(BigInt(leaderSeqno ?? 0) - BigInt(appliedSeqno))
       return [replica, { connected, lag, ...(problem !== undefined && { problem }) }] as const
     }),
   )

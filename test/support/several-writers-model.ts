@@ -80,7 +80,7 @@ export class Book {
     const name = String(shard)
     // Positions of two histories are not comparable.
     if (this.leaders.get(name)?.epoch !== epoch) this.removeShard(name)
-    this.leaders.set(name, { seqno: BigInt(leaderSeqno), epoch })
+    this.leaders.set(name, { seqno: BigInt(leaderSeqno ?? 0), epoch })
     for (const replica of removed ?? []) this.followers.delete(`${name}/${replica}`)
     return followers.map(({ replica, appliedSeqno, connected = true }) => {
       const key = followerKey(name, replica as string | undefined)

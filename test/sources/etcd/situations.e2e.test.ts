@@ -64,7 +64,7 @@ await describeInstalled(etcd, () => {
     await cluster().rebuild()
     await eventually(async () => {
       const after = await readShard(source, shard)
-      expect(BigInt(after.leaderSeqno)).toBeLessThan(BigInt(before.leaderSeqno))
+      expect(BigInt(after.leaderSeqno ?? 0)).toBeLessThan(BigInt(before.leaderSeqno ?? 0))
       expect(after.epoch).not.toBe(before.epoch)
       // The ids are the same, only the count of histories is another one.
       expect(after.epoch?.split('/')[0]).toBe(before.epoch?.split('/')[0])
@@ -81,7 +81,7 @@ await describeInstalled(etcd, () => {
     await eventually(async () => {
       const after = await readShard(source, shard)
       expect(after.epoch).toBe(before.epoch)
-      expect(after.leaderSeqno).toBeGreaterThan(BigInt(before.leaderSeqno))
+      expect(after.leaderSeqno).toBeGreaterThan(BigInt(before.leaderSeqno ?? 0))
     })
   })
 })

@@ -108,7 +108,7 @@ describe('answers that are changed anywhere', () => {
       expect(leaderSeqno).toBeTypeOf('bigint')
       for (const { appliedSeqno = 0n } of followers) {
         expect(appliedSeqno).toBeTypeOf('bigint')
-        expect(appliedSeqno >= 0n && appliedSeqno <= BigInt(leaderSeqno)).toBe(true)
+        expect(appliedSeqno >= 0n && appliedSeqno <= BigInt(leaderSeqno ?? 0)).toBe(true)
       }
     }
   }

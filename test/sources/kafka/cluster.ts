@@ -37,7 +37,7 @@ export async function seen(source: ReplicationSource, shard: string, replica: st
   const follower = row?.followers.find((each) => each.replica === replica)
   if (!row || !follower) return undefined
   const behind = (seqno: FollowerReading['appliedSeqno']) =>
-    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno) - BigInt(seqno))
+    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno ?? 0) - BigInt(seqno))
   const { connected = true, problem, appliedSeqno } = follower
   return { connected, problem, lag: behind(appliedSeqno) }
 }

@@ -56,7 +56,7 @@ export function checkReading({ shards }: ReplicationReading): void {
     ])
     for (const seqno of [leaderSeqno, ...positions]) {
       const isValid = typeof seqno === 'bigint' && BigInt.asUintN(64, seqno) === seqno
-      if (!isValid || seqno > BigInt(leaderSeqno)) throw new Error(`position ${seqno}`)
+      if (!isValid || seqno > BigInt(leaderSeqno ?? 0)) throw new Error(`position ${seqno}`)
     }
   }
 }

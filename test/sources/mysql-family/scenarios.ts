@@ -49,7 +49,7 @@ export function seen({ shards }: ReplicationReading, replica: string, shard = 'o
   const follower = row?.followers.find((each) => each.replica === replica)
   if (!row || !follower) throw new Error(`${replica} of ${shard} is not in the reading`)
   const behind = (seqno: FollowerReading['appliedSeqno']) =>
-    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno) - BigInt(seqno))
+    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno ?? 0) - BigInt(seqno))
   const { connected, problem, appliedSeqno, receivedSeqno } = follower
   return { connected, problem, lag: behind(appliedSeqno), receiveLag: behind(receivedSeqno) }
 }

@@ -54,7 +54,10 @@ export function validate(result: unknown, message: RegExp): void {
   for (const { shard, leaderSeqno, followers, removed = [] } of shards) {
     expect(shard).toMatch(/^.+$/s)
     const isSeqno = (value: unknown) =>
-      typeof value === 'bigint' && value >= 0n && value < 2n ** 64n && value <= BigInt(leaderSeqno)
+      typeof value === 'bigint' &&
+      value >= 0n &&
+      value < 2n ** 64n &&
+      value <= BigInt(leaderSeqno ?? 0)
     expect(leaderSeqno).toSatisfy(isSeqno)
     const names = [...followers.map(({ replica }) => replica), ...removed]
     expect(new Set(names).size).toBe(names.length)

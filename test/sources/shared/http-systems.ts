@@ -18,7 +18,7 @@ export async function readShard(source: ReplicationSource, shard: string) {
   if (!found) throw new Error(`the reading has no shard ${shard}`)
   const { leaderSeqno, followers } = found
   const lagOf = (seqno: FollowerReading['appliedSeqno']) =>
-    seqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(seqno))
+    seqno === undefined ? undefined : Number(BigInt(leaderSeqno ?? 0) - BigInt(seqno))
   const entries = followers.map(({ replica, appliedSeqno, receivedSeqno, ...rest }) => {
     const seen: Seen = { ...rest, lag: lagOf(appliedSeqno), receiveLag: lagOf(receivedSeqno) }
     return [String(replica), seen]
