@@ -23,8 +23,8 @@ as_root=()
 
 echo 'This installs, where it is missing:'
 echo "- with apt: ${packages[*]:-nothing}"
-echo '- Kafka from Maven Central, MySQL from Debian unstable, and, built by Go, Prometheus 3 and an OpenTelemetry Collector,'
-echo '  into ~/.cache. Nothing else on the machine changes.'
+echo '- Kafka from Maven Central, current servers from Debian unstable, and, built by Go, Prometheus 3 and an OpenTelemetry'
+echo '  Collector, into ~/.cache. Nothing else on the machine changes.'
 
 mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
 if [[ -n ${packages[*]} ]]; then
@@ -33,12 +33,9 @@ if [[ -n ${packages[*]} ]]; then
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
-# Not every Debian has Valkey. Its source is tested with Redis then.
-command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 ||
-  "${as_root[@]}" apt-get install -y -qq --no-install-recommends valkey-server
 sh test/servers/kafka-install.sh
-# The archive does not have MySQL every day. Its tests are skipped then.
-sh test/servers/mysql-install.sh || echo 'The tests of MySQL will be skipped.'
+# Current servers, next to those of this Debian. The archive does not have each of them every day.
+sh test/servers/unpack-unstable.sh redis-server valkey-server mariadb-server-core mysql-server-core
 
 # Builds take minutes the first time, and seconds from Go's cache.
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/replication-lag-e2e/bin

@@ -1,20 +1,17 @@
 import { rm } from 'node:fs/promises'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { startFamily, templateOf } from './mysql-family.mjs'
-import { cacheFolder, findProgram, run } from './servers.mjs'
+import { findProgram, run } from './servers.mjs'
+import { findUnstable } from './unstable.mjs'
 
 /** @import { Servers } from './servers.mjs' */
 /** @import { Dialect } from './mysql-family.mjs' */
 
-const install = 'sh test/servers/mysql-install.sh'
+const install = 'sh test/servers/unpack-unstable.sh mysql-server-core'
 
 /** @type {import('./system.js').SystemKind} */
 export const mysql = { title: 'MySQL', unit: 'transactions', install, isInstalled, start }
-
-/** Where mysql-install.sh unpacks the server. */
-const ROOT = cacheFolder('replication-lag-mysql/root')
 
 async function isInstalled() {
   return (await findServer()) !== undefined
@@ -22,17 +19,16 @@ async function isInstalled() {
 
 /** Returns the command of the server that was unpacked, otherwise of the one of this machine. */
 async function findServer() {
-  if (existsSync(join(ROOT, 'usr/sbin/mysqld'))) {
-    // Its own loader and libraries: those of this machine can be older.
-    const library = join(ROOT, 'usr/lib/x86_64-linux-gnu')
+  const unstable = findUnstable('mysql-server-core', 'usr/sbin/mysqld')
+  if (unstable) {
+    const { root, program, parameters } = unstable
     return {
-      program: join(ROOT, 'usr/lib64/ld-linux-x86-64.so.2'),
+      program,
       parameters: [
-        ...['--library-path', library, join(ROOT, 'usr/sbin/mysqld'), '--no-defaults'],
-        `--basedir=${join(ROOT, 'usr')}`,
-        `--plugin-dir=${join(ROOT, 'usr/lib/mysql/plugin')}`,
-        `--lc-messages-dir=${join(ROOT, 'usr/share/mysql')}`,
-        `--character-sets-dir=${join(ROOT, 'usr/share/mysql/charsets')}`,
+        ...[...parameters, '--no-defaults', `--basedir=${join(root, 'usr')}`],
+        `--plugin-dir=${join(root, 'usr/lib/mysql/plugin')}`,
+        `--lc-messages-dir=${join(root, 'usr/share/mysql')}`,
+        `--character-sets-dir=${join(root, 'usr/share/mysql/charsets')}`,
       ],
     }
   }
