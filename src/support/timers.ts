@@ -4,8 +4,8 @@ export function unref<Timer>(timer: Timer): Timer {
   return timer
 }
 
-/** A timeout is counted in so many ticks. */
-const TICKS = 10
+/** A timeout is counted in so many ticks, of at least a millisecond. */
+const MAX_TICKS = 10
 
 /**
  * Calls back after a time in which the event loop was free to receive answers. Node runs timers before it reads sockets, so
@@ -14,14 +14,15 @@ const TICKS = 10
  * @returns a function that ends it.
  */
 export function startTimeout(callback: () => void, millis: number): () => void {
-  let left = TICKS
+  const ticks = Math.max(1, Math.min(MAX_TICKS, Math.floor(millis)))
+  let left = ticks
   let last: ReturnType<typeof setImmediate> | undefined
   const timer = setInterval(() => {
     if (--left > 0) return
     clearInterval(timer)
     // Immediates run after sockets were read.
     last = setImmediate(callback)
-  }, millis / TICKS)
+  }, millis / ticks)
   unref(timer)
   return () => {
     clearInterval(timer)

@@ -1,58 +1,72 @@
 import { describeError } from '../../support/log.js'
-import { unref } from '../../support/timers.js'
-import { orAborted } from './abort.js'
 import type { FollowerReading } from '../source.js'
+import { Inquiry } from './inquiry.js'
+import { Node as AskedNode, type Question } from './node.js'
+import type { Survey } from './survey.js'
 
-/** How long a read waits for a follower, so that one that hangs does not hide the others. */
-const PATIENCE_MILLIS = 2000
+export { askAll, Node, type Answered } from './ask-all.js'
+export type { Moment, Question } from './node.js'
+export type { Outcome, Survey } from './survey.js'
 
-/** One node of a system, which is asked one question at a time. */
-export class Node<Answer> {
-  private isAsking = false
+/** How long a read may take if its caller does not say so. */
+const DEFAULT_TIMEOUT_MILLIS = 5000
 
-  /** @param question asks the node. Clients need not heed the signal. */
-  constructor(private readonly question: (signal: AbortSignal) => Promise<Answer>) {}
+/**
+ * The nodes of one system. Each read asks every node, and asks the leaders again after others have answered. So each
+ * follower can be compared with where its leader was when the follower answered, regardless of how slow other nodes are.
+ *
+ * A node that failed the last time is asked, but not waited for. An answer that comes after its read is used by the next.
+ */
+export class Nodes<Answer> {
+  private readonly nodes = new Map<string, AskedNode<Answer>>()
+  private leaders: readonly string[] = []
+
+  /** @param findLeaders returns the names of the nodes that lead, according to the newest answers. It must not throw. */
+  constructor(
+    private readonly findLeaders: (answers: ReadonlyMap<string, Answer>) => Iterable<string>,
+    questions: Iterable<readonly [string, Question<Answer>]> = [],
+  ) {
+    for (const [name, question] of questions) this.set(name, question)
+  }
+
+  has(name: string): boolean {
+    return this.nodes.has(name)
+  }
+
+  /** Adds a node, or replaces the one of this name. */
+  set(name: string, question: Question<Answer>): void {
+    this.delete(name)
+    this.nodes.set(name, new AskedNode(name, question))
+  }
+
+  /** Removes a node, and aborts its question. */
+  delete(name: string): void {
+    this.nodes.get(name)?.abort(new Error('the node was removed'))
+    this.nodes.delete(name)
+  }
 
   /**
-   * Rejects if the node cannot be asked, when the signal is aborted, and while the last question is not answered: a node
-   * that hangs must not collect questions, and an answer to an old one would be compared with newer positions.
+   * Asks the nodes.
+   *
+   * @param timeoutMillis how long the read of the source may take. This settles before that.
+   * @throws the reason of the signal when that is aborted.
    */
-  async ask(signal: AbortSignal): Promise<Answer> {
-    if (this.isAsking) throw new Error('the last question is not answered yet')
-    this.isAsking = true
-    const asking = async () => this.question(signal)
-    const answer = asking().finally(() => (this.isAsking = false))
-    return orAborted(answer, signal)
-  }
-}
-
-/** The answer of a node, or why there is none. */
-export type Answered<Answer> =
-  { readonly answer: Answer } | { readonly answer?: undefined; readonly error: unknown }
-
-/** Asks all nodes at once, and gives up those that do not answer soon. */
-export async function askAll<Answer>(
-  nodes: ReadonlyMap<string, Node<Answer>>,
-  signal: AbortSignal,
-): Promise<Map<string, Answered<Answer>>> {
-  // Not AbortSignal.any() with AbortSignal.timeout(): Node 20 can collect such a signal as garbage, and it never fires.
-  const patience = new AbortController()
-  const abort = () => patience.abort(signal.reason)
-  if (signal.aborted) abort()
-  signal.addEventListener('abort', abort)
-  const late = new Error(`no answer within ${PATIENCE_MILLIS / 1000} seconds`)
-  const timer = unref(setTimeout(() => patience.abort(late), PATIENCE_MILLIS))
-  const asking = [...nodes].map(async ([name, node]): Promise<[string, Answered<Answer>]> => {
+  async read(signal: AbortSignal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS): Promise<Survey<Answer>> {
+    signal.throwIfAborted()
+    const presumed = this.leaders.filter((name) => this.has(name))
+    const inquiry = new Inquiry(new Map(this.nodes), this.findLeaders, presumed, timeoutMillis)
+    const abort = () => inquiry.abort(signal.reason)
+    signal.addEventListener('abort', abort)
     try {
-      return [name, { answer: await node.ask(patience.signal) }]
-    } catch (error) {
-      return [name, { error }]
+      await inquiry.run()
+      signal.throwIfAborted()
+      this.leaders = inquiry.leaders
+      return inquiry.survey
+    } finally {
+      signal.removeEventListener('abort', abort)
+      inquiry.end()
     }
-  })
-  const answers = new Map(await Promise.all(asking))
-  signal.removeEventListener('abort', abort)
-  clearTimeout(timer)
-  return answers
+  }
 }
 
 /** A follower that did not answer: it keeps its last position. */
