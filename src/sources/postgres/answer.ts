@@ -1,3 +1,4 @@
+import { formatValue } from '../../support/log.js'
 import {
   boolean,
   integer,
@@ -8,8 +9,8 @@ import {
   text,
 } from '../shared/fields.js'
 
-/** How each field of an answer is parsed: first those of the node, then those of one follower. */
-const COLUMNS = {
+/** The columns about the node, which are the same in every row. */
+const NODE = {
   /** The role that reads, quoted for SQL. */
   role_name: required(text),
   in_recovery: required(boolean),
@@ -22,13 +23,27 @@ const COLUMNS = {
   restart_timeline: required(integer),
   /** When the server started, which tells it from other servers. */
   started: optional(text),
+  /** Names that the node may have as a follower of another: the name of its slot, and what it calls itself. */
+  cluster_name: optional(text),
+  own_slot: optional(text),
+  own_application: optional(text),
+}
+
+/** A part of a name: several of them together are short enough for a name. */
+function shortText(value: unknown): string | undefined {
+  const parsed = text(value)
+  return parsed !== undefined && parsed.length <= 256 ? parsed : undefined
+}
+
+/** The columns about one follower. */
+const FOLLOWER = {
   /** Process id and start of the connection. NULL for a slot without a walsender. */
   connection: nullable(text),
   /** The state of the walsender. NULL if the role may not see it. */
   state: nullable(text),
-  application_name: nullable(text),
+  application_name: nullable(shortText),
   /** NULL for a connection through a Unix socket. */
-  client_addr: nullable(text),
+  client_addr: nullable(shortText),
   /** The name of its permanent slot. */
   slot_name: nullable(text),
   /** `physical`, `logical` or `none`, also of a temporary slot. */
@@ -47,23 +62,53 @@ const COLUMNS = {
   reply: optional(text),
 }
 
-export type Row = ReturnType<typeof parseFields<typeof COLUMNS>>
+/** The node that was read. */
+export type Node = ReturnType<typeof parseFields<typeof NODE>>
+
+/** A slot or a connection of the node. */
+export type Row = ReturnType<typeof parseFields<typeof FOLLOWER>>
+
+export interface Answer {
+  readonly node: Node
+  readonly rows: readonly Row[]
+  /** What is wrong with rows that were left out. */
+  readonly problems: readonly string[]
+}
 
 /**
- * Parses all rows of an answer.
+ * Parses an answer. Rows of followers that are malformed are left out.
  *
- * @throws Error that names the field if something is missing or malformed, or names the right that the role needs.
+ * @throws Error that names the field if something about the node is missing or malformed, or names the privilege that the
+ * role needs.
  */
-export function parseAnswer(answer: readonly unknown[]): [Row, ...Row[]] {
-  const [first, ...rest] = answer.map((row) => parseFields(COLUMNS, row))
-  if (!first) throw new Error('the answer has no row')
-  const rows: [Row, ...Row[]] = [first, ...rest]
-  // Without pg_monitor, PostgreSQL shows the connections of followers and hides the rest.
-  if (rows.every(({ connection, state }) => connection === undefined || state !== undefined)) {
-    return rows
+export function parseAnswer(answer: readonly unknown[]): Answer {
+  if (answer.length === 0) throw new Error('the answer has no row')
+  const node = parseFields(NODE, answer[0])
+  const rows = new Map<string, Row>()
+  const problems: string[] = []
+  for (const each of answer as readonly Partial<Record<string, unknown>>[]) {
+    const { slot_name, connection, application_name } = each
+    if ((slot_name ?? connection ?? undefined) === undefined) continue
+    const subject = slot_name
+      ? `slot ${formatValue(slot_name)}`
+      : `the connection of ${formatValue(application_name ?? connection)}`
+    try {
+      const row = parseFields(FOLLOWER, each)
+      const id = (row.slot_name ?? row.connection) as string
+      if (rows.has(id)) throw new Error('it is listed twice')
+      rows.set(id, row)
+    } catch (error) {
+      problems.push(`${subject} is left out: ${(error as Error).message}`)
+    }
   }
-  const role = first.role_name
+  checkPrivilege(node, [...rows.values()])
+  return { node, rows: [...rows.values()], problems }
+}
+
+/** Without pg_monitor, PostgreSQL shows the connections of followers and hides the rest. */
+function checkPrivilege({ role_name }: Node, rows: readonly Row[]): void {
+  if (rows.every(({ connection, state }) => connection === undefined || state !== undefined)) return
   throw new Error(
-    `the role ${role} may not see the positions of followers: GRANT pg_monitor TO ${role}`,
+    `the role ${role_name} may not see the positions of followers: GRANT pg_monitor TO ${role_name}`,
   )
 }

@@ -27,46 +27,66 @@ const MAX_WAITING = 2
 
 /** Queries a server through a Pool or a Client. */
 export class Connection {
+  /**
+   * How old a connection of a Pool may become. Polling keeps it in use, so that it would stay with one server for as long
+   * as that lives, although the address leads to another one since a failover.
+   */
+  maxAgeMillis = Infinity
+  private readonly since = new WeakMap<PostgresPoolClient, number>()
   private waiting = 0
-  private text = buildQuery(true)
+  private control = true
+  private serializable = false
 
   constructor(private readonly client: PostgresPool | PostgresClient) {}
 
   /** With a Pool it rejects when the signal is aborted. A Client queues, so it waits until the server has answered. */
   async query(signal: AbortSignal): Promise<unknown[]> {
     signal.throwIfAborted()
-    const { client } = this
-    const querying = isPool(client) ? this.queryPool(client, signal) : client.query(this.text)
+    const { client, control, serializable } = this
+    const text = buildQuery({ control, serializable })
     try {
-      const answer = (await querying) as { rows?: unknown } | undefined
-      if (Array.isArray(answer?.rows)) return answer.rows as unknown[]
-      throw optionError('client', `${EXPECTED_CLIENT}, which answers with rows`, answer)
+      const answer = await (isPool(client)
+        ? this.queryPool(client, text, signal)
+        : client.query(text))
+      return rowsOf(answer)
     } catch (error) {
-      const text = buildQuery(false)
-      // Only the epoch needs these functions, which a managed service may refuse.
-      if (this.text === text || !String(error).includes('pg_control_')) throw error
-      this.text = text
+      if (!this.canAvoid(error)) throw error
       return this.query(signal)
     }
   }
 
-  private async queryPool(pool: PostgresPool, signal: AbortSignal): Promise<unknown> {
+  /** Changes the statement so that it avoids what a server has refused. Returns false if nothing can be changed. */
+  private canAvoid(error: unknown): boolean {
+    const { message = '', detail = '' } = (error ?? {}) as Partial<Record<string, string>>
+    // Only the epoch needs these functions, which a managed service may refuse.
+    const refusesControl = this.control && message.includes('pg_control_')
+    // The message may be in another language. The detail names the setting.
+    const refusesSerializable =
+      !this.serializable && /default_transaction_isolation.*serializable/.test(detail)
+    if (refusesControl) this.control = false
+    if (refusesSerializable) this.serializable = true
+    return refusesControl || refusesSerializable
+  }
+
+  private async queryPool(pool: PostgresPool, text: string, signal: AbortSignal): Promise<unknown> {
     const connecting = this.connect(pool)
     const connection = await orAborted(connecting, signal).catch((error: unknown) => {
       connecting.then((late) => late.release(), ignore)
       throw error
     })
+    const since = this.since.get(connection) ?? performance.now()
+    this.since.set(connection, since)
     // Without a listener, a connection that breaks while it is in use would end the process.
     connection.on('error', ignore)
     let isBroken = true
     try {
-      const answer = await orAborted(connection.query(this.text), signal)
+      const answer = await orAborted(connection.query(text), signal)
       isBroken = false
       return answer
     } finally {
       connection.off('error', ignore)
       // At the deadline it is destroyed: nothing else ends a hanging query, and the server may be gone.
-      connection.release(isBroken)
+      connection.release(isBroken || performance.now() - since >= this.maxAgeMillis)
     }
   }
 
@@ -81,6 +101,13 @@ export class Connection {
       this.waiting--
     }
   }
+}
+
+/** Returns the rows of the last statement. */
+function rowsOf(answer: unknown): unknown[] {
+  const result = (Array.isArray(answer) ? answer.at(-1) : answer) as { rows?: unknown } | undefined
+  if (Array.isArray(result?.rows)) return result.rows as unknown[]
+  throw optionError('client', `${EXPECTED_CLIENT}, which answers with rows`, answer)
 }
 
 function ignore(): void {

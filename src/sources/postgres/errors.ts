@@ -6,10 +6,21 @@ const ADVICE: Advice = [
   [/still wait for/, 'it has no connectionTimeoutMillis, or one that exceeds the poll timeout'],
   [/exceeded when trying to connect/, 'it is in use: give the source a Pool of its own'],
   [/connection timeout|ETIMEDOUT|UNREACH/, 'check host, port, network, firewall, and the server'],
-  [/ECONNREFUSED/, 'check host and port, and whether the server runs'],
+  [/ECONNREFUSED|ENOENT/, 'check host and port, and whether the server runs'],
   [/ENOTFOUND|EAI_AGAIN/, 'check the name of the host'],
   [/not queryable|onnection terminated/, 'a Client does not reconnect: if it is one, use a Pool'],
-  [/28P01|28000/, 'check the password, pg_hba.conf, and whether the server wants SSL'],
+  [/ERR_INVALID_URL/, 'check the port, and encode special characters of the password (%40 for @)'],
+  [/client password must be/, 'no password is set: put it into the URL, or set PGPASSWORD'],
+  [/does not support SSL/, 'leave out sslmode, or turn on ssl at the server'],
+  [/ALTNAME_INVALID/, 'use a name of the host that is in its certificate'],
+  [/CERT_HAS_EXPIRED/, 'renew the certificate of the server'],
+  [
+    /SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/,
+    'trust its authority: sslrootcert=/path/to/ca.pem in the URL, or NODE_EXTRA_CA_CERTS',
+  ],
+  [/28P01/, 'check user and password. In a URL, encode special characters (%40 for @)'],
+  [/28000/, 'check the role, pg_hba.conf, and whether the server wants SSL'],
+  [/3D000/, 'name a database that exists, such as postgres'],
   [/42501/, 'grant pg_monitor to the role'],
   [/53300/, 'use fewer connections, or raise max_connections'],
   [/57014/, 'raise the statement_timeout of the role'],
@@ -18,24 +29,57 @@ const ADVICE: Advice = [
   [/42P01|42703|42883|42601/, 'the source needs PostgreSQL 10 or newer'],
 ]
 
+/** What is known of the server that a client connects to. */
+interface Server {
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  readonly user?: string | undefined
+  /** What is wrong with its URL. Parts of its password may then be in the host, the port and the messages. */
+  readonly fault?: string | undefined
+}
+
 /** Returns an error that names host, port and role, never the password, and says what happened and what to do. */
 export function explain(error: unknown, client: object): Error {
-  const { host, port, user } = serverOf(client) as Partial<Record<string, string>>
+  const { host, port, user, fault } = findServer(client)
   const address = host === undefined ? '' : ` at ${host}:${port}`
   const server = `PostgreSQL${address}${user === undefined ? '' : `, role ${user}`}`
-  const { code } = (error ?? {}) as { code?: unknown }
-  const message = `${server}: ${withAdvice(describeError(error), ADVICE)}`
+  const { code, hint } = (error ?? {}) as Partial<Record<string, unknown>>
+  const description = describeError(error) + (typeof hint === 'string' ? ` (hint: ${hint})` : '')
+  const message = `${server}: ${fault ?? withAdvice(description, ADVICE)}`
   return Object.assign(new Error(message), typeof code === 'string' && { code })
 }
 
-/** Returns what has the host, port and user of a client. */
-function serverOf(client: object): object {
-  const { Client, options } = client as { Client?: new (o: object) => object; options?: object }
+/** Returns the server that a Client or a Pool connects to. */
+function findServer(client: object): Server {
+  const { Client, options } = client as { Client?: new (o: object) => Server; options?: object }
   if (!Client) return client
+  const { connectionString, host, stream } = (options ?? {}) as Partial<Record<string, unknown>>
+  const fault = typeof connectionString === 'string' ? findFault(connectionString) : undefined
+  if (fault !== undefined) return { fault }
   try {
     // A new Client evaluates connection string, environment and defaults. It does not connect.
-    return new Client({ ...options, stream: undefined })
+    const found = new Client({ ...options, stream: undefined })
+    // A stream of the application reaches the server by itself.
+    if (stream) return { user: found.user }
+    const isDefault = (connectionString ?? host ?? process.env['PGHOST']) === undefined
+    return isDefault ? { ...found, host: `${found.host} (no host is set)` } : found
   } catch {
     return {}
   }
+}
+
+/** Finds out why a URL reaches another server than the one that it was written for. */
+function findFault(url: string): string | undefined {
+  if (url.startsWith('/')) return undefined
+  const [, authority, rest] = /^(?:postgres|postgresql|socket):\/\/([^/?#]*)(.*)/is.exec(url) ?? []
+  if (authority === undefined || rest === undefined) {
+    return 'the connection string is not a URL such as postgres://role:password@host/database'
+  }
+  if (rest.includes('@')) {
+    return 'the URL has an @ after its host. Encode special characters of the password: %40 for @, %2F for /, %23 for #, %3F for ?'
+  }
+  if (authority.replace(/.*@/s, '').includes(',')) {
+    return 'pg does not support several hosts in one URL. Use an address that follows the primary, or one source for each host'
+  }
+  return undefined
 }

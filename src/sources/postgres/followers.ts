@@ -1,12 +1,10 @@
-import { OncePerSubject } from '../../support/log.js'
-import { parseName } from '../../support/names.js'
+import { optionError } from '../../support/option-errors.js'
 import type { FollowerReading, ShardReading } from '../source.js'
-import { passesFilter } from '../shared/options.js'
+import type { Answer, Node, Row } from './answer.js'
+import { describeSlotProblem } from './slot-problem.js'
 import { StableNames } from './stable-names.js'
-import { fieldError } from '../shared/fields.js'
-import type { Row } from './answer.js'
 
-/** A follower, as the `filter` option sees it. */
+/** A follower, as the options `filter` and `intermittent` see it. */
 export interface PostgresFollower {
   /** The name that it is reported under. */
   readonly replica: string
@@ -19,6 +17,13 @@ export interface PostgresFollower {
   readonly address: string | undefined
 }
 
+/** The options that decide about followers. */
+export interface FollowerOptions {
+  readonly expect: readonly string[]
+  readonly filter: (follower: PostgresFollower) => boolean
+  readonly intermittent: (follower: PostgresFollower) => boolean
+}
+
 /** What is remembered of a permanent slot for as long as it exists. */
 interface Slot {
   /** What its standby had replayed when it was last connected. */
@@ -28,71 +33,84 @@ interface Slot {
 }
 
 /**
- * The followers of a node, and what is remembered of them from reading to reading. A physical slot that nobody is connected
- * to shows what was received. It shows neither how much of that was applied nor whether anybody applies it.
+ * The followers of a node, and what is remembered of them from reading to reading. A physical slot without a connection
+ * shows what was received. It shows neither how much of that was applied nor whether anything applies it.
  */
 export class Followers {
   private readonly names = new StableNames()
-  private readonly warnings = new OncePerSubject()
   private system = ''
   private timeline = 0n
+  /** How often the node has come back with an older position on its timeline. */
+  private restores = 0
   private epoch = ''
   private leader: bigint | undefined
   private slots = new Map<string, Slot>()
   /** The followers of the last reading, and on a standby those whose slot still exists, by name. */
   private known = new Map<string, Row>()
 
-  constructor(
-    private readonly expect: readonly string[],
-    private readonly filter: ((follower: PostgresFollower) => boolean) | undefined,
-  ) {}
+  constructor(private readonly options: FollowerOptions) {}
 
   /** @returns what to report, or `undefined` if there is no leader position to compare with. */
-  read(answer: readonly [Row, ...Row[]]): Omit<ShardReading, 'shard'> | undefined {
-    const { leader, in_recovery } = answer[0]
-    const epoch = this.updateEpoch(answer[0])
-    const rows = answer.filter(({ connection, slot_name }) => connection ?? slot_name)
-    this.updateSlots(rows)
-    const named = this.nameFollowers(rows.filter((row) => this.isMeasured(row)))
-    // A standby has all that its followers have. If they are ahead, its newest position is not known at the moment.
-    const isAhead = ({ applied = 0n }: Row) => leader !== undefined && applied > leader
+  read({ node, rows, problems }: Answer): Omit<ShardReading, 'shard'> | undefined {
+    const { leader, in_recovery } = node
+    this.updateEpoch(node)
+    const problem = [...problems, ...this.updateSlots(rows)].join('; ')
+    const named = this.nameFollowers(rows.filter((row) => this.isMeasured(row, in_recovery)))
+    // A standby has all that its standbys have. If they are ahead, its newest position is not known at the moment.
+    const isAhead = ({ applied = 0n, slot_type }: Row) =>
+      leader !== undefined && applied > leader && slot_type !== 'logical'
     const isKnown = leader !== undefined && !(in_recovery && [...named.values()].some(isAhead))
     if (isKnown) this.leader = leader
     if (this.leader === undefined) return undefined
-    const current = new Map([...named].filter(([name, row]) => this.passesFilter(name, row)))
-    const removed = this.forget(current, named, rows)
-    const followers = [...current].map(([name, row]) => this.toReading(name, row, isKnown))
+    const current = new Map([...named].filter(([name, row]) => this.passes('filter', name, row)))
+    const removed = this.forget(current, named, rows, in_recovery)
+    const followers = [...current].map(([name, row]) =>
+      this.toReading(name, row, isKnown ? leader : undefined),
+    )
     const connected = rows.filter((row) => row.connected)
     const others = connected.map((row) => row.slot_name ?? row.application_name)
-    const present = new Set([...named.keys(), ...others, ...removed])
-    const missing = this.expect.filter((name) => !present.has(name))
+    const present = new Set([...named.keys(), ...others, ...removed, ...this.ownNames(node)])
+    const missing = this.options.expect.filter((name) => !present.has(name))
     if (!in_recovery || connected.length > 0) {
       followers.push(...missing.map((replica) => ({ replica, connected: false })))
     }
-    return { leaderSeqno: this.leader, epoch, followers, ...(removed.length > 0 && { removed }) }
+    return {
+      leaderSeqno: this.leader,
+      epoch: this.epoch,
+      followers,
+      ...(in_recovery && { cascading: true }),
+      ...(removed.length > 0 && { removed }),
+      ...(problem !== '' && { problem }),
+    }
   }
 
   /** A standby that receives nothing at the moment is still on the timeline that it was on. */
-  private updateEpoch({ system_identifier, timeline, restart_timeline }: Row): string {
+  private updateEpoch({ system_identifier, ...node }: Node): void {
+    const { timeline, restart_timeline, in_recovery, leader } = node
     const last = system_identifier === this.system ? this.timeline : 0n
+    const isSame = system_identifier === this.system
     this.system = system_identifier
     this.timeline = timeline ?? (last > restart_timeline ? last : restart_timeline)
-    const epoch = `${system_identifier}/${this.timeline}`
-    if (epoch === this.epoch) return epoch
-    this.epoch = epoch
+    const isSameHistory = isSame && last === this.timeline
+    // The position of a primary never falls, unless its files were replaced by older ones.
+    const [now = 0n, before = 0n] = [leader, this.leader]
+    const isRestored = isSameHistory && !in_recovery && now < before
+    if (isSameHistory && !isRestored) return
+    this.restores = isRestored ? this.restores + 1 : 0
+    const history = `${system_identifier}/${this.timeline}`
+    this.epoch = isRestored ? `${history}/${this.restores}` : history
     this.leader = undefined
     this.known.clear()
     for (const slot of this.slots.values()) slot.applied = undefined
-    return epoch
   }
 
-  private updateSlots(rows: readonly Row[]): void {
+  /** @returns what is wrong with slots that are not reported as followers. */
+  private updateSlots(rows: readonly Row[]): string[] {
     const before = this.slots
     this.slots = new Map()
-    for (const row of rows) {
+    return rows.flatMap((row) => {
       const { slot_name: name, connection, applied } = row
-      if (name === undefined) continue
-      if (this.slots.has(name)) throw fieldError('slot_name', `${name} twice`)
+      if (name === undefined) return []
       // A slot that holds no WAL and has lost none was never used. An older one of its name was dropped.
       const isNew = !row.connected && applied === undefined && row.lost === undefined
       const slot: Slot = (isNew ? undefined : before.get(name)) ?? {}
@@ -102,19 +120,20 @@ export class Followers {
         if (applied !== undefined) slot.user = 'standby'
         else if (onlyReceives(row)) slot.user ??= 'receiver'
       }
-      const problem = slot.user === 'receiver' && problemOf(row)
-      if (problem) this.warnings.warn(problem, () => `PostgreSQL: ${problem}`)
-    }
+      return slot.user === 'receiver' ? (describeSlotProblem(row) ?? []) : []
+    })
   }
 
-  private isMeasured(row: Row): boolean {
-    if (row.slot_name === undefined) return row.applied !== undefined
-    const { user, applied } = this.slots.get(row.slot_name) as Slot
-    // A standby keeps physical slots that nobody uses: those of its time as the primary, and Patroni's copies.
-    const isUnused = row.in_recovery && row.slot_type === 'physical' && !row.connected
-    if (user === 'receiver' || isUnused) return false
-    if ((applied ?? row.applied ?? row.lost) !== undefined) return true
-    return row.connected === true && this.known.has(row.slot_name)
+  private isMeasured(row: Row, inRecovery: boolean): boolean {
+    const { slot_name: name, slot_type: type, applied, lost, retained } = row
+    // A logical slot has no position while it is being created. It keeps WAL already.
+    if (type === 'logical') return (applied ?? lost ?? retained) !== undefined
+    if (name === undefined) return applied !== undefined
+    const slot = this.slots.get(name) as Slot
+    // A standby keeps physical slots without a use: those of its time as the primary, and Patroni's copies.
+    if (slot.user === 'receiver' || (inRecovery && !row.connected)) return false
+    if ((slot.applied ?? applied ?? lost) !== undefined) return true
+    return row.connected === true && this.known.has(name)
   }
 
   private nameFollowers(rows: readonly Row[]): Map<string, Row> {
@@ -126,25 +145,37 @@ export class Followers {
       return { id, name: row.application_name ?? address, address, activity }
     })
     const names = this.names.assign(connections, slots)
-    const named = new Map<string, Row>()
-    for (const row of rows) {
-      const name = row.slot_name ?? names.get(row.connection as string)
-      if (name === undefined) continue
-      if (named.has(name)) throw fieldError('connection', `${row.connection} twice`)
-      if (parseName(name) === undefined) throw fieldError('application_name', name)
-      named.set(name, row)
-    }
-    return named
+    return new Map(
+      rows.flatMap((row) => {
+        const name = row.slot_name ?? names.get(row.connection as string)
+        return name === undefined ? [] : [[name, row]]
+      }),
+    )
   }
 
-  private passesFilter(replica: string, row: Row): boolean {
+  /** Calls an option for a follower. @throws TypeError if it does not return a boolean. */
+  private passes(option: 'filter' | 'intermittent', replica: string, row: Row): boolean {
     const { slot_name: slotName, slot_type: slotType, client_addr: address } = row
     const applicationName = row.application_name
-    return passesFilter(this.filter, { replica, slotName, slotType, applicationName, address })
+    const follower = { replica, slotName, slotType, applicationName, address }
+    const passes: unknown = this.options[option](follower)
+    if (typeof passes === 'boolean') return passes
+    throw optionError(option, 'a function that returns a boolean', passes)
   }
 
-  /** @returns the names of followers that do not exist any more, connected or not. */
-  private forget(current: Map<string, Row>, named: Map<string, Row>, rows: Row[]): string[] {
+  /** The names of the node itself, which is not its own follower. A primary on timeline 1 was never a follower. */
+  private ownNames({ in_recovery, cluster_name, own_slot, own_application }: Node) {
+    const wasFollower = in_recovery || this.timeline > 1n
+    return wasFollower ? [cluster_name, own_slot, own_application] : [cluster_name]
+  }
+
+  /** @returns the names of followers that no longer exist, connected or not. */
+  private forget(
+    current: Map<string, Row>,
+    named: Map<string, Row>,
+    rows: readonly Row[],
+    inRecovery: boolean,
+  ): string[] {
     const existing = new Set(rows.flatMap((row) => [row.slot_name, row.connection]))
     const before = this.known
     this.known = new Map(current)
@@ -152,7 +183,7 @@ export class Followers {
       if (current.has(name)) return []
       if (named.has(name)) return name
       if (row.slot_name !== undefined) {
-        if (!row.in_recovery || !existing.has(row.slot_name)) return name
+        if (!inRecovery || !existing.has(row.slot_name)) return name
         this.known.set(name, row)
         return []
       }
@@ -163,7 +194,8 @@ export class Followers {
     })
   }
 
-  private toReading(replica: string, row: Row, isComparable: boolean): FollowerReading {
+  /** @param leader the position to compare with, if it is known. */
+  private toReading(replica: string, row: Row, leader: bigint | undefined): FollowerReading {
     const slot = row.slot_name === undefined ? undefined : this.slots.get(row.slot_name)
     const { applied: current, received, retained } = row
     const { applied: last = current } = slot ?? {}
@@ -171,32 +203,32 @@ export class Followers {
     const applied = current !== undefined && last !== undefined && current < last ? current : last
     // The WAL stream of a base backup may use the slot of the standby that the backup is for.
     const isBackup = onlyReceives(row)
-    const problem = problemOf(row)
+    const isConnected = row.connected === true && !isBackup
+    const connected = isConnected || this.passes('intermittent', replica, row)
+    const slotProblem = describeSlotProblem(row)
+    const reading = { replica, connected, ...(slotProblem && { problem: slotProblem }) }
+    if (leader === undefined) return reading
+    const kept = retained !== undefined && { retainedSeqno: retained }
+    // Some consumers confirm the byte after the last one.
+    if (applied !== undefined && applied > leader + 1n) {
+      const problem = `its position is ${applied - leader} bytes after the end of the WAL: one of the two was restored, or the consumer confirms what it did not get`
+      return { ...reading, ...kept, diverged: true, problem }
+    }
     return {
-      replica,
-      connected: row.connected === true && !isBackup,
-      ...(isComparable && applied !== undefined && { appliedSeqno: applied }),
-      ...(isComparable && received !== undefined && !isBackup && { receivedSeqno: received }),
-      ...(isComparable && retained !== undefined && { retainedSeqno: retained }),
-      ...(problem !== undefined && { problem }),
+      ...reading,
+      ...kept,
+      ...(applied !== undefined && { appliedSeqno: min(applied, leader) }),
+      ...(received !== undefined && !isBackup && { receivedSeqno: min(received, leader) }),
     }
   }
+}
+
+function min(one: bigint, other: bigint): bigint {
+  return one < other ? one : other
 }
 
 /** Whether a connection has shown that it applies nothing. */
 function onlyReceives({ connection, receives_only, state, applied }: Row): boolean {
   if (connection === undefined) return false
   return receives_only ?? (state === 'streaming' && applied === undefined)
-}
-
-function problemOf({ slot_name, lost, wal_status }: Row): string | undefined {
-  if (slot_name === undefined) return undefined
-  const problems: Record<string, string> = {
-    extended: 'keeps more WAL than max_wal_size: if nobody needs it, drop it',
-    unreserved: 'needs WAL that the server removes at the next checkpoint: it is almost lost',
-    wal_removed: 'is lost: the server has removed WAL that it needs, so it must be rebuilt',
-  }
-  const other = lost && `is lost: the server has invalidated it (${lost}), so it must be rebuilt`
-  const problem = problems[lost ?? wal_status ?? ''] ?? other
-  return problem && `its slot ${slot_name} ${problem}`
 }

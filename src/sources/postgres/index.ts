@@ -12,7 +12,7 @@ import { Connection, EXPECTED_CLIENT, isPool } from './connection.js'
 import type { PostgresClient, PostgresPool } from './connection.js'
 import { explain } from './errors.js'
 import { Followers, type PostgresFollower } from './followers.js'
-import { parseAnswer, type Row } from './answer.js'
+import { parseAnswer, type Answer } from './answer.js'
 
 export type { PostgresClient, PostgresPool, PostgresPoolClient } from './connection.js'
 export type { PostgresFollower } from './followers.js'
@@ -32,21 +32,29 @@ export interface PostgresSourceOptions {
    *
    * @default `postgres:` and the shard
    */
-  readonly name?: string
+  readonly name?: string | undefined
   /**
    * Decides which followers to report. It is called for each follower at each read.
    *
    * @default all are reported
    * @example ({ slotType }) => slotType !== 'logical'
    */
-  readonly filter?: (follower: PostgresFollower) => boolean
+  readonly filter?: ((follower: PostgresFollower) => boolean) | undefined
+  /**
+   * Decides which followers connect only now and then, such as a consumer that runs in batches. They count as connected
+   * while they are away. What their slots keep is reported as for others.
+   *
+   * @default none
+   * @example ({ slotName }) => slotName === 'nightly_export'
+   */
+  readonly intermittent?: ((follower: PostgresFollower) => boolean) | undefined
   /**
    * Names of followers that should be there. One that is not is reported as not connected, and without a lag if it was not
-   * seen before. A standby that nobody is connected to reports none of them.
+   * seen before. A standby without a connected follower reports none of them, and a node does not expect itself.
    *
    * @default none
    */
-  readonly expect?: readonly string[]
+  readonly expect?: readonly string[] | undefined
 }
 
 /**
@@ -59,24 +67,26 @@ export interface PostgresSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function postgresSource(options: PostgresSourceOptions): ReplicationSource {
-  const { client, shard, name, filter, expect } = checkOptions(options)
+  const { client, shard, name, ...followerOptions } = checkOptions(options)
   const connection = new Connection(client)
   // If an address reaches a primary and a standby in turn, what is remembered of the one is not true of the other.
-  const primary = new Followers(expect, filter)
-  const standby = new Followers(expect, filter)
+  const primary = new Followers(followerOptions)
+  const standby = new Followers(followerOptions)
   const warnings = new OncePerSubject()
   /** When the servers that answered were started. One that restarts is another. */
   const servers = new Set<string | undefined>()
   let lastServer: string | undefined
 
-  function toReading(rows: readonly [Row, ...Row[]]): ReplicationReading {
-    const { in_recovery, started } = rows[0]
+  function toReading(answer: Answer): ReplicationReading {
+    const { in_recovery, started } = answer.node
     const isBack = started !== lastServer && servers.has(started)
     if (isBack) warnings.warn('servers', () => `source "${name}": ${DIFFERENT_SERVERS}`)
     servers.add(started)
     lastServer = started
-    const reading = (in_recovery ? standby : primary).read(rows)
+    const reading = (in_recovery ? standby : primary).read(answer)
     if (!reading) return { shards: [], note: 'a standby whose newest position is not known yet' }
+    const isWhole = reading.followers.every(({ connected }) => connected)
+    connection.maxAgeMillis = isWhole ? MAX_AGE_MILLIS : MAX_AGE_IN_DOUBT_MILLIS
     const shards = [{ shard, ...reading }]
     if (reading.followers.length > 0) return { shards }
     return { shards, note: in_recovery ? UNUSED_STANDBY : UNUSED_PRIMARY }
@@ -88,11 +98,15 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
       try {
         return toReading(parseAnswer(await connection.query(signal)))
       } catch (error) {
-        throw signal.aborted ? signal.reason : explain(error, client)
+        throw explain(error, client)
       }
     },
   }
 }
+
+/** How old a connection may become: while all is well, and while a follower is not connected, so that the node may be an old primary. */
+const MAX_AGE_MILLIS = 60_000
+const MAX_AGE_IN_DOUBT_MILLIS = 5_000
 
 const UNUSED_PRIMARY = 'a primary that no follower streams from'
 const UNUSED_STANDBY = 'a standby that no follower streams from: its upstream reports its lag'
@@ -102,7 +116,7 @@ const DIFFERENT_SERVERS =
 
 function checkOptions(options: PostgresSourceOptions) {
   checkObject('options', options)
-  const { client, shard, name, filter, expect = [], ...unknown } = options
+  const { client, shard, name, filter, intermittent, expect = [], ...unknown } = options
   warnAboutUnknown('postgresSource', unknown)
   const check = (option: string, isValid: boolean, expected: string, value: unknown) => {
     if (!isValid) throw optionError(option, expected, value)
@@ -113,7 +127,17 @@ function checkOptions(options: PostgresSourceOptions) {
   check('client', isClient, EXPECTED_CLIENT, shown)
   const id = parseShard(shard)
   checkNameAndFilter({ name, filter })
+  const isFunction = intermittent === undefined || hasMethods(intermittent, 'call')
+  check('intermittent', isFunction, 'a function', intermittent)
   const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
   check('expect', isList, 'an array of names', expect)
-  return { client, shard: id, name: name ?? `postgres:${id}`, filter, expect: expect.map(String) }
+  const names = expect.map(String)
+  return {
+    client,
+    shard: id,
+    name: name ?? `postgres:${id}`,
+    filter: filter ?? (() => true),
+    intermittent: intermittent ?? (() => false),
+    expect: names,
+  }
 }

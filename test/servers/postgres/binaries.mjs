@@ -41,7 +41,7 @@ export async function findBinaries() {
   }
   /** @type {unknown} */
   const binaries = await import(/* @vite-ignore */ pathToFileURL(entry).href)
-  linkLibraries(resolve(dirname(entry), '../../../docs/examples'))
+  linkLibraries(resolve(dirname(entry), '..'))
   return /** @type {Binaries} */ (binaries)
 }
 

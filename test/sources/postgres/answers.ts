@@ -16,6 +16,9 @@ export const NODE: AnswerRow = {
   timeline: '1',
   restart_timeline: '1',
   started: '1795638037718737',
+  cluster_name: null,
+  own_slot: null,
+  own_application: null,
   connection: null,
   state: null,
   application_name: null,
@@ -68,7 +71,7 @@ export const IDLE_SLOT: AnswerRow = {
   retained: '950',
 }
 
-/** A logical slot that nobody is connected to. */
+/** A logical slot without a consumer. */
 export const LOGICAL_SLOT: AnswerRow = {
   ...IDLE_SLOT,
   slot_name: 'etl',
@@ -106,6 +109,11 @@ export function createReader(options: Partial<PostgresSourceOptions> = {}) {
 /** Returns the followers of the only shard. */
 export function followersOf({ shards }: ReplicationReading) {
   return shards[0]?.followers
+}
+
+/** Returns what is wrong with the only shard. */
+export function problemOf({ shards }: ReplicationReading) {
+  return shards[0]?.problem
 }
 
 /** Returns the names of the followers of the only shard. */

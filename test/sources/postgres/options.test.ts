@@ -24,6 +24,7 @@ it.each<[unknown, RegExp]>([
   [{ client, shard: 'a', name: '' }, /^name: expected .*, got ""/],
   [{ client, shard: 'a', name: 7 }, /^name: expected .*, got 7/],
   [{ client, shard: 'a', filter: 's1' }, /^filter: expected a function, got "s1"/],
+  [{ client, shard: 'a', intermittent: true }, /^intermittent: expected a function, got true/],
   [{ client, shard: 'a', expect: 's1' }, /^expect: expected an array of names, got "s1"/],
   [{ client, shard: 'a', expect: ['s1', ''] }, /^expect: expected an array of names, got an array/],
 ])('an invalid option is refused with a TypeError that names it: %#', (options, message) => {
