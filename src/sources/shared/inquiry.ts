@@ -50,7 +50,7 @@ export class Inquiry<Answer> implements Asker<Answer> {
   async run(): Promise<void> {
     const { presumed } = this
     // One leader is asked only after its followers. Several follow each other, so those that answer late are asked last.
-    const isSlow = (name: string) => (this.nodes.get(name)?.tookMillis ?? 0) > this.collectMillis
+    const isSlow = (name: string) => this.node(name).tookMillis > this.collectMillis
     let last = presumed.length === 1 ? presumed : presumed.filter(isSlow)
     for (const name of this.nodes.keys()) if (!last.includes(name)) this.ask(name)
     do {
@@ -70,10 +70,13 @@ export class Inquiry<Answer> implements Asker<Answer> {
   failed(name: string, askedAt: number): void {
     const isOld = askedAt < this.survey.startedAt
     // A question of an earlier read has ended, so this read can ask its own.
-    if (isOld && this.open.has(name)) return this.ask(name)
-    this.survey.fail(name, this.nodes.get(name)?.failure)
-    this.askedAt.set(name, Infinity)
-    this.settle(name)
+    if (isOld && this.open.has(name)) {
+      this.ask(name)
+    } else {
+      this.survey.fail(name, this.node(name).failure)
+      this.askedAt.set(name, Infinity)
+      this.settle(name)
+    }
   }
 
   abort(reason: unknown): void {
@@ -87,15 +90,19 @@ export class Inquiry<Answer> implements Asker<Answer> {
     for (const stop of this.timeouts) stop()
     for (const node of this.nodes.values()) node.askers.delete(this)
     for (const name of this.open) {
-      const node = this.nodes.get(name) as Node<Answer>
+      const node = this.node(name)
       this.survey.fail(name, node.failure)
       if (this.awaited.has(name)) node.isAwaited = false
     }
   }
 
+  private node(name: string): Node<Answer> {
+    return this.nodes.get(name) as Node<Answer>
+  }
+
   private ask(name: string): void {
     if (this.passed === 1) return
-    const node = this.nodes.get(name) as Node<Answer>
+    const node = this.node(name)
     this.askedAt.set(name, performance.now())
     this.open.add(name)
     this.awaited.add(name)
@@ -112,7 +119,7 @@ export class Inquiry<Answer> implements Asker<Answer> {
   private use(name: string, moment: Moment<Answer>, askedAt: number): void {
     this.survey.add(name, moment, askedAt)
     this.found = undefined
-    const node = this.nodes.get(name) as Node<Answer>
+    const node = this.node(name)
     const isInTime = () => node.tookMillis <= this.patienceFor(name) * this.timeoutMillis
     node.isAwaited = this.isWaitingFor(name) || isInTime()
   }

@@ -81,10 +81,10 @@ async function wait(millis: number, signal: AbortSignal): Promise<void> {
 
 /** Lets the fake clock run until a promise has settled. */
 async function settled<T>(promise: Promise<T>): Promise<T> {
-  let isSettled = false
-  const settle = () => (isSettled = true)
+  const state = { isSettled: false }
+  const settle = () => (state.isSettled = true)
   promise.then(settle, settle)
-  while (!isSettled) await vi.advanceTimersByTimeAsync(1)
+  while (!state.isSettled) await vi.advanceTimersByTimeAsync(1)
   return promise
 }
 
@@ -119,6 +119,7 @@ describe('nodes', () => {
     expect(gap(survey, 'a', 'b')).toBeGreaterThanOrEqual(0)
     expect(survey.last('a')?.answer).toBe(survey.newest.get('a'))
     expect(survey.leaderWhen('b', 'a')).toBeUndefined()
+    expect(survey.leaderWhen('a', 'no node')).toBeUndefined()
   })
 
   it.each([
@@ -350,8 +351,10 @@ describe('nodes', () => {
     system.delays.set('b', 300)
     let aborted: unknown
     system.nodes.set('c', async (signal) => {
-      signal.addEventListener('abort', () => (aborted = signal.reason))
-      return new Promise(() => undefined) // It ignores the signal.
+      signal.addEventListener('abort', () => {
+        aborted = signal.reason
+      })
+      return new Promise<Answer>(() => undefined) // It ignores the signal.
     })
     const controller = new AbortController()
     const reading = system.nodes.read(controller.signal)
