@@ -76,7 +76,9 @@ async function play(show) {
   /** @type {(() => void) | undefined} */
   let stopListening
   try {
-    const isMeasured = () => show.gauge.collectMetrics().length === show.followers.length
+    const isMeasured = () =>
+      show.gauge.collectMetrics().filter(({ lagSeqno }) => lagSeqno !== undefined).length ===
+      show.followers.length
     await until('all followers are measured', isMeasured, { signal: stop.signal })
     // Not before: a follower that is killed by then would never be measured.
     stopListening = listenToKeys((key) => {

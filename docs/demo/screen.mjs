@@ -116,16 +116,17 @@ export function formatSeconds(seconds) {
  * @param {FollowerLag} lag
  * @param {string} unit
  */
-function formatToApply({ receivedSeqno, appliedSeqno }, unit) {
-  if (receivedSeqno === undefined || appliedSeqno === undefined) return '-'
-  return formatLag(Number(receivedSeqno - appliedSeqno), unit)
+function formatToApply({ lagSeqno, receiveLagSeqno }, unit) {
+  if (lagSeqno === undefined || receiveLagSeqno === undefined) return '-'
+  return formatLag(lagSeqno - receiveLagSeqno, unit)
 }
 
 /**
- * @param {number} lag
+ * @param {number | undefined} lag
  * @param {string} unit
  */
 export function formatLag(lag, unit) {
+  if (lag === undefined) return '-'
   if (unit !== 'bytes') return String(lag)
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let value = lag

@@ -23,14 +23,25 @@ export class CollectedFollower {
   get lagSeconds(): number | undefined {
     if (this.lagSeqno === undefined) return undefined
     if (this.lagSeqno <= 0) return 0
-    const leader = this.leader as Leader
+    const { samples, feed } = this.leader as Leader
+    const { comparedWith, appliedUpTo } = this.follower?.status ?? {}
     // A source knows its leader as of its last reading, and so is the lag. Otherwise it would grow until the next one.
-    const asOf = leader.feed.writer === 'source' ? leader.lastSampled?.at : undefined
-    return leader.secondsBehind(
+    const asOf = feed.writer === 'source' ? (comparedWith ?? samples?.last)?.at : undefined
+    return samples?.secondsBehind(
       this.leaderSeqno as bigint,
-      this.appliedSeqno ?? 0n,
+      appliedUpTo ?? this.appliedSeqno ?? 0n,
       asOf ?? this.now,
     )
+  }
+
+  /** Leader seqno − received seqno; `undefined` where it is not known. */
+  get receiveLagSeqno(): number | undefined {
+    return this.distanceTo(this.follower?.status?.receivedSeqno)
+  }
+
+  /** Leader seqno − the oldest seqno that is kept for the follower; `undefined` where it is not known. */
+  get retainedSeqno(): number | undefined {
+    return this.distanceTo(this.follower?.status?.retainedSeqno)
   }
 
   /** Whether the follower is connected to its leader; `undefined` for the application's own followers in this thread. */
@@ -39,7 +50,7 @@ export class CollectedFollower {
     return follower && feed.writer !== 'application' ? isConnected(feed, follower) : undefined
   }
 
-  /** @param follower `undefined` for the unnamed follower of a leader that no feed knows a follower of. */
+  /** @param follower `undefined` for the unnamed follower of a leader for which no feed has a follower. */
   set(feed: Feed, follower: Follower | undefined, leader: Leader | undefined): void {
     this.attributes = follower ? follower.attributes : { shard: (leader as Leader).shard }
     this.feed = feed
@@ -47,10 +58,18 @@ export class CollectedFollower {
     this.leader = leader
     // The follower first. Otherwise what it applies in between would read as a negative lag.
     const applied = (this.appliedSeqno = follower?.load())
-    const seqno = (this.leaderSeqno = leader?.load())
+    const status = follower?.status
+    const seqno = (this.leaderSeqno = status?.comparedWith?.leaderSeqno ?? leader?.load())
     // A follower of a source is reported from its first position on. Others that have none have applied nothing.
     const isKnown = seqno !== undefined && (applied !== undefined || feed.writer !== 'source')
-    this.lagSeqno = isKnown ? lagBetween(seqno, applied ?? 0n) : undefined
+    this.lagSeqno =
+      isKnown && leader && !status?.isDiverged ? lagBetween(seqno, applied ?? 0n) : undefined
+  }
+
+  private distanceTo(seqno: bigint | undefined): number | undefined {
+    const { leaderSeqno } = this
+    if (leaderSeqno === undefined || seqno === undefined) return undefined
+    return lagBetween(leaderSeqno, seqno)
   }
 }
 
@@ -72,8 +91,9 @@ export function collect(
   const collected = new CollectedFollower(feeds.application, now)
   for (const feed of feeds.all) {
     if (feed.freshUntil < now) continue
-    for (const followers of feed.followers.shards.values()) {
-      const leader = feeds.leaderOf(feed, followers, now)
+    for (const followers of feed.followers.values()) {
+      const known = feeds.leaderOf(feed, followers, now)
+      const leader = known?.isFresh(now) ? known : undefined
       const isContested = feeds.contested.size > 0 && feeds.contested.has(followers.shard)
       const { unnamed, replicas } = followers
       if (
@@ -112,13 +132,13 @@ export function collectLeaders(
     for (const shard of feed.leaders.keys()) {
       if (seen.has(shard)) continue
       seen.add(shard)
-      const seqno = feeds.leaderOfShard(shard, now)?.load()
-      if (seqno !== undefined) visit({ shard }, seqno)
+      const leader = feeds.leaderOfShard(shard, now)
+      if (leader) visit({ shard }, leader.load() as bigint)
     }
   }
 }
 
-/** What is known of one follower, also if it is stale; `undefined` if no feed has the follower. */
+/** Returns what is known of one follower, even if it is stale; `undefined` if no feed has the follower. */
 export function collectOne(
   feeds: Feeds,
   shard: string,
@@ -133,7 +153,7 @@ export function collectOne(
     const leader = feeds.leaderOf(feed, followers, now)
     // A leader that only stale feeds know gives the last known lag.
     collected.set(feed, follower, leader ?? feeds.leaderOf(feed, followers, -Infinity))
-    return { collected, isFresh: leader !== undefined && feed.freshUntil >= now }
+    return { collected, isFresh: leader?.isFresh(now) === true && feed.freshUntil >= now }
   }
   const leader = replica === undefined ? feeds.leaderOfShard(shard, now) : undefined
   if (!leader || !isReportedLone(feeds, leader, now)) return undefined
@@ -162,7 +182,7 @@ type Found = Readonly<{ feed: Feed; followers: ShardFollowers; follower: Followe
 function findBest(feeds: Feeds, shard: string, replica: string | undefined, now: number) {
   let best: Found | undefined
   for (const feed of feeds.all) {
-    const followers = feed.followers.shards.get(shard)
+    const followers = feed.followers.get(shard)
     const follower = followers?.get(replica)
     if (!followers || !follower || follower.isExpired(now)) continue
     const found = { feed, followers, follower }
@@ -188,5 +208,5 @@ function compare(a: Found, b: Found, now: number): number {
 }
 
 function isConnected(feed: Feed, { status }: Follower): boolean {
-  return status ? status.connected : feed.isOpen
+  return status ? status.isConnected : feed.isOpen
 }

@@ -1,37 +1,64 @@
 import { SeqnoCell, type Block } from './atomic-seqno.js'
-import { SampledSeqno, type Sampling } from './seqno-history.js'
+import { LeaderSamples, type Sampling } from './seqno-history.js'
 
 /** The attributes of a follower's metrics. One frozen object serves every collection. */
 export type FollowerAttributes = Readonly<{ shard: string; replica?: string }>
 
 /** A shard's leader, as one feed knows it. */
-export class Leader extends SampledSeqno {
+export class Leader extends SeqnoCell {
+  /** Where it was, once it has been sampled. */
+  samples: LeaderSamples | undefined = undefined
   /** The history that its seqnos belong to, if its source names it. */
   epoch: string | undefined = undefined
-  /** What the slowest of its followers had applied, and when that was noted. */
-  slowestSeqno: bigint | undefined = undefined
-  slowestNoted: Sampling | undefined = undefined
+  /** Whether its source reads a node that follows another one itself. */
+  isCascading = false
+  /** What is wrong with the shard, according to its source. */
+  problem: string | undefined = undefined
+  /** The last reading that its shard was in, and the last one that had its position. */
+  reading: Sampling | undefined = undefined
+  positionReading: Sampling | undefined = undefined
 
   constructor(
     readonly shard: string,
     readonly feed: Feed,
     block?: Block,
     index?: number,
-    /** Whether any feed ever had a follower with a name in this shard. Then there is no unnamed one that nobody has seen. */
+    /** Whether any feed ever had a follower with a name in this shard. Then there is no unnamed one that no feed has seen. */
     public hadNamedFollower = false,
   ) {
     super(block, index)
   }
+
+  /** Adds a sample. See {@link LeaderSamples.add}. */
+  sample(seqno: bigint, slowest: bigint | 'lone' | undefined, sampling: Sampling): void {
+    this.samples ??= new LeaderSamples(seqno, sampling)
+    this.samples.add(seqno, slowest, sampling)
+  }
+
+  /** Whether its position is known and may be reported. */
+  isFresh(now: number): boolean {
+    const { feed, positionReading } = this
+    if (feed.freshUntil < now || this.load() === undefined) return false
+    // A source can fail to read the leader of one shard.
+    return positionReading === undefined || positionReading.at + feed.freshMillis >= now
+  }
 }
 
-/** What a source said about a follower, beyond what it has applied. */
+/** Where a leader was at one moment, in milliseconds as `performance.now()`. */
+export type ParsedMoment = Readonly<{ leaderSeqno: bigint; at: number }>
+
+/** What a source last said about a follower, beyond what it has applied. */
 export interface FollowerStatus {
-  connected: boolean
-  receivedSeqno: bigint | undefined
-  retainedSeqno: bigint | undefined
-  problem: string | undefined
+  isConnected: boolean
+  readonly isDiverged: boolean
+  /** Where its leader was when it was read; `undefined`: where the leader is now. */
+  comparedWith: ParsedMoment | undefined
+  appliedUpTo: bigint | undefined
+  readonly receivedSeqno: bigint | undefined
+  readonly retainedSeqno: bigint | undefined
+  readonly problem: string | undefined
   /** The last reading that it was in. */
-  reading: Sampling
+  reading: Sampling | undefined
   /** When its retention time is over; `undefined` while it is in the readings. In milliseconds, as `performance.now()`. */
   keepUntil: number | undefined
 }
@@ -39,7 +66,7 @@ export interface FollowerStatus {
 /** A follower, as one feed knows it. */
 export class Follower extends SeqnoCell {
   readonly attributes: FollowerAttributes
-  /** Of followers that come from a source. */
+  /** Only for followers that come from a source. */
   status: FollowerStatus | undefined = undefined
 
   constructor(shard: string, replica: string | undefined, block?: Block, index?: number) {
@@ -57,15 +84,28 @@ export class Follower extends SeqnoCell {
 export class ShardFollowers {
   unnamed: Follower | undefined = undefined
   replicas: Map<string, Follower> | undefined = undefined
-  /** The leader that they are compared with, as long as `choice` is that of the collecting gauge. See `Feeds.leaderOf`. */
+  /** The leader that they are compared with, for as long as `version` is that of the feeds. See `Feeds.leaderOf`. */
   leader: Leader | undefined = undefined
-  choice: object | undefined = undefined
+  version = 0
 
   constructor(readonly shard: string) {}
 
   get(replica: string | undefined): Follower | undefined {
     return replica === undefined ? this.unnamed : this.replicas?.get(replica)
   }
+
+  /** Returns what the slowest follower has applied: 0 if one has applied nothing, or without `countNew` then the others. */
+  slowest(countNew: boolean): bigint | undefined {
+    const { unnamed, replicas } = this
+    let slowest = unnamed && slowerOf(undefined, unnamed, countNew)
+    if (replicas) for (const each of replicas.values()) slowest = slowerOf(slowest, each, countNew)
+    return slowest
+  }
+}
+
+function slowerOf(slowest: bigint | undefined, follower: Follower, countNew: boolean) {
+  const applied = follower.status?.appliedUpTo ?? follower.load() ?? (countNew ? 0n : undefined)
+  return applied === undefined || (slowest !== undefined && slowest <= applied) ? slowest : applied
 }
 
 /** Called when an entry is added or removed. */
@@ -76,60 +116,16 @@ export interface FeedListener {
   followerRemoved(follower: Follower): void
 }
 
-/** One writer's followers, by shard. */
-export class FollowerTable {
-  readonly shards = new Map<string, ShardFollowers>()
-  readonly listeners = new Set<FeedListener>()
-
-  find(shard: string, replica: string | undefined): Follower | undefined {
-    return this.shards.get(shard)?.get(replica)
-  }
-
-  /** The followers of a shard, as a copy. */
-  of(shard: string): Follower[] {
-    const { unnamed, replicas } = this.shards.get(shard) ?? {}
-    const named = replicas ? [...replicas.values()] : []
-    return unnamed ? [unnamed, ...named] : named
-  }
-
-  /** Adds a follower that is not there yet, with a new cell or that of another thread. */
-  add(shard: string, replica: string | undefined, block?: Block, index?: number): Follower {
-    let followers = this.shards.get(shard)
-    if (!followers) this.shards.set(shard, (followers = new ShardFollowers(shard)))
-    const follower = new Follower(shard, replica, block, index)
-    if (replica === undefined) followers.unnamed = follower
-    else (followers.replicas ??= new Map()).set(replica, follower)
-    for (const listener of this.listeners) listener.followerAdded(follower)
-    return follower
-  }
-
-  /** Returns whether there was one. */
-  remove(follower: Follower | undefined): boolean {
-    if (!follower || follower.isRemoved) return false
-    const { shard, replica } = follower.attributes
-    const followers = this.shards.get(shard) as ShardFollowers
-    follower.isRemoved = true
-    if (replica === undefined) followers.unnamed = undefined
-    else followers.replicas?.delete(replica)
-    if (!followers.unnamed && !followers.replicas?.size) this.shards.delete(shard)
-    for (const listener of this.listeners) listener.followerRemoved(follower)
-    return true
-  }
-
-  /** Returns whether there was one. */
-  removeAll(shard: string): boolean {
-    const followers = this.of(shard)
-    for (const follower of followers) this.remove(follower)
-    return followers.length > 0
-  }
-}
-
-/** One writer's leaders and followers, which nobody else writes to, and how fresh they are. Times are as `performance.now()`. */
+/** One writer's leaders and followers, which no other writer changes, and how fresh they are. Times are as `performance.now()`. */
 export class Feed {
   readonly leaders = new Map<string, Leader>()
+  /** By shard. */
+  readonly followers = new Map<string, ShardFollowers>()
   private readonly listeners = new Set<FeedListener>()
   /** Until when it may be reported. */
   freshUntil: number
+  /** For how long a reading is fresh. */
+  freshMillis = Infinity
   /** When it was read last. What the application and other threads store can be read at any time. */
   readAt = Infinity
   /** Whether the port that it comes through is open. If not, it is removed at `keepUntil`. */
@@ -144,20 +140,17 @@ export class Feed {
   constructor(
     readonly writer: 'application' | 'source' | 'thread',
     readonly name = '',
-    readonly followers = new FollowerTable(),
   ) {
     this.freshUntil = writer === 'source' ? -Infinity : Infinity
   }
 
   listen(listener: FeedListener): void {
     this.listeners.add(listener)
-    this.followers.listeners.add(listener)
   }
 
   /** Returns whether it was listening. */
   unlisten(listener: FeedListener): boolean {
-    this.listeners.delete(listener)
-    return this.followers.listeners.delete(listener)
+    return this.listeners.delete(listener)
   }
 
   /** Adds a leader that is not there yet, with a new cell or that of another thread. */
@@ -178,10 +171,52 @@ export class Feed {
     return true
   }
 
-  /** Removes the leader and all followers. Returns whether there were any. */
+  findFollower(shard: string, replica: string | undefined): Follower | undefined {
+    return this.followers.get(shard)?.get(replica)
+  }
+
+  /** Returns the followers of a shard, as a copy. */
+  followersOf(shard: string): Follower[] {
+    const { unnamed, replicas } = this.followers.get(shard) ?? {}
+    const named = replicas ? [...replicas.values()] : []
+    return unnamed ? [unnamed, ...named] : named
+  }
+
+  /** Adds a follower that is not there yet, with a new cell or that of another thread. */
+  addFollower(shard: string, replica: string | undefined, block?: Block, index?: number): Follower {
+    let followers = this.followers.get(shard)
+    if (!followers) this.followers.set(shard, (followers = new ShardFollowers(shard)))
+    const follower = new Follower(shard, replica, block, index)
+    if (replica === undefined) followers.unnamed = follower
+    else (followers.replicas ??= new Map()).set(replica, follower)
+    for (const listener of this.listeners) listener.followerAdded(follower)
+    return follower
+  }
+
+  /** Returns whether there was one. */
+  removeFollower(follower: Follower | undefined): boolean {
+    if (!follower || follower.isRemoved) return false
+    const { shard, replica } = follower.attributes
+    const followers = this.followers.get(shard) as ShardFollowers
+    follower.isRemoved = true
+    if (replica === undefined) followers.unnamed = undefined
+    else followers.replicas?.delete(replica)
+    if (!followers.unnamed && !followers.replicas?.size) this.followers.delete(shard)
+    for (const listener of this.listeners) listener.followerRemoved(follower)
+    return true
+  }
+
+  /** Removes all followers of a shard. Returns whether there was one. */
+  removeFollowers(shard: string): boolean {
+    const followers = this.followersOf(shard)
+    for (const follower of followers) this.removeFollower(follower)
+    return followers.length > 0
+  }
+
+  /** Removes the leader and all followers of a shard. Returns whether there were any. */
   removeShard(shard: string): boolean {
     // The leader first: without its followers it would look like one that no follower was seen of.
     const hadLeader = this.removeLeader(shard)
-    return this.followers.removeAll(shard) || hadLeader
+    return this.removeFollowers(shard) || hadLeader
   }
 }

@@ -1,11 +1,15 @@
-import { Feed, type FollowerTable, type Leader, type ShardFollowers } from './feed.js'
+import { Feed, type Follower, type FeedListener, type Leader, type ShardFollowers } from './feed.js'
 import type { RejectedUpdates } from './rejected-updates.js'
 import type { Sampling } from './seqno-history.js'
 
+/** The newest version of any gauge. Gauges that share a state share {@link ShardFollowers}, so theirs must differ. */
+let newestVersion = 0
+
 /** All feeds of one gauge, and what depends on several of them. */
 export class Feeds {
-  readonly application: Feed
-  /** The application's feed first. */
+  /** The application's leaders. Its followers are in the feed of its ReplicationState. */
+  readonly application = new Feed('application')
+  /** The two feeds of the application first. */
   readonly all: Feed[]
   /** Shards of which more than one feed has followers. */
   readonly contested = new Set<string>()
@@ -13,41 +17,63 @@ export class Feeds {
   readonly lone = new Map<Leader, number>()
   /** When leaders were sampled last, once that has begun. */
   lastSampling: Sampling | undefined = undefined
-  /** Replaced when a choice of {@link leaderOf} can have become wrong. */
-  private choice = {}
+  /** Changes when a choice of {@link leaderOf} can have become wrong. */
+  private version = ++newestVersion
 
   constructor(
-    followers: FollowerTable,
+    state: Feed,
     readonly rejected: RejectedUpdates,
   ) {
-    this.application = new Feed('application', '', followers)
-    this.all = [this.application]
-    this.watch(this.application)
+    this.all = [this.application, state]
+    this.application.listen(this.createListener())
+    this.listenWeakly(state)
+    for (const shard of state.followers.keys()) this.noteFollowersOf(shard)
   }
 
-  /** The source's feed, if there is one. */
+  /** Returns the source's feed, if there is one. */
   ofSource(name: string): Feed | undefined {
     return this.all.find((feed) => feed.writer === 'source' && feed.name === name)
   }
 
   add(feed: Feed): Feed {
     this.all.push(feed)
-    this.watch(feed)
+    feed.listen(this.createListener())
     return feed
   }
 
   remove(feed: Feed): void {
     this.all.splice(this.all.indexOf(feed), 1)
     for (const shard of feed.leaders.keys()) feed.removeLeader(shard)
-    for (const shard of feed.followers.shards.keys()) feed.followers.removeAll(shard)
+    for (const shard of feed.followers.keys()) feed.removeFollowers(shard)
   }
 
-  /** The thread at the other end of the feed's port is gone. What it knew stays until `keepUntil`. */
+  /**
+   * The thread at the other end of the feed's port is gone. What it knew stays until `keepUntil`. Of entries that feeds of
+   * other closed ports have too, one is kept: this one if it has a position, else the older one. So a worker that is
+   * restarted again and again leaves one closed feed.
+   */
   close(feed: Feed, now: number, keepUntil: number): void {
     feed.isOpen = false
     feed.readAt = now
     feed.keepUntil = keepUntil
-    this.choice = {}
+    this.version = ++newestVersion
+    const closed = this.all.filter((other) => !other.isOpen)
+    for (const other of closed) {
+      if (other === feed) continue
+      for (const [shard, leader] of feed.leaders) {
+        if (!other.leaders.has(shard)) continue
+        ;(leader.load() === undefined ? feed : other).removeLeader(shard)
+      }
+      for (const shard of feed.followers.keys()) {
+        for (const follower of feed.followersOf(shard)) {
+          const older = other.findFollower(shard, follower.attributes.replica)
+          if (!older) continue
+          if (follower.load() === undefined) feed.removeFollower(follower)
+          else other.removeFollower(older)
+        }
+      }
+    }
+    for (const each of closed) if (each.leaders.size + each.followers.size === 0) this.remove(each)
   }
 
   /** Removes the feeds of closed ports whose retention time is over. */
@@ -56,55 +82,90 @@ export class Feeds {
   }
 
   /**
-   * The leader that a shard's followers of one feed are compared with: that of their own feed. If it does not have one, or
-   * its port has closed, then the application's, else that of the fresh feed that was read last, else what the closed one
-   * knew. So followers of a worker meet the leader of the main thread, also after the worker has ended.
+   * Returns the leader that a shard's followers of one feed are compared with: that of their own feed. If it does not have
+   * one, or its port has closed, then the application's, else that of {@link leaderOfSources}. So followers of a worker are
+   * compared with the leader of the main thread, even after the worker has ended.
    */
   leaderOf(feed: Feed, followers: ShardFollowers, now: number): Leader | undefined {
-    if (followers.choice === this.choice) return followers.leader
+    if (followers.version === this.version) return followers.leader
     const { shard } = followers
     const own = feed.leaders.get(shard)
     const application = this.application.leaders.get(shard)
     let leader = feed.isOpen && own?.load() !== undefined ? own : undefined
     if (!leader && application?.load() !== undefined) leader = application
-    // These two stay the choice until a leader is added or removed, a port closes, or their own has its first seqno.
-    followers.leader = leader
-    followers.choice = leader === own || !own ? leader && this.choice : undefined
+    // It stays the choice until a leader is added or removed, a port closes, or their own leader has its first seqno.
+    if (leader && (leader === own || !own)) {
+      followers.leader = leader
+      followers.version = this.version
+    }
     return leader ?? this.lastReadLeader(shard, now)
   }
 
-  /** The leader to report for a shard when no follower asks, by the same choice. */
+  /** Returns the leader to report for a shard, by the same choice without a follower. */
   leaderOfShard(shard: string, now: number): Leader | undefined {
     const leader = this.application.leaders.get(shard)
     if (leader?.load() !== undefined) return leader
     return this.lastReadLeader(shard, now)
   }
 
-  /** The leader of the fresh feed that was read last; one whose port has closed comes after all others. */
-  private lastReadLeader(shard: string, now: number): Leader | undefined {
-    let last: Leader | undefined
-    for (const feed of this.all) {
-      const leader = feed.leaders.get(shard)
-      if (leader?.load() === undefined || feed.freshUntil < now) continue
-      const order = last ? Number(feed.isOpen) - Number(last.feed.isOpen) : 1
-      if (order > 0 || (order === 0 && last && feed.readAt >= last.feed.readAt)) last = leader
+  /**
+   * Returns what the slowest of the followers that are compared with a leader has applied; `undefined` if there is none.
+   * Other feeds are asked only if they can have followers of the shard too.
+   */
+  slowestOf(leader: Leader, now: number): bigint | undefined {
+    const { shard, feed } = leader
+    const own = feed.followers.get(shard)
+    if (own && !this.contested.has(shard)) return own.slowest(feed.writer !== 'source')
+    let slowest: bigint | undefined
+    for (const other of this.all) {
+      const followers = other.followers.get(shard)
+      if (!followers || this.leaderOf(other, followers, now) !== leader) continue
+      const applied = followers.slowest(other.writer !== 'source')
+      if (slowest === undefined || (applied !== undefined && applied < slowest)) slowest = applied
     }
-    return last
+    return slowest
   }
 
-  private watch(feed: Feed): void {
-    feed.listen({
+  /** The fresh leader that was read last. One that follows another node itself, and then a closed port's, come last. */
+  private lastReadLeader(shard: string, now: number): Leader | undefined {
+    let best: Leader | undefined
+    for (const feed of this.all) {
+      const leader = feed.leaders.get(shard)
+      if (leader?.isFresh(now) && (!best || compareLeaders(leader, best) >= 0)) best = leader
+    }
+    return best
+  }
+
+  private createListener(): FeedListener {
+    return {
       leaderAdded: (leader) => {
-        this.choice = {}
+        this.version = ++newestVersion
         this.noteFollowersOf(leader.shard)
       },
       leaderRemoved: (leader) => {
-        this.choice = {}
+        this.version = ++newestVersion
         this.lone.delete(leader)
       },
       followerAdded: ({ attributes: { shard } }) => this.noteFollowersOf(shard),
       followerRemoved: ({ attributes: { shard } }) => this.noteFollowersOf(shard),
-    })
+    }
+  }
+
+  /** A ReplicationState can outlive its gauges, and must not keep them alive. It has only followers. */
+  private listenWeakly(state: Feed): void {
+    const held = new WeakRef(this)
+    const noteFollower = ({ attributes: { shard } }: Follower) => {
+      const feeds = held.deref()
+      if (feeds) feeds.noteFollowersOf(shard)
+      else state.unlisten(listener)
+    }
+    const listener = {
+      leaderAdded: () => undefined,
+      leaderRemoved: () => undefined,
+      followerAdded: noteFollower,
+      followerRemoved: noteFollower,
+    }
+    state.listen(listener)
   }
 
   /** Notes which feeds have followers of a shard. */
@@ -112,7 +173,7 @@ export class Feeds {
     let count = 0
     let areNamed = false
     for (const { followers } of this.all) {
-      const known = followers.shards.get(shard)
+      const known = followers.get(shard)
       if (!known) continue
       count++
       if (known.replicas?.size) areNamed = true
@@ -127,4 +188,13 @@ export class Feeds {
       else if (!this.lone.has(leader)) this.lone.set(leader, performance.now())
     }
   }
+}
+
+/** Which of two leaders of a shard is to be believed; positive if the first. */
+function compareLeaders(a: Leader, b: Leader): number {
+  return (
+    Number(a.feed.isOpen) - Number(b.feed.isOpen) ||
+    Number(b.isCascading) - Number(a.isCascading) ||
+    (a.feed.readAt >= b.feed.readAt ? 1 : -1)
+  )
 }

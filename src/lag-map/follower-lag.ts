@@ -1,54 +1,44 @@
 import type { CollectedFollower } from './collect.js'
 
-/** What a gauge knew of one follower at one moment. `JSON.stringify` writes its seqnos as decimal strings. */
+/**
+ * What a gauge knew of one follower at one moment: the numbers of the metrics, under their names. A plain object, which can
+ * be spread, cloned and written as JSON.
+ */
 export interface FollowerLag {
   /** The shard's name. */
   readonly shard: string
   /** The follower's name; absent for a shard's one unnamed follower. */
   readonly replica?: string
-  /** Leader seqno − applied seqno, signed, saturated at ±(2^53 − 1). */
-  readonly lagSeqno: number
+  /** Leader seqno − applied seqno, signed, saturated at ±(2^53 − 1); absent where it is not known. */
+  readonly lagSeqno?: number
   /** The lag in seconds, 0 or more; absent where it is not known. */
   readonly lagSeconds?: number
+  /** Leader seqno − received seqno; absent where it is not known. */
+  readonly receiveLagSeqno?: number
+  /** How much log the leader keeps for the follower, in seqnos; absent where it is not known. */
+  readonly retainedSeqno?: number
+  /** The newest seqno in the leader's log, rounded above 2^53; absent where it is not known. */
+  readonly leaderSeqno?: number
+  /** The newest seqno that the follower has applied, rounded above 2^53; absent while it has applied nothing. */
+  readonly appliedSeqno?: number
   /** Whether it is connected to its leader; absent for the application's own followers in this thread. */
   readonly connected?: boolean
-  /** The newest seqno in the leader's log. */
-  readonly leaderSeqno: bigint
-  /** The newest seqno that the follower has applied; absent while it has applied nothing. */
-  readonly appliedSeqno?: bigint
-  /** The newest seqno that the follower has received; absent where it is not known. */
-  readonly receivedSeqno?: bigint
-  /** The oldest seqno that the leader keeps for the follower; absent where it is not known. */
-  readonly retainedSeqno?: bigint
 }
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
 
-/** Adds the serialization to a snapshot. */
-class FollowerLagSnapshot {
-  toJSON(): object {
-    const fields = Object.entries(this).map(([name, value]: [string, unknown]) => [
-      name,
-      typeof value === 'bigint' ? String(value) : value,
-    ])
-    return Object.fromEntries(fields) as object
-  }
-}
-
-/** Copies a collected follower; `undefined` if its lag is not known. */
+/** Copies a collected follower; `undefined` if there is nothing to report of it. */
 export function followerLag(collected: CollectedFollower): FollowerLag | undefined {
-  const { attributes, lagSeqno, lagSeconds, connected, leaderSeqno, appliedSeqno } = collected
-  const { receivedSeqno, retainedSeqno } = collected.follower?.status ?? {}
-  if (lagSeqno === undefined || leaderSeqno === undefined) return undefined
-  const lag: Mutable<FollowerLag> = Object.assign(new FollowerLagSnapshot(), {
-    ...attributes,
-    lagSeqno,
-    leaderSeqno,
-  })
+  const { lagSeqno, lagSeconds, connected, leaderSeqno, appliedSeqno } = collected
+  if (lagSeqno === undefined && connected === undefined) return undefined
+  const { receiveLagSeqno, retainedSeqno } = collected
+  const lag: Mutable<FollowerLag> = { ...collected.attributes }
+  if (lagSeqno !== undefined) lag.lagSeqno = lagSeqno
   if (lagSeconds !== undefined) lag.lagSeconds = lagSeconds
-  if (connected !== undefined) lag.connected = connected
-  if (appliedSeqno !== undefined) lag.appliedSeqno = appliedSeqno
-  if (receivedSeqno !== undefined) lag.receivedSeqno = receivedSeqno
+  if (receiveLagSeqno !== undefined) lag.receiveLagSeqno = receiveLagSeqno
   if (retainedSeqno !== undefined) lag.retainedSeqno = retainedSeqno
+  if (leaderSeqno !== undefined) lag.leaderSeqno = Number(leaderSeqno)
+  if (appliedSeqno !== undefined) lag.appliedSeqno = Number(appliedSeqno)
+  if (connected !== undefined) lag.connected = connected
   return lag
 }

@@ -2,7 +2,7 @@ import { formatValue, OncePerSubject } from '../support/log.js'
 import { EXPECTED_NAME, type ReplicaId, type ShardId } from '../support/names.js'
 import { EXPECTED_SEQNO } from './seqno.js'
 
-/** Counts updates, rows of sources and messages of threads that are not valid, and logs each kind of them once. */
+/** Counts updates and messages of threads that are not valid, and logs each kind of them once. */
 export class RejectedUpdates {
   count = 0
   private readonly warnings = new OncePerSubject()

@@ -26,7 +26,7 @@ export class ReplicationLagGauge {
     if (!hasMethods(state, 'appliedSeqno', 'setAppliedSeqno', 'applied', 'remove')) {
       throw optionError('state', 'a ReplicationState', state)
     }
-    this.feeds = new Feeds(state.inside.followers, state.inside.rejected)
+    this.feeds = new Feeds(state.inside.feed, state.inside.rejected)
   }
 
   /**
@@ -67,7 +67,7 @@ export class ReplicationLagGauge {
 
   /**
    * Returns the lag of one follower, signed, saturated at ±(2^53 − 1): the leader seqno if it has applied nothing yet, the
-   * last known lag if its source cannot be read any more, 0 for a shard or follower that was never seen. Never throws.
+   * last known lag if its source can no longer be read, 0 for a shard or follower that was never seen. Never throws.
    */
   lagSeqno(shard: ShardId, replica?: ReplicaId): number {
     return this.collectOne(shard, replica)?.collected.lagSeqno ?? 0
@@ -75,10 +75,10 @@ export class ReplicationLagGauge {
 
   /**
    * Returns the lag of one follower in seconds: the age of the oldest entry that the leader has and the follower has not
-   * applied. It is 0 when the follower has caught up, also if the leader has been idle for long. Never throws.
+   * applied. It is 0 when the follower has caught up, even if the leader has been idle for long. Never throws.
    *
-   * `undefined` where it is not known: for a follower that was never seen or whose source cannot be read, and until a
-   * second after the first question or attachment. A readiness probe should fail then.
+   * `undefined` where it is not known: for a follower that was never seen, has diverged, or whose source cannot be read,
+   * and until a second after the first call or attachment. A readiness probe should fail then.
    */
   lagSeconds(shard: ShardId, replica?: ReplicaId): number | undefined {
     startSampling(this.feeds)
@@ -86,12 +86,24 @@ export class ReplicationLagGauge {
     return one?.isFresh ? one.collected.lagSeconds : undefined
   }
 
-  /** Returns a snapshot of every follower whose lag may be reported. Never throws. */
+  /** Returns the exact newest seqno in a shard's log, whichever writer reports it. `undefined` if it is not known. Never throws. */
+  leaderSeqno(shard: ShardId): bigint | undefined {
+    const name = parseName(shard)
+    return name === undefined
+      ? undefined
+      : this.feeds.leaderOfShard(name, performance.now())?.load()
+  }
+
+  /** Returns the exact newest seqno that a follower has applied, like {@link leaderSeqno}. */
+  appliedSeqno(shard: ShardId, replica?: ReplicaId): bigint | undefined {
+    return this.collectOne(shard, replica)?.collected.appliedSeqno
+  }
+
+  /** Returns a snapshot of every follower that may be reported. Never throws. */
   collectMetrics(): FollowerLag[] {
     startSampling(this.feeds)
     const lags: FollowerLag[] = []
-    const now = performance.now()
-    collect(this.feeds, now, true, (collected) => {
+    collect(this.feeds, performance.now(), true, (collected) => {
       const lag = followerLag(collected)
       if (lag) lags.push(lag)
     })
@@ -106,20 +118,21 @@ export class ReplicationLagGauge {
   remove(shard: ShardId, replica?: ReplicaId): boolean {
     const name = parseName(shard)
     if (name === undefined) return false
-    return replica === undefined
-      ? this.feeds.application.removeShard(name)
-      : this.state.remove(name, replica)
+    if (replica !== undefined) return this.state.remove(name, replica)
+    // The leader first: without its followers it would look like one that no follower was seen of.
+    const hadLeader = this.feeds.application.removeLeader(name)
+    return this.state.remove(name) || hadLeader
   }
 
   /**
    * Publishes what the application reports in this thread, now and later, to a gauge in another thread, which calls
-   * {@link subscribe} with the other end of a `MessageChannel` of their own. What sources report is not published.
+   * {@link subscribe} with the other end of a dedicated `MessageChannel`. What sources report is not published.
    * @param port is not closed by this gauge, and does not keep the process alive.
    * @returns a function that ends it and removes the entries from the other gauge.
    * @throws TypeError if `port` is not a MessagePort, Error in an environment without SharedArrayBuffer.
    */
   publish(port: ThreadPort): () => void {
-    return publish(this.feeds.application, port)
+    return publish(this.feeds.application, this.state.inside.feed, port)
   }
 
   /**
@@ -131,7 +144,7 @@ export class ReplicationLagGauge {
     subscribe(this.feeds, port, options)
   }
 
-  /** How many updates, rows of sources and messages of other threads were rejected because they were not valid. */
+  /** How many updates and messages of other threads were rejected because they were not valid. */
   get rejectedUpdates(): number {
     return this.feeds.rejected.count
   }

@@ -1,6 +1,6 @@
 import { parseName, type ReplicaId, type ShardId } from '../support/names.js'
 import { AtomicSeqno } from './atomic-seqno.js'
-import { FollowerTable, type Follower } from './feed.js'
+import { Feed, type Follower } from './feed.js'
 import { RejectedUpdates } from './rejected-updates.js'
 import { parseSeqno, type Seqno } from './seqno.js'
 
@@ -10,7 +10,7 @@ import { parseSeqno, type Seqno } from './seqno.js'
  */
 export class ReplicationState {
   /** @internal */
-  readonly inside = { followers: new FollowerTable(), rejected: new RejectedUpdates() }
+  readonly inside = { feed: new Feed('application'), rejected: new RejectedUpdates() }
 
   /** Returns the newest seqno that a follower has applied, `undefined` if it has applied nothing or was never seen. */
   appliedSeqno(shard: ShardId, replica?: ReplicaId): bigint | undefined {
@@ -45,11 +45,11 @@ export class ReplicationState {
 
   /** Removes a follower; without `replica`, every follower of the shard. Returns whether there was one. */
   remove(shard: ShardId, replica?: ReplicaId): boolean {
-    const { followers } = this.inside
+    const { feed } = this.inside
     const name = parseName(shard)
     if (name === undefined) return false
-    if (replica === undefined) return followers.removeAll(name)
-    return followers.remove(this.find(name, replica))
+    if (replica === undefined) return feed.removeFollowers(name)
+    return feed.removeFollower(this.find(name, replica))
   }
 
   /** How many updates were rejected because a seqno, shard or replica was not valid. */
@@ -61,19 +61,21 @@ export class ReplicationState {
     // Strings need no parsing to be looked up: invalid ones are never added.
     const shardName = typeof shard === 'string' ? shard : parseName(shard)
     const followers =
-      shardName === undefined ? undefined : this.inside.followers.shards.get(shardName)
+      shardName === undefined ? undefined : this.inside.feed.followers.get(shardName)
     if (replica === undefined) return followers?.unnamed
     const replicaName = typeof replica === 'string' ? replica : parseName(replica)
     return replicaName === undefined ? undefined : followers?.replicas?.get(replicaName)
   }
 
   private findOrAdd(shard: ShardId, replica: ReplicaId | undefined): Follower | undefined {
-    const { followers, rejected } = this.inside
+    const { feed, rejected } = this.inside
     const shardName = parseName(shard)
     const replicaName = parseName(replica)
     if (shardName === undefined) rejected.name(shard, 'shard')
     else if (replica !== undefined && replicaName === undefined) rejected.name(replica, 'replica')
-    else return followers.find(shardName, replicaName) ?? followers.add(shardName, replicaName)
+    else {
+      return feed.findFollower(shardName, replicaName) ?? feed.addFollower(shardName, replicaName)
+    }
     return undefined
   }
 }

@@ -1,5 +1,5 @@
 import { unref } from '../support/timers.js'
-import type { ShardFollowers } from './feed.js'
+import type { Leader } from './feed.js'
 import type { Feeds } from './feeds.js'
 import type { Sampling } from './seqno-history.js'
 
@@ -22,34 +22,24 @@ export function startSampling(feeds: Feeds): void {
 function sampleLeaders(feeds: Feeds): void {
   const sampling: Sampling = { at: performance.now() }
   feeds.lastSampling = sampling
-  const sampled = feeds.all.filter(({ writer }) => writer !== 'source')
-  for (const feed of sampled) {
-    for (const followers of feed.followers.shards.values()) {
+  const isDue = ({ feed, samples }: Leader) =>
+    feed.writer !== 'source' && samples?.last !== sampling
+  for (const feed of feeds.all) {
+    for (const followers of feed.followers.values()) {
       const leader = feeds.leaderOf(feed, followers, sampling.at)
-      if (!leader) continue
-      const noted = leader.slowestNoted === sampling ? leader.slowestSeqno : undefined
-      leader.slowestSeqno = slowestOf(followers, noted)
-      leader.slowestNoted = sampling
+      if (!leader || !isDue(leader)) continue
+      const isContested = feeds.contested.has(followers.shard)
+      const slowest = isContested
+        ? feeds.slowestOf(leader, sampling.at)
+        : followers.slowest(feed.writer !== 'source')
+      leader.sample(leader.load() as bigint, slowest, sampling)
     }
   }
-  for (const feed of sampled) {
-    for (const leader of feed.leaders.values()) {
-      const seqno = leader.load()
+  for (const { leaders } of feeds.all) {
+    for (const leader of leaders.values()) {
+      const seqno = isDue(leader) ? leader.load() : undefined
       if (seqno === undefined) continue
-      const slowest = leader.slowestNoted === sampling ? leader.slowestSeqno : undefined
-      leader.note(seqno, slowest ?? (feeds.lone.has(leader) ? 'lone' : undefined), sampling)
-      leader.slowestSeqno = undefined
+      leader.sample(seqno, feeds.lone.has(leader) ? 'lone' : undefined, sampling)
     }
   }
-}
-
-/** What the slowest follower has applied, 0 if one has applied nothing; or `noted`, if that is lower. */
-function slowestOf({ unnamed, replicas }: ShardFollowers, noted: bigint | undefined) {
-  let slowest = unnamed ? lower(unnamed.load(), noted) : noted
-  if (replicas) for (const replica of replicas.values()) slowest = lower(replica.load(), slowest)
-  return slowest
-}
-
-function lower(seqno = 0n, other = seqno): bigint {
-  return seqno < other ? seqno : other
 }

@@ -1,7 +1,6 @@
-import { SeqnoCell } from './atomic-seqno.js'
 import { distanceBetween } from './seqno.js'
 
-/** One moment in which leaders were sampled. They share the object, which is smaller than a number of their own. */
+/** One moment in which leaders were sampled. They share the object, which is smaller than a number for each. */
 export interface Sampling {
   /** In milliseconds, as `performance.now()`. */
   readonly at: number
@@ -129,34 +128,44 @@ function allocate(capacity: number): number[] {
   return new Array<number>(2 * capacity).fill(0.5)
 }
 
-/** A leader's seqno with what is needed to measure lag in seconds. */
-export class SampledSeqno extends SeqnoCell {
+/** Samples of where a leader was, to measure lag in seconds. */
+export class LeaderSamples {
   /** Where the leader was while a follower is behind; `undefined` while none is. */
   private history: SeqnoHistory | undefined = undefined
-  private sampledSeqno: bigint | undefined = undefined
-  private firstSampled: Sampling | undefined = undefined
-  lastSampled: Sampling | undefined = undefined
+  private seqno: bigint
+  /** The newest sample. */
+  last: Sampling
+
+  constructor(
+    seqno: bigint,
+    private readonly first: Sampling,
+  ) {
+    this.seqno = seqno
+    this.last = first
+  }
 
   /**
-   * Notes where the leader is.
+   * Adds a sample.
    * @param slowest what the slowest of its followers has applied. `undefined`: it has none. `'lone'`: no feed knows a
    * follower. Then nothing of its log was applied, and the first and the last sample are enough.
    */
-  note(seqno: bigint, slowest: bigint | 'lone' | undefined, sampling: Sampling): void {
-    const { sampledSeqno, lastSampled } = this
+  add(seqno: bigint, slowest: bigint | 'lone' | undefined, sampling: Sampling): void {
+    const { seqno: lastSeqno, last } = this
     if (slowest === 'lone') {
+      // A leader that comes back lower begins its log again. It can have done so right after the last sample.
+      const isRestarted = this.history !== undefined && seqno < this.history.base
+      if (isRestarted) this.history = new SeqnoHistory(seqno, last.at)
       // What was written between the two is as old as the last one, for a follower that appears later.
       this.history ??= new SeqnoHistory(seqno, sampling.at)
       this.history.add(this.history.base, sampling.at, 0n)
     } else if (slowest === undefined || slowest >= seqno) this.history = undefined
     else {
-      // Nobody was behind at the sample before this one, so what followers lack now was written after it.
-      this.history ??= new SeqnoHistory(sampledSeqno ?? seqno, (lastSampled ?? sampling).at)
+      // No follower was behind at the last sample, so what followers lack now was written after it.
+      this.history ??= new SeqnoHistory(lastSeqno, last.at)
       this.history.add(seqno, sampling.at, slowest)
     }
-    this.firstSampled ??= sampling
-    this.lastSampled = sampling
-    this.sampledSeqno = seqno
+    this.last = sampling
+    this.seqno = seqno
   }
 
   /**
@@ -166,16 +175,15 @@ export class SampledSeqno extends SeqnoCell {
    * @param asOf the moment of the lag, in milliseconds, as `performance.now()`.
    */
   secondsBehind(leaderSeqno: bigint, appliedSeqno: bigint, asOf: number): number | undefined {
-    const { firstSampled, lastSampled, sampledSeqno, history } = this
-    if (!firstSampled || !lastSampled || sampledSeqno === undefined) return undefined
-    if (asOf - firstSampled.at < MIN_SAMPLED_MILLIS) return undefined
+    const { first, last, seqno, history } = this
+    if (asOf - first.at < MIN_SAMPLED_MILLIS) return undefined
     const seconds = (since: number) => Math.max(0, asOf - since) / 1000
     // The leader came back lower since the last sample. It may have written the entry again, at any time since then.
-    if (leaderSeqno < sampledSeqno) return undefined
+    if (leaderSeqno < seqno && asOf >= last.at) return undefined
     if (history) return seconds(history.timeOfEntryAfter(appliedSeqno, leaderSeqno, asOf))
-    // Nobody was behind at the last sample. A follower came back lower since then, or the entry is new.
-    if (appliedSeqno < sampledSeqno) return seconds(lastSampled.at)
+    // No follower was behind at the last sample. One came back lower since then, or the entry is new.
+    if (appliedSeqno < seqno) return seconds(last.at)
     const left = distanceBetween(leaderSeqno, appliedSeqno) - 1
-    return (seconds(lastSampled.at) * left) / distanceBetween(leaderSeqno, sampledSeqno)
+    return (seconds(last.at) * left) / distanceBetween(leaderSeqno, seqno)
   }
 }

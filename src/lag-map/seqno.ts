@@ -31,14 +31,6 @@ function toBigInt(value: number): bigint {
   return BigInt.asUintN(52, doubleBits[0] as bigint)
 }
 
-/** Two seqnos as 32-bit words. Subtracting bigints would allocate one for every follower of a collection. */
-const pair = new BigUint64Array(2)
-const words = new Uint32Array(pair.buffer)
-pair[0] = 1n
-/** The index of the upper word of a seqno, 0 or 1. It depends on the machine's byte order. */
-const UPPER = words[0] as number
-const LOWER = 1 - UPPER
-
 /**
  * Leader seqno − applied seqno: subtracted exactly, signed, then saturated at ±(2^53 − 1) so that it is an exact `number`.
  * It is negative if the follower was read later than its leader, or if their histories diverged.
@@ -50,9 +42,5 @@ export function lagBetween(leaderSeqno: bigint, appliedSeqno: bigint): number {
 
 /** Seqno − other seqno, exact up to ±2^53, beyond that rounded to the nearest `number`. */
 export function distanceBetween(seqno: bigint, other: bigint): number {
-  pair[0] = seqno
-  pair[1] = other
-  const upper = (words[UPPER] as number) - (words[UPPER + 2] as number)
-  const lower = (words[LOWER] as number) - (words[LOWER + 2] as number)
-  return upper * 2 ** 32 + lower
+  return Number(seqno - other)
 }

@@ -40,8 +40,11 @@ type Change = readonly [
   ...([memory: unknown, index: number, hadNamedFollower?: boolean] | []),
 ]
 
-/** Announces a feed's entries at a port, with those that are there already first. Returns a function that ends it. */
-export function publish(feed: Feed, port: ThreadPort): () => void {
+/**
+ * Announces the leaders and followers of the application at a port, with those that are there already first. Returns a
+ * function that ends it.
+ */
+export function publish(application: Feed, state: Feed, port: ThreadPort): () => void {
   checkPort(port)
   if (typeof SharedArrayBuffer === 'undefined') {
     throw new Error('publish: this environment has no SharedArrayBuffer')
@@ -61,15 +64,17 @@ export function publish(feed: Feed, port: ThreadPort): () => void {
     followerAdded: (follower) => announce(addedFollower(follower)),
     followerRemoved: ({ attributes: { shard, replica } }) => announce([false, shard, replica]),
   }
-  feed.listen(listener)
-  for (const leader of feed.leaders.values()) changes.push(addedLeader(leader))
-  for (const shard of feed.followers.shards.keys()) {
-    changes.push(...feed.followers.of(shard).map(addedFollower))
+  application.listen(listener)
+  state.listen(listener)
+  for (const leader of application.leaders.values()) changes.push(addedLeader(leader))
+  for (const shard of state.followers.keys()) {
+    changes.push(...state.followersOf(shard).map(addedFollower))
   }
   send()
   const stop = () => {
     changes = []
-    return feed.unlisten(listener)
+    state.unlisten(listener)
+    return application.unlisten(listener)
   }
   port.on('close', stop)
   return () => {
@@ -135,8 +140,8 @@ function apply(feed: Feed, change: unknown, blocks: Map<unknown, Block>): boolea
     feed.removeLeader(shard)
     if (block) feed.addLeader(shard, block, index as number, hadNamedFollower === true)
   } else {
-    feed.followers.remove(feed.followers.find(shard, replica))
-    if (block) feed.followers.add(shard, replica, block, index as number)
+    feed.removeFollower(feed.findFollower(shard, replica))
+    if (block) feed.addFollower(shard, replica, block, index as number)
   }
   return true
 }
@@ -161,6 +166,11 @@ function reject(feeds: Feeds, message: unknown): void {
 }
 
 function checkPort(port: ThreadPort): void {
-  const isPort = hasMethods(port, 'postMessage', 'on', 'unref')
-  if (!isPort) throw optionError('port', 'a MessagePort', port)
+  // A Worker has no `close` event, so its followers would stay connected after its end.
+  const isWorker = hasMethods(port, 'terminate')
+  if (hasMethods(port, 'postMessage', 'on', 'unref') && !isWorker) return
+  const expected = 'a MessagePort'
+  throw isWorker
+    ? new TypeError(`port: expected ${expected}, got a Worker`)
+    : optionError('port', expected, port)
 }

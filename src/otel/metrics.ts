@@ -2,7 +2,6 @@ import { ValueType } from '@opentelemetry/api'
 import { collect, collectLeaders, type CollectedFollower } from '../lag-map/collect.js'
 import type { Feed } from '../lag-map/feed.js'
 import type { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
-import { lagBetween } from '../lag-map/seqno.js'
 
 /** The instrumentation scope of every metric. */
 export const SCOPE = {
@@ -54,14 +53,14 @@ const RECEIVE_LAG_SEQNO = metric('replication_receive_lag_seqno', '{seqno}', INT
   of: 'follower',
   description:
     'How much of its lag a follower has not received: leader seqno minus received seqno.',
-  read: ({ leaderSeqno, follower }) => distance(leaderSeqno, follower?.status?.receivedSeqno),
+  read: ({ receiveLagSeqno }) => receiveLagSeqno,
 })
 
 const RETAINED_SEQNO = metric('replication_retained_seqno', '{seqno}', INT, {
   of: 'follower',
   description:
     'How much log the leader keeps for a follower: leader seqno minus the oldest one kept.',
-  read: ({ leaderSeqno, follower }) => distance(leaderSeqno, follower?.status?.retainedSeqno),
+  read: ({ retainedSeqno }) => retainedSeqno,
 })
 
 // A u64 does not fit the integers of OTLP, so positions are doubles.
@@ -97,12 +96,6 @@ const LAST_SUCCESS = metric('replication_source_last_success_timestamp_seconds',
 
 function numberOf(value: bigint | boolean | undefined): number | undefined {
   return value === undefined ? undefined : Number(value)
-}
-
-function distance(leaderSeqno: bigint | undefined, seqno: bigint | undefined): number | undefined {
-  return leaderSeqno === undefined || seqno === undefined
-    ? undefined
-    : lagBetween(leaderSeqno, seqno)
 }
 
 /** What to report of a lag map. */

@@ -1,11 +1,17 @@
 import { context, createContextKey } from '@opentelemetry/api'
+import { applyReading } from '../lag-map/apply-reading.js'
 import type { Feed } from '../lag-map/feed.js'
 import type { Feeds } from '../lag-map/feeds.js'
-import type { ReplicationReading, ReplicationSource } from '../sources/source.js'
+import { parseReading, type ReplicationReading } from '../lag-map/reading.js'
+import type { ReplicationSource } from '../sources/source.js'
 import { formatValue, log } from '../support/log.js'
-import { unref } from '../support/timers.js'
-import { applyReading, type PollTimes } from './apply-reading.js'
+import { startTimeout, unref } from '../support/timers.js'
 import { FailureLog } from './failure-log.js'
+
+/** How often to read, how long a read may take, and how long to keep a follower that has disconnected. */
+export type PollTimes = Readonly<
+  Record<'pollIntervalMillis' | 'pollTimeoutMillis' | 'retentionMillis', number>
+>
 
 /** The reads in flight. A source object that several loops have, or that one has again, is still read once at a time. */
 const inFlight = new WeakMap<ReplicationSource, Promise<void>>()
@@ -20,7 +26,7 @@ export class PollLoop {
   private isPolling = false
   private dueAt = 0
   private read = new AbortController()
-  private timer: ReturnType<typeof setTimeout> | undefined
+  private stopTimer: () => void = () => undefined
   private note: string | undefined
 
   constructor(
@@ -37,22 +43,23 @@ export class PollLoop {
     this.isRunning = true
     this.dueAt = 0
     if (this.isPolling) this.startDeadline(this.times.pollTimeoutMillis)
-    else if (delayMillis === 0) void this.poll()
     else this.schedule(delayMillis)
   }
 
   /** Stops, aborts the read in flight and ignores what it still brings. What was read is not reported any more. */
   stop(): void {
     this.isRunning = false
-    clearTimeout(this.timer)
+    this.stopTimer()
     this.read.abort(new Error('polling was stopped'))
     this.feed.freshUntil = -Infinity
     this.feed.isUp = undefined
   }
 
   private schedule(delayMillis: number): void {
-    // A timer also if the next read is due: a source that settles without I/O would block the event loop.
-    this.timer = unref(setTimeout(() => void this.poll(), Math.max(0, delayMillis)))
+    // Even a read that is due gets a timer: a source that settles without I/O would block the event loop, and an SDK that is
+    // started right after this poller would not know yet that reads are not to be traced.
+    const timer = unref(setTimeout(() => void this.poll(), Math.max(0, delayMillis)))
+    this.stopTimer = () => clearTimeout(timer)
   }
 
   /** Never rejects. */
@@ -72,7 +79,7 @@ export class PollLoop {
     }
     this.isPolling = false
     if (!this.isRunning) return
-    clearTimeout(this.timer)
+    this.stopTimer()
     this.schedule(this.dueAt - performance.now())
   }
 
@@ -96,16 +103,23 @@ export class PollLoop {
       this.failed(error)
       this.startDeadline(this.times.pollIntervalMillis)
     }
-    this.timer = unref(setTimeout(miss, millis))
+    this.stopTimer = startTimeout(miss, millis)
   }
 
+  /** @throws TypeError if the reading is not valid. Nothing has changed then. */
   private succeeded(reading: ReplicationReading): void {
-    applyReading(this.feeds, this.feed, reading, this.times)
+    const parsed = parseReading(reading)
+    const { feed, times } = this
+    const sampling = { at: performance.now() }
+    feed.isUp = true
+    feed.lastSuccessSeconds = Date.now() / 1000
+    feed.readAt = sampling.at
+    feed.freshMillis = Math.max(15_000, 3 * times.pollIntervalMillis + times.pollTimeoutMillis)
+    feed.freshUntil = sampling.at + feed.freshMillis
+    applyReading(this.feeds, feed, parsed, sampling, times.retentionMillis)
     this.failures.succeeded()
-    const { note } = reading
-    if (typeof note === 'string' && note !== this.note) {
-      log('debug', `source ${formatValue(this.source.name)}: ${note}`)
-    }
+    const { note } = parsed
+    if (note && note !== this.note) log('debug', `source ${formatValue(this.source.name)}: ${note}`)
     this.note = note
   }
 

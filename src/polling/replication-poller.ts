@@ -10,8 +10,7 @@ import {
   optionError,
   warnAboutUnknown,
 } from '../support/option-errors.js'
-import type { PollTimes } from './apply-reading.js'
-import { PollLoop } from './poll-loop.js'
+import { PollLoop, type PollTimes } from './poll-loop.js'
 
 /** How sources are polled. */
 export interface PollingOptions {

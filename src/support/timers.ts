@@ -4,8 +4,8 @@ export function unref<Timer>(timer: Timer): Timer {
   return timer
 }
 
-/** A timeout is counted in so many ticks, of at least a millisecond. */
-const MAX_TICKS = 10
+/** How many ticks a timeout has, at most. */
+const TICKS = 10
 
 /**
  * Calls back after a time in which the event loop was free to receive answers. Node runs timers before it reads sockets, so
@@ -14,18 +14,18 @@ const MAX_TICKS = 10
  * @returns a function that ends it.
  */
 export function startTimeout(callback: () => void, millis: number): () => void {
-  const ticks = Math.max(1, Math.min(MAX_TICKS, Math.floor(millis)))
-  let left = ticks
-  let last: ReturnType<typeof setImmediate> | undefined
+  const tickMillis = Math.max(1, Math.ceil(millis / TICKS))
+  let left = Math.ceil(millis / tickMillis)
+  let last: ReturnType<typeof setTimeout> | undefined
   const timer = setInterval(() => {
     if (--left > 0) return
     clearInterval(timer)
-    // Immediates run after sockets were read.
-    last = setImmediate(callback)
-  }, millis / ticks)
+    // One more turn of the event loop: it reads sockets between two turns of timers.
+    last = unref(setTimeout(callback, 0))
+  }, tickMillis)
   unref(timer)
   return () => {
     clearInterval(timer)
-    clearImmediate(last)
+    clearTimeout(last)
   }
 }

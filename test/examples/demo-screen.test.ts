@@ -10,16 +10,16 @@ const caughtUp: FollowerLag = {
   lagSeqno: 0,
   lagSeconds: 0,
   connected: true,
-  leaderSeqno: 2_000_000n,
-  appliedSeqno: 2_000_000n,
-  receivedSeqno: 2_000_000n,
+  leaderSeqno: 2_000_000,
+  appliedSeqno: 2_000_000,
+  receiveLagSeqno: 0,
 }
 const paused: FollowerLag = {
   ...caughtUp,
   replica: 'standby_2',
   lagSeqno: 1_986_432,
   lagSeconds: 4.2,
-  appliedSeqno: 13_568n,
+  appliedSeqno: 13_568,
 }
 const gone: FollowerLag = { ...paused, lagSeqno: 999_960, lagSeconds: 30, connected: false }
 
@@ -76,9 +76,10 @@ describe('the table of the demo', () => {
   })
 
   test('leaves out what is not known', () => {
-    const { shard, lagSeqno, leaderSeqno } = caughtUp
-    const [, line] = renderTable([{ shard, lagSeqno, leaderSeqno }], new History(), options)
+    const [, line] = renderTable([{ shard: 'orders', lagSeqno: 0 }], new History(), options)
     expect(line).toMatch(/^orders +0 B +- +- +-$/)
+    const [, lost] = renderTable([{ shard: 'orders', connected: false }], new History(), options)
+    expect(lost).toMatch(/^orders +- +- +- +no$/)
   })
 
   test('is one line for output that is no terminal', () => {

@@ -95,7 +95,7 @@ describe('a seqno that is not valid', () => {
     gauge.updateAppliedSeqno('new', -1)
     gauge.updateLeaderSeqno('new', 5)
     expect(positions().filter(({ shard }) => shard === 'new')).toEqual([
-      { shard: 'new', leaderSeqno: 5n },
+      { shard: 'new', leaderSeqno: 5 },
     ])
   })
 

@@ -163,6 +163,25 @@ describe("lag in seconds of the application's follower with a leader from a sour
     expect(seconds()).toBe(0)
   })
 
+  it('goes back to before the source failed, after it has recovered', async () => {
+    const { gauge } = test
+    gauge.updateAppliedSeqno('a', 100)
+    gauge.lagSeconds('a')
+    await read(100, {})
+    for (let poll = 1; poll <= 2; poll++) {
+      await pass(INTERVAL)
+      await read(100 + poll, {})
+    }
+    for (let miss = 0; miss < 5; miss++) {
+      await pass(INTERVAL)
+      await fail(test.source, new Error('down'))
+    }
+    expect(seconds()).toBeUndefined()
+    await pass(INTERVAL)
+    await read(110, {})
+    expect(seconds()).toBe(35)
+  })
+
   it('shares the samples with the followers of the source, which may have caught up', async () => {
     const { gauge } = test
     gauge.updateAppliedSeqno('a', 100, 'own')

@@ -16,7 +16,7 @@ describe('a leader of which no follower is known', () => {
     gauge.updateLeaderSeqno('a', 42n)
     expect(gauge.lagSeqno('a')).toBe(42)
     expect(gauge.lagSeqno('a', 'r1')).toBe(0)
-    expect(gauge.collectMetrics()).toEqual([{ shard: 'a', lagSeqno: 42, leaderSeqno: 42n }])
+    expect(gauge.collectMetrics()).toEqual([{ shard: 'a', lagSeqno: 42, leaderSeqno: 42 }])
   })
 
   it('does not count before it has a seqno', () => {

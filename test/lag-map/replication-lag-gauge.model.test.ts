@@ -122,9 +122,9 @@ class Change implements fc.Command<Model, Real> {
       const lags = model.lags(index)
       const collected = gauge
         .collectMetrics()
-        .map(({ shard, replica = '', leaderSeqno, appliedSeqno, lagSeqno }) => [
-          `${shard}/${replica}`,
-          [leaderSeqno, appliedSeqno, lagSeqno],
+        .map(({ shard, replica, lagSeqno }) => [
+          `${shard}/${replica ?? ''}`,
+          [gauge.leaderSeqno(shard), gauge.appliedSeqno(shard, replica), lagSeqno],
         ])
       expect(collected).toHaveLength(Object.keys(lags).length)
       expect(Object.fromEntries(collected)).toEqual(lags)

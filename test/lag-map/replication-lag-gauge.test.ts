@@ -72,9 +72,9 @@ describe('collectMetrics', () => {
     gauge.updateAppliedSeqno('b', 3)
     const lagSeconds = 0
     expect(gauge.collectMetrics()).toEqual([
-      { shard: 'a', replica: 'r1', lagSeqno: 3, leaderSeqno: 10n, appliedSeqno: 7n },
-      { shard: 'a', replica: 'r2', lagSeqno: 10, leaderSeqno: 10n },
-      { shard: 'b', lagSeqno: 0, lagSeconds, leaderSeqno: 3n, appliedSeqno: 3n },
+      { shard: 'a', replica: 'r1', lagSeqno: 3, leaderSeqno: 10, appliedSeqno: 7 },
+      { shard: 'a', replica: 'r2', lagSeqno: 10, leaderSeqno: 10 },
+      { shard: 'b', lagSeqno: 0, lagSeconds, leaderSeqno: 3, appliedSeqno: 3 },
     ])
   })
 
@@ -95,20 +95,38 @@ describe('collectMetrics', () => {
     gauge.updateLeaderSeqno('a', 10)
     gauge.updateLeaderSeqno('b', 1)
     gauge.remove('a')
-    expect(snapshot).toEqual([{ shard: 'a', lagSeqno: 9, leaderSeqno: 9n }])
+    expect(snapshot).toEqual([{ shard: 'a', lagSeqno: 9, leaderSeqno: 9 }])
   })
 
-  it('returns what JSON.stringify can write, with seqnos as decimal strings', () => {
+  it('returns plain objects that can be spread, cloned and written as JSON', () => {
     gauge.updateLeaderSeqno('a', 2n ** 64n - 1n)
-    gauge.updateAppliedSeqno('a', 2n ** 64n - 1n, 'r1')
-    gauge.updateLeaderSeqno('b', 7)
-    expect(JSON.parse(JSON.stringify(gauge.collectMetrics()))).toEqual([
-      {
-        ...{ shard: 'a', replica: 'r1', lagSeqno: 0, lagSeconds: 0 },
-        ...{ leaderSeqno: '18446744073709551615', appliedSeqno: '18446744073709551615' },
-      },
-      { shard: 'b', lagSeqno: 7, leaderSeqno: '7' },
-    ])
+    gauge.updateAppliedSeqno('a', 2n ** 64n - 2n, 'r1')
+    const snapshot = gauge.collectMetrics()
+    const rounded = { leaderSeqno: 2 ** 64, appliedSeqno: 2 ** 64 }
+    expect(snapshot).toEqual([{ shard: 'a', replica: 'r1', lagSeqno: 1, ...rounded }])
+    expect(structuredClone(snapshot)).toEqual(snapshot)
+    expect(JSON.parse(JSON.stringify({ ...snapshot[0] }))).toEqual(snapshot[0])
+  })
+})
+
+describe('the positions by name', () => {
+  it('are exact', () => {
+    gauge.updateLeaderSeqno('a', 2n ** 64n - 1n)
+    gauge.updateAppliedSeqno('a', 2n ** 64n - 2n, 'r1')
+    gauge.updateLeaderSeqno(7, 3)
+    expect(gauge.leaderSeqno('a')).toBe(2n ** 64n - 1n)
+    expect(gauge.appliedSeqno('a', 'r1')).toBe(2n ** 64n - 2n)
+    expect(gauge.leaderSeqno('7')).toBe(3n)
+  })
+
+  it('are not known for a name that is new or not valid', () => {
+    gauge.leader('a')
+    gauge.applied('a')
+    expect(gauge.leaderSeqno('a')).toBeUndefined()
+    expect(gauge.appliedSeqno('a')).toBeUndefined()
+    expect(gauge.appliedSeqno('a', 'new')).toBeUndefined()
+    expect(gauge.leaderSeqno('')).toBeUndefined()
+    expect(gauge.appliedSeqno('', 'r1')).toBeUndefined()
   })
 })
 

@@ -80,7 +80,7 @@ describe('a state', () => {
     expect(gauge.lagSeqno('a')).toBe(5)
     state.applied('a').store(9)
     expect(gauge.collectMetrics()).toEqual([
-      { shard: 'a', lagSeqno: 0, lagSeconds: 0, leaderSeqno: 9n, appliedSeqno: 9n },
+      { shard: 'a', lagSeqno: 0, lagSeconds: 0, leaderSeqno: 9, appliedSeqno: 9 },
     ])
     state.remove('a')
     expect(gauge.lagSeqno('a')).toBe(9)

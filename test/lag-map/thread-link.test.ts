@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import { MessageChannel } from 'node:worker_threads'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import {
   ReplicationLagGauge,
@@ -8,7 +8,7 @@ import {
   type SubscribeOptions,
   type ThreadPort,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { toCollected } from '../support/collected.js'
 import { recordDiag, type DiagRecorder } from '../support/diag.js'
@@ -72,10 +72,10 @@ describe('a subscriber', () => {
     worker.updateAppliedSeqno('b', 4, 'r1')
     await connect()
     expect(main.collectMetrics()).toMatchObject([
-      { shard: 'a', lagSeqno: 3, connected: true, leaderSeqno: 10n, appliedSeqno: 7n },
+      { shard: 'a', lagSeqno: 3, connected: true, leaderSeqno: 10, appliedSeqno: 7 },
       {
         ...{ shard: 'b', replica: 'r1', lagSeqno: 6, connected: true },
-        ...{ leaderSeqno: 10n, appliedSeqno: 4n },
+        ...{ leaderSeqno: 10, appliedSeqno: 4 },
       },
     ])
   })
@@ -129,9 +129,8 @@ describe('a subscriber', () => {
     worker.leader('a').store(seqno)
     worker.applied('a').store(seqno)
     await connect()
-    expect(main.collectMetrics()).toMatchObject([
-      { lagSeqno: 0, leaderSeqno: seqno, appliedSeqno: seqno },
-    ])
+    expect(main.lagSeqno('a')).toBe(0)
+    expect([main.leaderSeqno('a'), main.appliedSeqno('a')]).toEqual([seqno, seqno])
   })
 
   it('knows a handle that nothing was stored through as a follower that has applied nothing', async () => {
@@ -140,8 +139,9 @@ describe('a subscriber', () => {
     worker.updateLeaderSeqno('a', 9)
     worker.applied('a')
     await connect()
-    expect(main.collectMetrics()).toMatchObject([
-      { shard: 'a', lagSeqno: 9, connected: true, leaderSeqno: 9n },
+    expect(main.collectMetrics()).toEqual([
+      { shard: 'unknown', connected: true },
+      { shard: 'a', lagSeqno: 9, connected: true, leaderSeqno: 9 },
     ])
   })
 
@@ -301,6 +301,7 @@ describe('a publisher', () => {
     const poller = new ReplicationPoller({ gauge: worker, sources: [source] })
     const link = await connect()
     poller.start()
+    await vi.waitFor(() => expect(source.reads).toHaveLength(1))
     source.last.answer(reading('a', 9, { r1: 4 }))
     await vi.waitFor(() => expect(worker.lagSeqno('a', 'r1')).toBe(5))
     worker.updateLeaderSeqno('b', 1)
@@ -386,7 +387,7 @@ describe('a leader from another thread', () => {
     expect(main.collectMetrics()).toEqual([])
     expect(main.lagSeqno('a')).toBe(0)
     vi.advanceTimersByTime(1)
-    expect(main.collectMetrics()).toMatchObject([{ shard: 'a', lagSeqno: 9, leaderSeqno: 9n }])
+    expect(main.collectMetrics()).toMatchObject([{ shard: 'a', lagSeqno: 9, leaderSeqno: 9 }])
     expect(main.lagSeqno('a')).toBe(9)
   })
 
@@ -428,6 +429,41 @@ describe('when the other thread ends', () => {
     vi.advanceTimersByTime(1)
     expect(main.collectMetrics()).toEqual([])
     expect(main.lagSeqno('a', 'r1')).toBe(0)
+  })
+
+  it('again and again, keeps the last position that one of them had', async () => {
+    stopClock()
+    main.updateLeaderSeqno('a', 10)
+    for (const applied of [5, 7]) {
+      const first = new ReplicationLagGauge()
+      first.updateAppliedSeqno('a', applied, 'r1')
+      await end(await connect(first, main, { retentionMillis: 60_000 }))
+    }
+    vi.advanceTimersByTime(30_000)
+    for (let restart = 0; restart < 3; restart++) {
+      const crashed = new ReplicationLagGauge()
+      crashed.applied('a', 'r1')
+      crashed.leader('a')
+      await end(await connect(crashed, main, { retentionMillis: 60_000 }))
+      expect(main.collectMetrics()).toMatchObject([{ replica: 'r1', lagSeqno: 3 }])
+    }
+    vi.advanceTimersByTime(30_000)
+    expect(main.collectMetrics()).toEqual([])
+  })
+
+  it('again and again, keeps the last leader that one of them had', async () => {
+    stopClock()
+    for (const seqno of [8, 9]) {
+      const leader = new ReplicationLagGauge()
+      leader.updateLeaderSeqno('a', seqno)
+      leader.updateAppliedSeqno('b', 1)
+      await end(await connect(leader))
+    }
+    const crashed = new ReplicationLagGauge()
+    crashed.leader('a')
+    await end(await connect(crashed))
+    main.updateAppliedSeqno('a', 4, 'r1')
+    expect(main.collectMetrics()).toMatchObject([{ lagSeqno: 5 }, { shard: 'b' }])
   })
 
   it('lets their lag grow with the leader of this thread', async () => {
@@ -479,7 +515,9 @@ describe('when the other thread ends', () => {
     other.updateAppliedSeqno('a', 8, 'r1')
     expect(main.collectMetrics()).toMatchObject([{ lagSeqno: 2, connected: true }])
     vi.advanceTimersByTime(60_000)
-    expect(main.collectMetrics()).toEqual([])
+    expect(main.collectMetrics()).toEqual([
+      { shard: 'a', replica: 'r1', connected: true, appliedSeqno: 8 },
+    ])
   })
 
   it('forgets its entries at once if the retention time is 0', async () => {
@@ -534,6 +572,16 @@ describe('bad arguments', () => {
     ['a port of another kind', { postMessage: () => undefined, addEventListener: () => undefined }],
   ]
 
+  it('publish and subscribe throw for a Worker, whose end they would not notice', () => {
+    const worker = new Worker('', { eval: true })
+    onTestFinished(async () => {
+      await worker.terminate()
+    })
+    const message = 'port: expected a MessagePort, got a Worker'
+    expect(() => main.publish(worker)).toThrow(message)
+    expect(() => main.subscribe(worker)).toThrow(message)
+  })
+
   it.each(NO_PORTS)('publish and subscribe throw for %s instead of a port', (_, port) => {
     expect(() => main.publish(port as ThreadPort)).toThrow(/^port: expected a MessagePort, got /)
     expect(() => main.subscribe(port as ThreadPort)).toThrow(/^port: expected a MessagePort, got /)
@@ -561,7 +609,7 @@ describe('bad arguments', () => {
 
 describe('a message that is not from this package', () => {
   /** What the main thread reports all the while. */
-  const LAG = { shard: 'a', replica: 'r1', lagSeqno: 3, leaderSeqno: 10n, appliedSeqno: 7n }
+  const LAG = { shard: 'a', replica: 'r1', lagSeqno: 3, leaderSeqno: 10, appliedSeqno: 7 }
 
   /** A port at which anything can be posted to a subscribed gauge that reports {@link LAG}. */
   async function connectRaw(): Promise<Link> {

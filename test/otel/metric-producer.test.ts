@@ -108,6 +108,7 @@ describe('the producer', () => {
     const source = new ScriptedSource('db')
     const producer = new ReplicationLagMetricProducer({ sources: [source], lagSeconds: false })
     const reader = createReader(producer)
+    await vi.advanceTimersByTimeAsync(0)
     source.last.answer(reading('a', 10, { r1: 4 }))
     await vi.advanceTimersByTimeAsync(5000)
     expect(source.reads).toHaveLength(2)

@@ -22,12 +22,14 @@ async function answer(
   source: ScriptedSource,
   ...[shard, leaderSeqno, applied]: Parameters<typeof reading>
 ) {
+  await vi.advanceTimersByTimeAsync(0)
   source.last.answer(reading(shard, leaderSeqno, applied))
   await vi.advanceTimersByTimeAsync(0)
 }
 
 /** Answers the read that is waiting with followers of the shard `a`, whose leader is at 100. */
 async function answerFollowers(source: ScriptedSource, ...followers: FollowerReading[]) {
+  await vi.advanceTimersByTimeAsync(0)
   source.last.answer({ shards: [{ shard: 'a', leaderSeqno: 100, followers }] })
   await vi.advanceTimersByTimeAsync(0)
 }
@@ -143,6 +145,7 @@ describe.each(ATTACHMENTS)('$name', ({ attach }) => {
       const source = new ScriptedSource('db')
       const { reader } = attach({ sources: [source] })
       expect(await reader.values()).toEqual({})
+      await vi.advanceTimersByTimeAsync(0)
       source.last.fail(new Error('refused'))
       await vi.advanceTimersByTimeAsync(0)
       expect(await reader.values()).toEqual({ 'replication_source_up{db}': 0 })

@@ -124,12 +124,13 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     )
   })
 
-  it('that do not exist are logged, and the rest works', () => {
+  it('that do not exist are logged, and the rest works', async () => {
     const logged = recordLog()
     const options = { guage: new ReplicationLagGauge(), sources: [new ScriptedSource()] }
     create(options)
     expect(logged.messages).toHaveLength(1)
     expect(logged.matching('warn', 'there is no option "guage"')).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(0)
     expect(options.sources[0]?.reads).toHaveLength(1)
   })
 
@@ -146,11 +147,12 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     expect(gauge.lagSeqno('a')).toBe(3)
   })
 
-  it.each(['false', '', '1'])('poll as usual with OTEL_SDK_DISABLED=%j', (disabled) => {
+  it.each(['false', '', '1'])('poll as usual with OTEL_SDK_DISABLED=%j', async (disabled) => {
     vi.stubEnv('OTEL_SDK_DISABLED', disabled)
     onTestFinished(() => void vi.unstubAllEnvs())
     const scripted = new ScriptedSource()
     create({ sources: [scripted] })
+    await vi.advanceTimersByTimeAsync(0)
     expect(scripted.reads).toHaveLength(1)
   })
 
@@ -166,6 +168,7 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     onTestFinished(() => void vi.unstubAllGlobals())
     const scripted = new ScriptedSource()
     const { gauge } = create({ sources: [scripted] })
+    await vi.waitFor(() => expect(scripted.reads).toHaveLength(1))
     scripted.last.answer({
       shards: [{ shard: 'a', leaderSeqno: 3, followers: [{ appliedSeqno: 1 }] }],
     })

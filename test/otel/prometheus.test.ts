@@ -123,7 +123,7 @@ it('a source, a producer, an exporter and NodeSDK are all that a database needs'
     metrics.disable()
   })
   const endpoint = await serve(exporter)
-  source.last.answer(reading('orders', 100, { r1: 90 }))
+  await eventually(() => source.last.answer(reading('orders', 100, { r1: 90 })))
   await eventually(async () => {
     const { value } = await endpoint.read()
     expect(value(METRIC, { shard: 'orders', replica: 'r1' })).toBe(10)

@@ -1,7 +1,7 @@
 import type { ReplicationReading } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it } from 'vitest'
 import { runInNewContext } from 'node:vm'
-import { answer, fail, INTERVAL, pass, setUpPolling, TIMEOUT } from '../support/polling.js'
+import { answer, fail, INTERVAL, pass, setUpPolling, DEADLINE } from '../support/polling.js'
 
 const test = setUpPolling()
 
@@ -25,6 +25,7 @@ function pollFailing(nextError: () => unknown): void {
 /** What is logged when a read fails with this. */
 async function loggedFor(thrown: unknown): Promise<string> {
   test.poll().start()
+  await pass(0)
   await fail(test.source, thrown)
   const [message = ''] = errors()
   return message.replace('source "scripted" cannot be read: ', '')
@@ -66,6 +67,7 @@ describe('a failure', () => {
 
   it('is logged at once again after a recovery', async () => {
     test.poll().start()
+    await pass(0)
     await fail(test.source, new Error('refused'))
     await pass(INTERVAL)
     await answer(test.source, EMPTY)
@@ -91,9 +93,11 @@ describe('a failure', () => {
 
   it('of one source does not hide that of another', async () => {
     test.poll().start()
+    await pass(0)
     await fail(test.source, new Error('refused'))
     const read = () => Promise.reject(new Error('refused'))
     test.poll({ sources: [{ name: 'other', read }] }).start()
+    await pass(0)
     await pass(0)
     expect(errors()).toEqual([
       'source "scripted" cannot be read: refused',
@@ -106,6 +110,7 @@ describe('a recovery', () => {
   it('is logged once, and not without a failure', async () => {
     const recoveries = () => test.logged.matching('info: ', 'source "scripted" answers again')
     test.poll().start()
+    await pass(0)
     await answer(test.source, EMPTY)
     expect(test.logged.messages).toEqual([])
     await pass(INTERVAL)
@@ -124,16 +129,17 @@ describe('a recovery', () => {
 describe('a read that hangs', () => {
   it('is logged at once, again after a minute, then hourly, and its recovery once', async () => {
     test.poll({ pollIntervalMillis: 10 * SECOND }).start()
-    await pass(TIMEOUT)
+    await pass(0)
+    await pass(DEADLINE)
     expect(errors()).toHaveLength(1)
     await pass(MINUTE - 1)
     expect(errors()).toHaveLength(1)
-    await pass(1)
+    await pass(SECOND)
     expect(errors()).toHaveLength(2)
     expect(errors().at(-1)).toMatch(/^source "scripted" still cannot be read: .*within 300 ms$/)
-    await pass(HOUR - 1)
+    await pass(HOUR - SECOND)
     expect(errors()).toHaveLength(2)
-    await pass(1)
+    await pass(11 * SECOND)
     expect(errors()).toHaveLength(3)
     await answer(test.source, EMPTY)
     expect(test.logged.matching('info')).toEqual([])
@@ -143,8 +149,9 @@ describe('a read that hangs', () => {
 
   it('after a failure of another kind is logged at once', async () => {
     test.poll().start()
+    await pass(0)
     await fail(test.source, new Error('refused'))
-    await pass(INTERVAL + TIMEOUT)
+    await pass(INTERVAL + DEADLINE)
     expect(errors()).toHaveLength(2)
   })
 })
@@ -165,6 +172,7 @@ describe('the kind of a failure', () => {
     ['the message beside a number as code', withCode(7, 'one'), withCode(7, 'two')],
   ])('does not depend on %s', async (_, first, second) => {
     test.poll().start()
+    await pass(0)
     await fail(test.source, first)
     await pass(INTERVAL)
     await fail(test.source, second)
@@ -179,6 +187,7 @@ describe('the kind of a failure', () => {
     ['whether it has properties', {}, undefined],
   ])('depends on %s', async (_, first, second) => {
     test.poll().start()
+    await pass(0)
     await fail(test.source, first)
     await pass(INTERVAL)
     await fail(test.source, second)
@@ -260,12 +269,14 @@ describe('the message of a failure', () => {
     }
     test.poll().start()
     await pass(0)
+    await pass(0)
     expect(errors()).toEqual(['source "scripted" cannot be read: at once'])
   })
 
   it('has the name of the source on one line', async () => {
     const read = () => Promise.reject(new Error('refused'))
     test.poll({ sources: [{ name: 'two\n"lines"', read }] }).start()
+    await pass(0)
     await pass(0)
     expect(errors()).toEqual(['source "two\\n\\"lines\\"" cannot be read: refused'])
   })
@@ -275,6 +286,7 @@ describe('a logger that throws', () => {
   it('does not stop polling', async () => {
     test.logged.failWith(new Error('a broken logger'))
     test.poll().start()
+    await pass(0)
     await fail(test.source, new Error('refused'))
     expect(test.logged.messages).toHaveLength(1)
     await pass(INTERVAL)
@@ -285,6 +297,7 @@ describe('a logger that throws', () => {
 describe('a note in a reading', () => {
   it('is logged at debug level when it changes', async () => {
     test.poll().start()
+    await pass(0)
     for (const note of ['standby', 'standby', 'primary', undefined, 'primary']) {
       await answer(test.source, note === undefined ? EMPTY : { shards: [], note })
       await pass(INTERVAL)
@@ -294,12 +307,6 @@ describe('a note in a reading', () => {
         (note) => expect.stringMatching(`^debug: .*source "scripted": ${note}$`) as string,
       ),
     )
-  })
-
-  it('is logged though the reading has invalid rows', async () => {
-    test.poll().start()
-    await answer(test.source, { shards: [null], note: 'standby' } as unknown as ReplicationReading)
-    expect(test.logged.matching('debug: ', 'standby')).toHaveLength(1)
   })
 })
 
@@ -316,6 +323,7 @@ describe('the problem of a follower', () => {
 
   it('is logged as a warning when it changes', async () => {
     test.poll().start()
+    await pass(0)
     for (const problem of ['lost', 'lost', undefined, 'lost', 'gone']) {
       await answer(test.source, withProblem(problem, 'r1'))
       await pass(INTERVAL)
@@ -332,6 +340,7 @@ describe('the problem of a follower', () => {
 
   it('is logged for each follower', async () => {
     test.poll().start()
+    await pass(0)
     const followers = ['r1', 'r2'].map((replica) => ({ replica, problem: 'lost' }))
     await answer(test.source, { shards: [{ shard: 'a', leaderSeqno: 1, followers }] })
     expect(test.logged.matching('warn: ', ': lost')).toHaveLength(2)
@@ -339,6 +348,7 @@ describe('the problem of a follower', () => {
 
   it('is logged for an unnamed follower too', async () => {
     test.poll().start()
+    await pass(0)
     await answer(test.source, withProblem('lost'))
     expect(test.logged.messages).toEqual([
       expect.stringMatching(/^warn: .*source "scripted": follower of shard "a": lost$/),
@@ -347,6 +357,7 @@ describe('the problem of a follower', () => {
 
   it('is logged again after its shard has begun a new epoch', async () => {
     test.poll().start()
+    await pass(0)
     for (const epoch of ['1', '2']) {
       const followers = [{ replica: 'r1', problem: 'lost' }]
       await answer(test.source, { shards: [{ shard: 'a', leaderSeqno: 1, followers, epoch }] })

@@ -15,6 +15,7 @@ import {
   pass,
   pointsOf,
   setUpPolling,
+  DEADLINE,
   TIMEOUT,
 } from '../support/polling.js'
 import { reading, ScriptedSource } from '../support/scripted-source.js'
@@ -38,6 +39,7 @@ function settleOnAbort(source: ScriptedSource): void {
 describe('the interval', () => {
   it('counts from the start of a read to the start of the next', async () => {
     test.poll().start()
+    await pass(0)
     await pass(200)
     await answer(test.source, EMPTY)
     await pass(INTERVAL - 201)
@@ -48,6 +50,7 @@ describe('the interval', () => {
 
   it('passes after a failed read too', async () => {
     test.poll().start()
+    await pass(0)
     await fail(test.source, new Error('refused'))
     await pass(INTERVAL - 1)
     expect(test.source.reads).toHaveLength(1)
@@ -57,6 +60,7 @@ describe('the interval', () => {
 
   it('is skipped after a read that took longer', async () => {
     test.poll({ pollTimeoutMillis: 10 * INTERVAL }).start()
+    await pass(0)
     await pass(3 * INTERVAL)
     expect(test.source.reads).toHaveLength(1)
     await answer(test.source, EMPTY)
@@ -90,19 +94,23 @@ describe('timers', () => {
     const sources = [test.source, new ScriptedSource('started a little later')]
     test.poll({ sources }).start()
     expect(refTimers()).toBeLessThanOrEqual(before)
+    await eventually(() => expect(test.source.reads).toHaveLength(1))
+    expect(refTimers()).toBeLessThanOrEqual(before)
     test.source.last.answer(reading('a', 9, { r1: 4 }))
     await eventually(() => expect(test.gauge.lagSeqno('a', 'r1')).toBe(5))
     expect(refTimers()).toBeLessThanOrEqual(before)
   })
 
   it('may be numbers, as in jsdom', async () => {
-    const setTimeout = vi.spyOn(globalThis, 'setTimeout')
-    onTestFinished(() => setTimeout.mockRestore())
-    setTimeout.mockReturnValue(7 as unknown as NodeJS.Timeout)
+    const { setTimeout } = globalThis
+    vi.stubGlobal('setTimeout', (...parameters: Parameters<typeof setTimeout>) =>
+      Number(setTimeout(...parameters)),
+    )
+    onTestFinished(() => void vi.unstubAllGlobals())
     const sources = [test.source, new ScriptedSource('started a little later')]
     const poller = test.poll({ sources })
     poller.start()
-    expect(setTimeout).toHaveBeenCalled()
+    await pass(0)
     await answer(test.source, EMPTY)
     poller.stop()
     expect(test.logged.messages).toEqual([])
@@ -111,6 +119,7 @@ describe('timers', () => {
   it('end with the read and with the stop', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     await answer(test.source, EMPTY)
     expect(vi.getTimerCount()).toBe(1)
     await pass(INTERVAL)
@@ -122,7 +131,8 @@ describe('timers', () => {
 describe('a read that misses its deadline', () => {
   it('is aborted and logged, and the source is down', async () => {
     test.poll().start()
-    await pass(TIMEOUT - 1)
+    await pass(0)
+    await pass(DEADLINE - 1)
     expect(test.source.last.signal.aborted).toBe(false)
     await pass(1)
     expect(test.source.last.signal.aborted).toBe(true)
@@ -135,9 +145,10 @@ describe('a read that misses its deadline', () => {
   it('is followed by the next one in time if the source settles on abort', async () => {
     settleOnAbort(test.source)
     test.poll().start()
-    await pass(TIMEOUT)
+    await pass(0)
+    await pass(DEADLINE)
     expect(test.source.reads).toHaveLength(1)
-    await pass(INTERVAL - TIMEOUT)
+    await pass(INTERVAL - DEADLINE)
     expect(test.source.reads).toHaveLength(2)
     await pass(10 * INTERVAL)
     expect(test.source.reads).toHaveLength(12)
@@ -147,6 +158,7 @@ describe('a read that misses its deadline', () => {
 
   it('is followed by no other until it has settled', async () => {
     test.poll().start()
+    await pass(0)
     await pass(10 * INTERVAL)
     expect(test.source.reads).toHaveLength(1)
     await fail(test.source, new Error('aborted'))
@@ -156,11 +168,12 @@ describe('a read that misses its deadline', () => {
 
   it('has its late answer dropped', async () => {
     test.poll().start()
-    await pass(TIMEOUT)
+    await pass(0)
+    await pass(DEADLINE)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(lagsOf(test.gauge)).toEqual({})
     expect(await pointsOf(test.gauge, UP)).toEqual({ scripted: 0 })
-    await pass(INTERVAL - TIMEOUT)
+    await pass(INTERVAL - DEADLINE)
     await answer(test.source, reading('a', 9, { r1: 3 }))
     expect(lagsOf(test.gauge)).toEqual({ 'a/r1': 6 })
     expect(await pointsOf(test.gauge, UP)).toEqual({ scripted: 1 })
@@ -170,6 +183,7 @@ describe('a read that misses its deadline', () => {
     const other = new ScriptedSource('other')
     other.read = () => Promise.resolve(reading('a', 9, { r1: 4 }))
     test.poll({ sources: [test.source, other] }).start()
+    await pass(0)
     await pass(100 * INTERVAL)
     expect(await pointsOf(test.gauge, UP)).toEqual({ scripted: 0, other: 1 })
     expect(lagsOf(test.gauge)).toEqual({ 'a/r1': 5 })
@@ -180,6 +194,7 @@ describe('a stop during a read', () => {
   it('aborts it, and does not call that a failure', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     poller.stop()
     expect(test.source.last.signal.aborted).toBe(true)
     await fail(test.source, test.source.last.signal.reason)
@@ -191,6 +206,7 @@ describe('a stop during a read', () => {
   it('drops its answer', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     poller.stop()
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(test.gauge.lagSeqno('a', 'r1')).toBe(0)
@@ -199,6 +215,7 @@ describe('a stop during a read', () => {
   it('ends its deadline', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     await pass(TIMEOUT / 2)
     poller.stop()
     expect(vi.getTimerCount()).toBe(0)
@@ -215,6 +232,7 @@ describe('a stop during a read', () => {
     })
     test.source.read = read
     poller.start()
+    await pass(0)
     await pass(10 * INTERVAL)
     expect(read).toHaveBeenCalledTimes(1)
     expect(lagsOf(test.gauge)).toEqual({})
@@ -223,10 +241,12 @@ describe('a stop during a read', () => {
   it('and a start: the next read begins as soon as it has settled', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     await pass(INTERVAL)
     poller.stop()
     poller.start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(2)
     await pass(10)
     await fail(test.source, test.source.last.signal.reason)
@@ -240,10 +260,12 @@ describe('a stop during a read', () => {
   it('and a start: it is a failure once it hangs past a deadline', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     await pass(TIMEOUT / 2)
     poller.stop()
     poller.start()
-    await pass(TIMEOUT - 1)
+    await pass(0)
+    await pass(DEADLINE - 1)
     expect(test.logged.messages).toEqual([])
     await pass(1)
     expect(test.logged.matching('error', 'no answer within 300 ms')).toHaveLength(1)
@@ -254,9 +276,11 @@ describe('a stop during a read', () => {
   it('and several starts and stops end as the last one says', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     for (let round = 0; round < 3; round++) {
       poller.stop()
       poller.start()
+      await pass(0)
     }
     poller.stop()
     await answer(test.source, EMPTY)
@@ -270,6 +294,7 @@ describe('a source object', () => {
   it('is read once at a time, also when it is removed and added again', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     poller.remove('scripted')
     poller.add(test.source)
     await pass(10)
@@ -295,21 +320,25 @@ describe('a source object', () => {
   it('is not read for a poller that has given up waiting', async () => {
     const gauge = new ReplicationLagGauge()
     test.poll({ pollTimeoutMillis: 10 * INTERVAL }).start()
+    await pass(0)
     const waiting = test.poll({ gauge })
     waiting.start()
-    await pass(TIMEOUT)
+    await pass(0)
+    await pass(DEADLINE)
     expect(test.logged.matching('error', 'no answer within 300 ms')).toHaveLength(1)
     await answer(test.source, EMPTY)
     expect(test.source.reads).toHaveLength(1)
     // The interval goes on.
-    await pass(INTERVAL - TIMEOUT)
+    await pass(INTERVAL - DEADLINE)
     expect(test.source.reads).toHaveLength(2)
   })
 
   it('is not read for a poller that was stopped while it waited', async () => {
     test.poll().start()
+    await pass(0)
     const waiting = test.poll({ gauge: new ReplicationLagGauge() })
     waiting.start()
+    await pass(0)
     waiting.stop()
     await answer(test.source, EMPTY)
     await pass(INTERVAL - 1)
@@ -319,10 +348,13 @@ describe('a source object', () => {
   it('is read for a poller that was stopped and started while it waited', async () => {
     const gauge = new ReplicationLagGauge()
     test.poll().start()
+    await pass(0)
     const waiting = test.poll({ gauge })
     waiting.start()
+    await pass(0)
     waiting.stop()
     waiting.start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(1)
     await answer(test.source, EMPTY)
     expect(test.source.reads).toHaveLength(2)
@@ -344,6 +376,7 @@ describe('tracing', () => {
       return EMPTY
     }
     test.poll().start()
+    await pass(0)
     expect(isSuppressed()).toBe(false)
     await pass(INTERVAL)
     expect(isSuppressed()).toBe(false)

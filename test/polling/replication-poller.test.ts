@@ -23,18 +23,22 @@ describe('a poller', () => {
     expect(test.source.reads).toHaveLength(0)
   })
 
-  it('reads its source at once when it is started', () => {
+  it('reads its source at once when it is started', async () => {
     test.poll().start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(1)
   })
 
   it('reads once when it is started twice', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     poller.start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(1)
     await answer(test.source, EMPTY)
     poller.start()
+    await pass(0)
     await pass(INTERVAL - 1)
     expect(test.source.reads).toHaveLength(1)
   })
@@ -42,18 +46,21 @@ describe('a poller', () => {
   it('reads no more when it is stopped, and again at once when it is started', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     await answer(test.source, EMPTY)
     poller.stop()
     await pass(10 * INTERVAL)
     expect(test.source.reads).toHaveLength(1)
     poller.start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(2)
   })
 
-  it('may be stopped before it was started, and twice', () => {
+  it('may be stopped before it was started, and twice', async () => {
     const poller = test.poll()
     poller.stop()
     poller.start()
+    await pass(0)
     poller.stop()
     poller.stop()
     expect(test.source.reads).toHaveLength(1)
@@ -65,6 +72,7 @@ describe('a poller', () => {
   ])('starts its sources %s apart, the first at once', async (_, pollIntervalMillis, stagger) => {
     const sources = ['1', '2', '3'].map((name) => new ScriptedSource(name))
     test.poll({ sources, pollIntervalMillis }).start()
+    await pass(0)
     expect(counts(sources)).toEqual([1, 0, 0])
     await pass(stagger - 1)
     expect(counts(sources)).toEqual([1, 0, 0])
@@ -78,6 +86,7 @@ describe('a poller', () => {
     const sources = ['1', '2'].map((name) => new ScriptedSource(name))
     const poller = test.poll({ sources })
     poller.start()
+    await pass(0)
     poller.stop()
     await pass(10 * INTERVAL)
     expect(counts(sources)).toEqual([1, 0])
@@ -86,12 +95,13 @@ describe('a poller', () => {
   it('polls with intervals of 5 seconds and deadlines of 5 seconds by default', async () => {
     const poller = new ReplicationPoller({ gauge: test.gauge, sources: [test.source] })
     poller.start()
+    await pass(0)
     await answer(test.source, EMPTY)
     await pass(4999)
     expect(test.source.reads).toHaveLength(1)
     await pass(1)
     expect(test.source.reads).toHaveLength(2)
-    await pass(4999)
+    await pass(5000)
     expect(test.source.last.signal.aborted).toBe(false)
     await pass(1)
     expect(test.source.last.signal.aborted).toBe(true)
@@ -101,6 +111,7 @@ describe('a poller', () => {
   it('keeps disconnected followers for an hour by default', async () => {
     const poller = new ReplicationPoller({ gauge: test.gauge, sources: [test.source] })
     poller.start()
+    await pass(0)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     test.source.read = () => Promise.resolve(reading('a', 10, {}))
     await pass(3_600_000)
@@ -112,18 +123,21 @@ describe('a poller', () => {
 })
 
 describe('adding a source', () => {
-  it('reads it at once while the poller is running', () => {
+  it('reads it at once while the poller is running', async () => {
     const poller = test.poll({ sources: [] })
     poller.start()
+    await pass(0)
     poller.add(test.source)
+    await pass(0)
     expect(test.source.reads).toHaveLength(1)
   })
 
-  it('reads it when the poller is started, if it is not running', () => {
+  it('reads it when the poller is started, if it is not running', async () => {
     const poller = test.poll({ sources: [] })
     poller.add(test.source)
     expect(test.source.reads).toHaveLength(0)
     poller.start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(1)
   })
 })
@@ -133,6 +147,7 @@ describe('removing a source', () => {
     const other = new ScriptedSource('other')
     const poller = test.poll({ sources: [test.source, other] })
     poller.start()
+    await pass(0)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     await pass(50)
     await answer(other, reading('b', 9, { r1: 3 }))
@@ -143,6 +158,7 @@ describe('removing a source', () => {
     // Nothing comes back with a restart.
     poller.stop()
     poller.start()
+    await pass(0)
     await pass(INTERVAL)
     expect(test.source.reads).toHaveLength(1)
   })
@@ -150,6 +166,7 @@ describe('removing a source', () => {
   it('aborts its read, and ignores what that still brings', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     poller.remove('scripted')
     expect(test.source.last.signal.aborted).toBe(true)
     await answer(test.source, reading('a', 9, { r1: 4 }))
@@ -172,6 +189,7 @@ describe('removing a source', () => {
   it('frees its name', async () => {
     const poller = test.poll()
     poller.start()
+    await pass(0)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     poller.remove('scripted')
     const next = new ScriptedSource()
@@ -210,16 +228,19 @@ describe('the name of a source', () => {
     const gauge = new ReplicationLagGauge()
     const sources = [new ScriptedSource()]
     test.poll({ gauge, sources }).start()
+    await pass(0)
     test.poll().start()
+    await pass(0)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(lagsOf(gauge)).toEqual({})
     expect(lagsOf(test.gauge)).toEqual({ 'a/r1': 5 })
   })
 
-  it('stays free if another source of the same poller is invalid', () => {
+  it('stays free if another source of the same poller is invalid', async () => {
     const sources = [test.source, {} as ReplicationSource]
     expect(() => test.poll({ sources })).toThrow(/^sources\[1\]: expected/)
     test.poll().start()
+    await pass(0)
     expect(test.source.reads).toHaveLength(1)
   })
 })
@@ -277,12 +298,13 @@ describe('an invalid option', () => {
     expect(() => poller.add(source as unknown as ReplicationSource)).toThrow(new TypeError(message))
   })
 
-  it('that is at a limit is valid', () => {
+  it('that is at a limit is valid', async () => {
     test.poll({ pollIntervalMillis: 1, pollTimeoutMillis: 1, retentionMillis: 0 })
     const longest = 2 ** 31 - 1
     const sources = [new ScriptedSource('another')]
     const limits = { pollIntervalMillis: longest, pollTimeoutMillis: longest }
     test.poll({ sources, ...limits, retentionMillis: Infinity }).start()
+    await pass(0)
     expect(sources[0]?.reads).toHaveLength(1)
   })
 

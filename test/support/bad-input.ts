@@ -67,7 +67,8 @@ export function hostile(): object {
   )
 }
 
-function revoked(): object {
+/** A proxy that was revoked. */
+export function revoked(): object {
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
   return proxy

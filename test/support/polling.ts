@@ -13,6 +13,8 @@ import { ScriptedSource } from './scripted-source.js'
 
 export const INTERVAL = 1000
 export const TIMEOUT = 300
+/** When a deadline is missed: after one more turn of the event loop. */
+export const DEADLINE = TIMEOUT + 1
 
 /** What a test of polling works with. It is new for each test. */
 export interface PollingTest {
@@ -68,12 +70,15 @@ export async function pass(millis: number): Promise<void> {
 
 /** Answers the read in flight. */
 export async function answer(source: ScriptedSource, reading: ReplicationReading): Promise<void> {
+  // The read of a poller that was just started begins with the next turn of the event loop.
+  await pass(0)
   source.last.answer(reading)
   await pass(0)
 }
 
 /** Makes the read in flight fail. */
 export async function fail(source: ScriptedSource, error: unknown): Promise<void> {
+  await pass(0)
   source.last.fail(error)
   await pass(0)
 }
@@ -84,7 +89,7 @@ export function lagsOf(gauge: ReplicationLagGauge): Record<string, number> {
   for (const { shard, replica = '', lagSeqno } of gauge.collectMetrics()) {
     const name = `${shard}/${replica}`
     if (name in lags) throw new Error(`${name} is reported twice`)
-    lags[name] = lagSeqno
+    if (lagSeqno !== undefined) lags[name] = lagSeqno
   }
   return lags
 }

@@ -59,11 +59,12 @@ export class Book {
   }
 
   /** A reading replaces what its source said before. */
-  apply({ shards }: ReplicationReading, now: number): void {
+  apply({ shards, complete = false }: ReplicationReading, now: number): void {
     this.forgetExpired(now)
     const inReading = new Set(shards.flatMap((row) => this.applyShard(row)))
     for (const [key, follower] of this.followers) {
       if (inReading.has(key)) continue
+      if (complete) this.followers.delete(key)
       follower.connected = false
       follower.keepUntil ??= now + RETENTION_MILLIS
     }
@@ -102,6 +103,13 @@ export class Book {
 
   isConnected(key: string): boolean {
     return this.followers.get(key)?.connected ?? !this.isClosed
+  }
+}
+
+/** Of the entries that two closed books have, the newer one is kept if it has a position, else the older one. */
+function keepOne(newer: Map<string, Entry>, older: Map<string, Entry>): void {
+  for (const [name, { seqno }] of newer) {
+    if (older.has(name)) (seqno === undefined ? newer : older).delete(name)
   }
 }
 
@@ -153,6 +161,16 @@ export class Model {
     book.isClosed = true
     book.readAt = now
     book.keepUntil = now + RETENTION_MILLIS
+    book.leaders = new Map(book.leaders)
+    book.followers = new Map(book.followers)
+    for (const other of this.books.filter(({ isClosed }) => isClosed)) {
+      if (other === book) continue
+      keepOne(book.leaders, other.leaders)
+      keepOne(book.followers, other.followers)
+    }
+    for (const each of [...this.books]) {
+      if (each.isClosed && each.leaders.size + each.followers.size === 0) this.remove(each)
+    }
   }
 
   /** Call it after each change, and when time has passed. */

@@ -211,16 +211,17 @@ export class SeveralWriters {
   }
 
   /** Answers the next read of a source, or the one that hangs. */
-  async answer(name: string, views: readonly View[]): Promise<void> {
+  async answer(name: string, views: readonly View[], complete: boolean): Promise<void> {
     const next = await this.nextRead(name)
     if (!next) return
     const { source, read } = next
     const shards = views.map((view) => this.see(view))
+    const found = { shards, complete }
     if (!read.signal.aborted) {
-      source.book.apply({ shards }, performance.now())
+      source.book.apply(found, performance.now())
       for (const view of views) this.noteTruth(source, view)
     }
-    read.answer({ shards })
+    read.answer(found)
   }
 
   async miss(name: string): Promise<void> {
@@ -259,7 +260,7 @@ export class SeveralWriters {
   }
 
   private expectLags({ gauge, model }: Host): [key: string, lag: Reported][] {
-    const lags = gauge.collectMetrics().map(toReported)
+    const lags = gauge.collectMetrics().flatMap(toReported)
     const expected = model.collect(performance.now())
     expectEqual(new Map(lags), expected)
     // None is reported twice.
@@ -390,9 +391,15 @@ export class SeveralWriters {
   }
 }
 
-function toReported(lag: FollowerLag): [key: string, Reported] {
-  const { shard, replica, lagSeqno, connected, leaderSeqno, appliedSeqno } = lag
-  return [followerKey(shard, replica), { lagSeqno, connected, leaderSeqno, appliedSeqno }]
+/** What is reported of a follower with a lag. Its positions are small here. */
+function toReported(lag: FollowerLag): [key: string, Reported][] {
+  const { shard, replica, lagSeqno, connected, leaderSeqno = 0, appliedSeqno } = lag
+  if (lagSeqno === undefined) return []
+  const positions = {
+    leaderSeqno: BigInt(leaderSeqno),
+    appliedSeqno: appliedSeqno === undefined ? undefined : BigInt(appliedSeqno),
+  }
+  return [[followerKey(shard, replica), { lagSeqno, connected, ...positions }]]
 }
 
 /** `expect` alone takes most of the time. */
@@ -446,7 +453,7 @@ const LEADER = step(3, 'leader', [host, shard, flag], (w, ...args) => w.addLeade
 const FOLLOWER = step(4, 'follower', [host, shard, replica, flag], (w, ...args) => {
   w.addFollower(...args)
 })
-const ANSWER = step(7, 'answer', [source, views], (w, ...args) => w.answer(...args))
+const ANSWER = step(7, 'answer', [source, views, flag], (w, ...args) => w.answer(...args))
 const FIRST_STEPS = [WRITE, APPLY, LEADER, FOLLOWER, ANSWER]
 const ALL_STEPS = [
   ...FIRST_STEPS,

@@ -65,15 +65,10 @@ describe('a standby', () => {
     await standby.kill()
     await write(primary)
     await eventually(() => {
-      const {
-        connected,
-        lagSeqno,
-        leaderSeqno = 0n,
-        retainedSeqno = 0n,
-      } = metrics.find('stopped') ?? {}
+      const { connected, lagSeqno, retainedSeqno } = metrics.find('stopped') ?? {}
       expect(connected).toBe(false)
       expect(lagSeqno).toBeGreaterThan(100_000)
-      expect(leaderSeqno - retainedSeqno).toBeGreaterThan(100_000n)
+      expect(retainedSeqno).toBeGreaterThan(100_000)
     })
     await standby.start()
     await eventually(() =>
@@ -235,8 +230,7 @@ describe('a slot', () => {
     const metrics = poll([createSource(node)])
     await writeUntil(node, 'extended')
     await eventually(() => {
-      const { leaderSeqno = 0n, retainedSeqno = 0n } = metrics.find('forgotten') ?? {}
-      expect(leaderSeqno - retainedSeqno).toBeGreaterThan(4_000_000n)
+      expect(metrics.find('forgotten')?.retainedSeqno).toBeGreaterThan(4_000_000)
       expect(
         log.matching('warn', 'its slot forgotten keeps more WAL than max_wal_size'),
       ).toHaveLength(1)

@@ -3,7 +3,7 @@ import type {
   ReplicationReading,
   ShardReading,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import {
   answer,
   collectedFrom,
@@ -56,11 +56,11 @@ describe('a reading', () => {
     expect(test.gauge.collectMetrics()).toEqual([
       {
         ...{ shard: 'a', replica: 'r1', lagSeqno: 0, lagSeconds: 0, connected: true },
-        ...{ leaderSeqno: 10n, appliedSeqno: 10n },
+        ...{ leaderSeqno: 10, appliedSeqno: 10 },
       },
       {
         ...{ shard: 'a', replica: 'r2', lagSeqno: 7, connected: true },
-        ...{ leaderSeqno: 10n, appliedSeqno: 3n },
+        ...{ leaderSeqno: 10, appliedSeqno: 3 },
       },
     ])
   })
@@ -133,19 +133,6 @@ describe('a reading', () => {
     await keepReading(NOTHING, RETENTION + INTERVAL)
     expect(lags()).toEqual({})
   })
-
-  it('serializes as JSON, with seqnos as strings', async () => {
-    const positions = { appliedSeqno: 2n ** 63n, receivedSeqno: 2n ** 63n, retainedSeqno: 1 }
-    const followers = [{ replica: 'r1', ...positions }]
-    await read({ shards: [{ shard: 'a', leaderSeqno: 2n ** 63n, followers }] })
-    const seqno = '9223372036854775808'
-    expect(JSON.parse(JSON.stringify(test.gauge.collectMetrics()))).toEqual([
-      {
-        ...{ shard: 'a', replica: 'r1', lagSeqno: 0, lagSeconds: 0, connected: true },
-        ...{ leaderSeqno: seqno, appliedSeqno: seqno, receivedSeqno: seqno, retainedSeqno: '1' },
-      },
-    ])
-  })
 })
 
 describe('a follower without a known position', () => {
@@ -157,7 +144,9 @@ describe('a follower without a known position', () => {
       'replication_source_up{scripted}': 1,
       'replication_source_last_success_timestamp_seconds{scripted}': Date.now() / 1000,
     })
-    expect(test.gauge.collectMetrics()).toEqual([])
+    expect(test.gauge.collectMetrics()).toEqual([
+      { shard: 'a', replica: 'r1', connected: true, leaderSeqno: 10 },
+    ])
     expect(test.gauge.lagSeqno('a', 'r1')).toBe(0)
     expect(test.gauge.lagSeconds('a', 'r1')).toBeUndefined()
     await read(reading('a', 10, { r1: 4 }))
@@ -326,6 +315,192 @@ describe('a follower that its source calls removed', () => {
   })
 })
 
+describe('a complete reading', () => {
+  const complete = (shards: ReplicationReading) => ({ ...shards, complete: true })
+
+  it('removes the followers that it lacks, and no other', async () => {
+    await read(reading('a', 10, { r1: 4, r2: 5 }))
+    await read(complete(reading('a', 10, { r1: 4 })))
+    expect(lags()).toEqual({ 'a/r1': 6 })
+    expect(await connections()).toEqual({ 'a,r1': 1 })
+  })
+
+  it('removes what has disappeared in incomplete readings before it', async () => {
+    await read(reading('a', 10, { r1: 4, r2: 5, r3: 6 }))
+    await read(reading('a', 10, { r1: 4, r2: 5 }), reading('a', 10, { r1: 4 }))
+    expect(await connections()).toEqual({ 'a,r1': 1, 'a,r2': 0, 'a,r3': 0 })
+    await read(complete(reading('a', 10, { r1: 4 })))
+    expect(await connections()).toEqual({ 'a,r1': 1 })
+  })
+
+  it('removes the shards that it lacks', async () => {
+    const b = reading('b', 20, { r1: 4 })
+    await read({ shards: [...reading('a', 10, { r1: 4 }).shards, ...b.shards] })
+    await read(complete(b))
+    expect([lags(), await leaders()]).toEqual([{ 'b/r1': 16 }, { b: 20 }])
+    await read(complete(NOTHING))
+    expect([lags(), await leaders()]).toEqual([{}, {}])
+  })
+
+  it('keeps a disconnected follower that it has', async () => {
+    await read(complete(reading('a', 10, { r1: 4 })))
+    await read(complete(shard(20, [{ replica: 'r1', connected: false }])))
+    expect([lags(), await connections()]).toEqual([{ 'a/r1': 16 }, { 'a,r1': 0 }])
+  })
+})
+
+describe('a shard whose leader cannot be read', () => {
+  const unread: ShardReading = {
+    ...{ shard: 'a', problem: 'it has no leader' },
+    followers: [{ replica: 'r1', connected: false }],
+  }
+  const other = reading('b', 20, { r1: 4 }).shards
+  const bad: ReplicationReading = { shards: [unread, ...other] }
+
+  it('becomes stale, and the others do not', async () => {
+    await read({ shards: [...reading('a', 10, { r1: 4 }).shards, ...other] })
+    await keepReading(bad, MIN_FRESH)
+    expect(lags()).toEqual({ 'a/r1': 6, 'b/r1': 16 })
+    await read(bad)
+    expect([lags(), await leaders()]).toEqual([{ 'b/r1': 16 }, { b: 20 }])
+    expect(await connections()).toEqual({ 'a,r1': 0, 'b,r1': 1 })
+    expect(await up()).toEqual({ scripted: 1 })
+    expect(test.gauge.lagSeconds('a', 'r1')).toBeUndefined()
+    expect(test.gauge.lagSeqno('a', 'r1')).toBe(6)
+    await read({ shards: [...reading('a', 30, { r1: 4 }).shards, ...other] })
+    expect(lags()).toEqual({ 'a/r1': 26, 'b/r1': 16 })
+  })
+
+  it('keeps its history', async () => {
+    await read(shard(10, [{ replica: 'r1', appliedSeqno: 4 }], { epoch: '1' }))
+    await read(bad)
+    await read(shard(10, [{ replica: 'r1' }], { epoch: '1' }))
+    expect(lags()).toMatchObject({ 'a/r1': 6 })
+  })
+
+  it('has its connections reported from the start', async () => {
+    await read(bad)
+    expect(await connections()).toEqual({ 'a,r1': 0, 'b,r1': 1 })
+    expect(await leaders()).toEqual({ b: 20 })
+  })
+
+  it('has its problem logged when it changes', async () => {
+    await keepReading(bad, 3 * INTERVAL)
+    expect(test.logged.messages).toEqual([expect.stringContaining('warn: ')])
+    expect(test.logged.messages[0]).toContain('source "scripted": shard "a": it has no leader')
+    await read({ shards: [...reading('a', 10, { r1: 4 }).shards, ...other] }, bad)
+    expect(test.logged.matching('it has no leader')).toHaveLength(2)
+  })
+})
+
+describe('a diverged follower', () => {
+  const diverged = shard(10, [{ replica: 'r1', appliedSeqno: 12, diverged: true }])
+
+  it('has no lag and counts as disconnected, until it is comparable again', async () => {
+    await read(reading('a', 10, { r1: 4 }))
+    await read(diverged)
+    expect(test.gauge.collectMetrics()).toEqual([
+      { shard: 'a', replica: 'r1', connected: false, leaderSeqno: 10, appliedSeqno: 12 },
+    ])
+    expect(test.gauge.lagSeconds('a', 'r1')).toBeUndefined()
+    await read(reading('a', 20, { r1: 14 }))
+    expect(lags()).toEqual({ 'a/r1': 6 })
+    expect(await connections()).toEqual({ 'a,r1': 1 })
+  })
+
+  it('has no lag after it has disappeared from the readings', async () => {
+    await read(diverged)
+    await keepReading(shard(20, []), 3 * INTERVAL)
+    expect([lags(), await connections()]).toEqual([{}, { 'a,r1': 0 }])
+  })
+})
+
+describe('a position that was read at another time than the leader', () => {
+  /** Of the next reading, which is an interval away. */
+  const compared = (leaderSeqno: number, ago: number): Partial<FollowerReading> => ({
+    comparedWith: { leaderSeqno, at: performance.now() + INTERVAL - ago },
+  })
+  beforeEach(() => read(NOTHING))
+
+  it('is compared with where the leader was then', async () => {
+    await read(
+      shard(100, [
+        { replica: 'early', appliedSeqno: 9, receivedSeqno: 10, ...compared(10, 900) },
+        { replica: 'now', appliedSeqno: 99 },
+      ]),
+    )
+    expect(lags()).toEqual({ 'a/early': 1, 'a/now': 1 })
+    expect(await pointsOf(test.gauge, 'replication_receive_lag_seqno')).toEqual({ 'a,early': 0 })
+    expect(test.gauge.leaderSeqno('a')).toBe(100n)
+  })
+
+  it('is compared with the leader as it is now once the follower is not read', async () => {
+    await read(shard(100, [{ replica: 'r1', appliedSeqno: 9, ...compared(10, 900) }]))
+    await read(shard(100, [{ replica: 'r1', connected: false, ...compared(10, 0) }]))
+    expect(lags()).toEqual({ 'a/r1': 91 })
+    await read(shard(100, [{ replica: 'r1', appliedSeqno: 9, ...compared(10, 0) }]))
+    await read(shard(110, []))
+    expect(lags()).toEqual({ 'a/r1': 101 })
+  })
+
+  it('has the age of its oldest entry at that time', async () => {
+    // 1000 entries a second. The reading was held up for 800 ms after r1 was read, 10 entries behind.
+    for (let second = 1; second <= 5; second++) {
+      const leaderSeqno = second * 1000 - 800
+      await read(
+        shard(second * 1000, [
+          { replica: 'r1', appliedSeqno: leaderSeqno - 10, ...compared(leaderSeqno, 800) },
+          { replica: 'r2', appliedSeqno: leaderSeqno, ...compared(leaderSeqno, 800) },
+        ]),
+      )
+    }
+    expect(test.gauge.lagSeconds('a', 'r1')).toBeCloseTo(0.009, 3)
+    expect(test.gauge.lagSeconds('a', 'r2')).toBe(0)
+  })
+})
+
+describe('a position that is a count', () => {
+  it('has the age of the entry after the place up to which all were applied', async () => {
+    const at = (leaderSeqno: number, appliedSeqno: number, appliedUpTo: number) =>
+      shard(leaderSeqno, [{ replica: 'r1', appliedSeqno, appliedUpTo }])
+    await read(at(100, 100, 100))
+    // One of 10 entries in a second is held from then on, the first.
+    for (let second = 1; second <= 9; second++) {
+      await read(at(100 + second * 10, 99 + second * 10, 100))
+    }
+    expect(lags()).toEqual({ 'a/r1': 1 })
+    expect(test.gauge.lagSeconds('a', 'r1')).toBeCloseTo(8.9)
+    await read(shard(200, [{ replica: 'r1', connected: false }]))
+    expect(lags()).toEqual({ 'a/r1': 11 })
+    expect(test.gauge.lagSeconds('a', 'r1')).toBeCloseTo(9.9)
+    await read(at(200, 200, 200))
+    expect(test.gauge.lagSeconds('a', 'r1')).toBe(0)
+  })
+})
+
+describe('a reading of a node that follows another one itself', () => {
+  const standby = (leaderSeqno: number) =>
+    Promise.resolve(shard(leaderSeqno, [], { cascading: true }))
+
+  it('gives way to one of the leader, even if it is newer', async () => {
+    test.gauge.updateAppliedSeqno('a', 4, 'own')
+    await read(reading('a', 10, {}))
+    test.poll({ sources: [{ name: 'standby', read: () => standby(8) }] }).start()
+    await pass(0)
+    expect(await leaders()).toEqual({ a: 10 })
+    expect(lags()).toEqual({ 'a/own': 6 })
+    expect(test.gauge.leaderSeqno('a')).toBe(10n)
+  })
+
+  it('is reported while there is no other', async () => {
+    test.gauge.updateAppliedSeqno('a', 4, 'own')
+    test.poll({ sources: [{ name: 'standby', read: () => standby(8) }] }).start()
+    await pass(0)
+    expect(await leaders()).toEqual({ a: 8 })
+    expect(lags()).toEqual({ 'a/own': 4 })
+  })
+})
+
 describe('the received and the retained position', () => {
   const positions = { replica: 'r1', appliedSeqno: 4, receivedSeqno: 7, retainedSeqno: 1 }
   const receiveLag = () => pointsOf(test.gauge, 'replication_receive_lag_seqno')
@@ -333,7 +508,7 @@ describe('the received and the retained position', () => {
   it('are in the snapshot, and reported as distances from the leader', async () => {
     await read(shard(10, [positions]))
     expect(test.gauge.collectMetrics()).toMatchObject([
-      { lagSeqno: 6, receivedSeqno: 7n, retainedSeqno: 1n },
+      { lagSeqno: 6, receiveLagSeqno: 3, retainedSeqno: 9 },
     ])
     expect(await receiveLag()).toEqual({ 'a,r1': 3 })
     expect(await pointsOf(test.gauge, 'replication_retained_seqno')).toEqual({ 'a,r1': 9 })
@@ -354,7 +529,7 @@ describe('the received and the retained position', () => {
     await read(shard(10, [positions]), reading('a', 10, { r1: 4 }))
     expect(await receiveLag()).toEqual({})
     expect(await pointsOf(test.gauge, 'replication_retained_seqno')).toEqual({})
-    expect(test.gauge.collectMetrics()[0]).not.toHaveProperty('receivedSeqno')
+    expect(test.gauge.collectMetrics()[0]).not.toHaveProperty('receiveLagSeqno')
   })
 })
 
