@@ -1,21 +1,29 @@
 import { describeError, formatValue } from '../../support/log.js'
 import { hasMethods, optionError } from '../../support/option-errors.js'
+import { explain } from './errors.js'
 import { required } from './fields.js'
-import type { Answered } from './nodes.js'
 
 /** The part of `fetch` that is used. The global `fetch` is one. */
 export type Fetch = (url: string, request: HttpRequest) => Promise<HttpResponse>
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST'
+  /** Those of this request alone, so that a `fetch` can add its own. */
   readonly headers: Record<string, string>
   readonly body?: string
   readonly signal: AbortSignal
+  readonly redirect: 'manual'
 }
 
 export interface HttpResponse {
   readonly ok: boolean
   readonly status: number
+  /** Where it is an async iterable of bytes, it is read in parts, so that a huge answer takes no memory. */
+  readonly body?: unknown
+  /** Whether redirects were followed, and to where. Such an answer is refused. */
+  readonly redirected?: boolean
+  readonly url?: string
+  readonly headers?: { get(name: string): string | null }
   text(): Promise<string>
 }
 
@@ -61,26 +69,30 @@ export function parseServers(
 function createServer(text: unknown, fetch?: Fetch): HttpServer | undefined {
   const parsed = parseUrl(text)
   if (!parsed) return undefined
-  const { url, host, headers } = parsed
-  const post = (body: object) => ({
-    method: 'POST' as const,
-    headers: { ...headers, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  })
+  const { url, host, authorization } = parsed
   return {
     url,
     host,
     async ask(path, parse, signal, body) {
-      const request = body ? post(body) : { method: 'GET' as const, headers }
-      const answer = send(`${url}${path}`, { ...request, signal }, fetch).then(parse)
-      return answer.catch((error: unknown) => {
-        throw new Error(`${url}${path.replace(/\?.*/, '')}: ${describeError(error)}`)
-      })
+      // A new object for each request: a fetch may add the token of one server to it.
+      const headers = { ...(authorization && { authorization }) }
+      const request: HttpRequest = body
+        ? {
+            method: 'POST',
+            headers: { ...headers, 'content-type': 'application/json' },
+            body: JSON.stringify(body),
+            signal,
+            redirect: 'manual',
+          }
+        : { method: 'GET', headers, signal, redirect: 'manual' }
+      try {
+        return parse(await send(url, path, request, fetch))
+      } catch (error) {
+        throw explain(`${url}${path.replace(/\?.*/, '')}`, error)
+      }
     },
   }
 }
-
-const NO_HEADERS: Record<string, string> = {}
 
 /** `fetch` refuses a URL with a user and password, so they become a header. */
 function parseUrl(text: unknown) {
@@ -92,32 +104,82 @@ function parseUrl(text: unknown) {
     return {
       url: `${protocol}//${host}${pathname.replace(/\/+$/, '')}`,
       host,
-      headers: credentials === ':' ? NO_HEADERS : { authorization },
+      authorization: credentials === ':' ? undefined : authorization,
     }
   } catch {
     return undefined
   }
 }
 
-async function send(url: string, request: HttpRequest, fetch: Fetch = globalThis.fetch) {
-  const { ok, status, ...response } = await readResponse(await fetch(url, request))
-  const { text, answer } = response
+async function send(
+  url: string,
+  path: string,
+  request: HttpRequest,
+  fetch: Fetch = globalThis.fetch,
+): Promise<unknown> {
+  const response = await fetch(`${url}${path}`, request)
+  const { ok, status } = response
+  // The body is read in any case, so that the connection can be used again.
+  const text = await readText(response)
+  const target = targetOf(response, url, path)
+  // Its answer is not shown, because another server may have sent it.
+  if (target !== undefined) {
+    const shown = formatValue(target)
+    throw new Error(
+      `it redirects to ${shown}, which is not followed: configure that URL if it is right`,
+    )
+  }
+  const answer = parseJson(text)
   if (!ok) {
     const { message = answer ?? text } = (answer ?? {}) as { message?: unknown }
     const isDenied = status === 401 || status === 403
-    const advice = isDenied ? `. ${ADVICE}` : ''
-    throw new Error(`status ${status}, ${formatValue(message)}${advice}`)
+    throw new Error(`status ${status}, ${formatValue(message)}${isDenied ? `. ${DENIED}` : ''}`)
   }
   if (answer === undefined) throw new Error(`the answer is not JSON: ${formatValue(text)}`)
   return answer
 }
 
-const ADVICE = 'Pass a fetch that adds the Authorization header of a user with the right'
+const DENIED = 'Pass a fetch that adds the Authorization header of a user with the permission'
 
-/** The body is read in any case, so that the connection can be used again. */
-async function readResponse(response: HttpResponse) {
-  const text = await response.text()
-  return { ok: response.ok, status: response.status, text, answer: parseJson(text) }
+/** Returns the base URL that a response redirects to, or that it comes from by a redirect. */
+function targetOf(response: HttpResponse, url: string, path: string): string | undefined {
+  const { status, redirected = false, headers } = response
+  // By the standard, a redirect that is not followed has status 0. Node keeps the status.
+  const isRedirect = redirected || status === 0 || (status >= 300 && status < 400)
+  if (!isRedirect) return undefined
+  const location = redirected ? response.url : headers?.get('location')
+  if (typeof location !== 'string' || !URL.canParse(location, url)) return 'another URL'
+  const { origin, pathname } = new URL(location, url)
+  const suffix = path.replace(/\?.*/s, '')
+  return pathname.endsWith(suffix) ? `${origin}${pathname.slice(0, -suffix.length)}` : origin
+}
+
+/** The longest answer that is read, when unpacked. It has room for the state of thousands of streams. */
+const MAX_BYTES = 8 * 2 ** 20
+
+async function readText(response: HttpResponse): Promise<string> {
+  const { body } = response
+  if (!isIterable(body)) return checkLength(await response.text())
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const part of body) {
+    text += typeof part === 'string' ? part : decoder.decode(part, { stream: true })
+    // To leave the loop closes the connection.
+    checkLength(text)
+  }
+  return text + decoder.decode()
+}
+
+function checkLength(text: string): string {
+  if (text.length <= MAX_BYTES) return text
+  throw new Error(`the answer has more than ${MAX_BYTES / 2 ** 20} MiB`)
+}
+
+function isIterable(body: unknown): body is AsyncIterable<Uint8Array | string> {
+  return (
+    typeof (body as Partial<AsyncIterable<unknown>> | undefined)?.[Symbol.asyncIterator] ===
+    'function'
+  )
 }
 
 function parseJson(text: string): unknown {
@@ -128,11 +190,15 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Why servers did not answer, by their URLs. It is empty if all did. */
-export function describeFailures(answers: ReadonlyMap<string, Answered<unknown>>): string {
-  const failures = [...answers].flatMap(([url, answer]) => {
-    if (!('error' in answer)) return []
-    const text = describeError(answer.error)
+/**
+ * Describes why servers did not answer, by their URLs. It is empty if all did.
+ *
+ * @param outcomes what each answered, or its error
+ */
+export function describeFailures(outcomes: ReadonlyMap<string, object>): string {
+  const failures = [...outcomes].flatMap(([url, outcome]) => {
+    if (!('error' in outcome)) return []
+    const text = describeError(outcome.error)
     return text.startsWith(url) ? text : `${url}: ${text}`
   })
   return failures.join('; ')

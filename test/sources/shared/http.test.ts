@@ -1,9 +1,17 @@
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TlsOptions } from 'node:tls'
+import { brotliCompressSync, constants } from 'node:zlib'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { eventually } from '../../support/eventually.js'
 import { fakeFetch, FakeResponse, type FakeRequest } from './http-fakes.js'
 
 const read = (endpoints: string[], answer: (path: string, request: FakeRequest) => unknown) =>
@@ -62,7 +70,7 @@ describe('an answer', () => {
       'that denies access',
       new FakeResponse(401, denied),
       'status 401, "etcdserver: user name is empty". ' +
-        'Pass a fetch that adds the Authorization header of a user with the right',
+        'Pass a fetch that adds the Authorization header of a user with the permission',
     ],
     ['that forbids it', new FakeResponse(403, 'no'), 'status 403, "no". Pass a fetch'],
     ['with another status', new FakeResponse(404, '<html>'), 'status 404, "<html>"'],
@@ -94,9 +102,176 @@ it('the global fetch is used, and its connection is closed when a read is aborte
   if (!socket.closed) await once(socket, 'close')
 })
 
+describe('a redirect', () => {
+  const other = 'http://169.254.169.254:81/base/v3/maintenance/status?token=secret'
+  const redirecting = (response: object) => async () =>
+    Promise.resolve({
+      ok: false,
+      status: 302,
+      text: async () => Promise.resolve('SECRET'),
+      ...response,
+    })
+
+  it.each<[string, object, string]>([
+    [
+      'to another server',
+      { headers: new Headers({ location: other }) },
+      'http://169.254.169.254:81/base',
+    ],
+    ['to another path', { headers: new Headers({ location: '/login?token=secret' }) }, 'http://a'],
+    ['without a place', { headers: new Headers() }, 'another URL'],
+    ['to an invalid place', { headers: new Headers({ location: 'http://%' }) }, 'another URL'],
+    ['without headers', { status: 307 }, 'another URL'],
+    ['as the standard has it', { status: 0 }, 'another URL'],
+    [
+      'that a fetch has followed',
+      { ok: true, status: 200, redirected: true, url: other },
+      'http://169.254.169.254:81/base',
+    ],
+    ['followed to nowhere', { ok: true, status: 200, redirected: true }, 'another URL'],
+  ])('%s is refused, and names the URL', async (_, response, target) => {
+    const source = etcdSource({ endpoints: ['http://a'], shard: 'a', fetch: redirecting(response) })
+    await expect(source.read(new AbortController().signal)).rejects.toThrow(
+      `http://a/v3/maintenance/status: it redirects to "${target}", which is not followed: ` +
+        'configure that URL if it is right',
+    )
+  })
+
+  it('is not followed by the global fetch', async () => {
+    const asked: (string | undefined)[] = []
+    const inside = await serve((request, response) => {
+      asked.push(request.url)
+      response.end('SECRET')
+    })
+    const url = await serve((_, response) => response.writeHead(302, { location: inside }).end())
+    const source = jetstreamSource({ servers: [url] })
+    const error = await source.read(AbortSignal.timeout(5000)).catch(String)
+    expect(error).toContain(`it redirects to "${inside}", which is not followed`)
+    expect(error).not.toContain('SECRET')
+    expect(asked).toEqual([])
+  })
+})
+
+describe('a huge answer', () => {
+  const tooLong = 'the answer has more than 8 MiB'
+
+  it('is not read on, even if it is compressed', async () => {
+    const bomb = brotliCompressSync(Buffer.alloc(2 ** 28, ' '), {
+      params: { [constants.BROTLI_PARAM_QUALITY]: 1 },
+    })
+    let isClosed = false
+    const url = await serve((request, response) => {
+      request.socket.on('close', () => (isClosed = true))
+      response.writeHead(200, { 'content-encoding': 'br' }).end(bomb)
+    })
+    const before = process.memoryUsage.rss()
+    const source = jetstreamSource({ servers: [url] })
+    await expect(source.read(AbortSignal.timeout(10_000))).rejects.toThrow(tooLong)
+    expect((process.memoryUsage.rss() - before) / 2 ** 20).toBeLessThan(100)
+    await eventually(() => expect(isClosed).toBe(true))
+  })
+
+  it('is refused from a fetch that gives only its text', async () => {
+    const answer = new FakeResponse(200, `{${' '.repeat(8 * 2 ** 20)}}`)
+    await expect(read(['http://a'], () => answer)).rejects.toThrow(tooLong)
+  })
+
+  it('of a few megabytes is read', async () => {
+    const body = `{"server_id":"a","server_name":"a","account_details":[]${' '.repeat(2 ** 22)}}`
+    const url = await serve((_, response) => response.end(body))
+    const reading = await jetstreamSource({ servers: [url] }).read(AbortSignal.timeout(5000))
+    expect(reading.shards).toEqual([])
+  })
+
+  it('may come in parts that are texts or bytes, which split a character', async () => {
+    const [first, second] = [
+      Buffer.from('{"message":"é"}').subarray(0, 13),
+      Buffer.from('é"}').subarray(1),
+    ]
+    const body = async function* () {
+      yield first
+      yield await Promise.resolve(second)
+      yield ' '
+    }
+    const response = { ok: false, status: 503, body: body(), text: async () => Promise.resolve('') }
+    const fetch = async () => Promise.resolve(response)
+    const source = etcdSource({ endpoints: ['http://a'], shard: 'a', fetch })
+    await expect(source.read(new AbortController().signal)).rejects.toThrow('status 503, "é"')
+  })
+})
+
+it('a header that a fetch adds reaches no other server', async () => {
+  const asked: FakeRequest[] = []
+  const fetch = fakeFetch((_, request) => {
+    asked.push(request)
+    throw new Error('refused')
+  })
+  const withToken = etcdSource({
+    endpoints: ['http://a', 'http://b'],
+    shard: 'a',
+    fetch: async (url, request) => {
+      const isA = url.startsWith('http://a')
+      if (isA) Object.assign(request.headers, { authorization: 'Bearer token-of-a' })
+      return fetch(url, request)
+    },
+  })
+  const others = jetstreamSource({ servers: ['http://c'], fetch })
+  const { signal } = new AbortController()
+  for (const source of [withToken, others, withToken])
+    await source.read(signal).catch(() => undefined)
+  const authorized = asked.filter(({ headers }) => 'authorization' in headers)
+  expect(new Set(authorized.map(({ url }) => new URL(url).host))).toEqual(new Set(['a']))
+  expect(asked.map(({ url }) => new URL(url).host)).toEqual(expect.arrayContaining(['b', 'c']))
+})
+
+describe('a certificate', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'certificate-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  /** A server with a certificate for `elsewhere.example` that it has signed itself. */
+  async function serveWithTls(options: TlsOptions): Promise<string> {
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const subject = ['-subj', '/CN=elsewhere.example', '-keyout', key, '-out', cert]
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', ...subject], {
+      stdio: 'ignore',
+    })
+    const files = { key: readFileSync(key), cert: readFileSync(cert) }
+    const server = createTlsServer({ ...files, ...options })
+    onTestFinished(() => void server.close())
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    return `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  it('that is not trusted is an error that says what to do', async () => {
+    const source = jetstreamSource({ servers: [await serveWithTls({})] })
+    await expect(source.read(AbortSignal.timeout(5000))).rejects.toThrow(
+      /self-signed certificate.*: the certificate is not trusted: set NODE_EXTRA_CA_CERTS/,
+    )
+  })
+
+  it('is expected at a port that has none', async () => {
+    const url = await serve((_, response) => response.end())
+    const source = jetstreamSource({ servers: [url.replace('http:', 'https:')] })
+    await expect(source.read(AbortSignal.timeout(5000))).rejects.toThrow(
+      /: check whether the port expects TLS$/,
+    )
+  })
+})
+
+/** Starts a server, and returns its URL. */
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener)
+  onTestFinished(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
 it('a server that does not answer is named by its URL', async () => {
-  const source = etcdSource({ endpoints: ['http://127.0.0.1:1'], shard: 'a' })
+  const source = etcdSource({ endpoints: ['http://127.0.0.1:2'], shard: 'a' })
   await expect(source.read(AbortSignal.timeout(5_000))).rejects.toThrow(
-    /^no endpoint of etcd can be read: http:\/\/127.0.0.1:1\/v3\/maintenance\/status: fetch failed \(.*\)$/,
+    /^no endpoint of etcd can be read: http:\/\/127.0.0.1:2\/v3\/maintenance\/status: fetch failed \(.*\): check host and port, and whether the server runs$/,
   )
 })
