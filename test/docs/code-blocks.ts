@@ -39,7 +39,7 @@ declare function currentToken(): Promise<string>
 declare function askMyDatabase(signal: AbortSignal): Promise<{
   head: bigint
   term: number
-  nodes: { host: string; applied: bigint; alive: boolean }[]
+  nodes: { host: string; applied: bigint | undefined; alive: boolean }[]
 }>
 `
 

@@ -7,11 +7,11 @@ import { repository } from './repository.js'
 import { run } from './run.js'
 
 /**
- * Makes an empty folder look like the repository after `npm run build`, as far as examples need it: programs in its `docs`
- * find the package by its name. The `dist` of the repository is left alone, because it may be in use.
+ * Makes an empty folder look like the repository after `npm run build`, as far as examples and the demo need it: programs
+ * in its `docs` find the package by its name. The `dist` of the repository is left alone, because it may be in use.
  */
 async function buildPackage(folder: string): Promise<void> {
-  for (const entry of ['package.json', 'docs/examples']) {
+  for (const entry of ['package.json', 'docs/examples', 'docs/demo', 'test/servers']) {
     await cp(join(repository, entry), join(folder, entry), { recursive: true })
   }
   await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
