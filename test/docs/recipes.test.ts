@@ -179,6 +179,7 @@ describe('with a source that a test answers', () => {
       return `${response.status} ${await response.text()}`.trim()
     }
     const read = async (leader: number, applied: number) => {
+      await vi.advanceTimersByTimeAsync(0)
       source.last.answer(reading('orders', leader, { standby_1: applied }))
       await vi.advanceTimersByTimeAsync(1000)
     }
