@@ -66,8 +66,13 @@ export class Gate {
 
   /** Points it to another server. Connections to the old one break. @param {number} target */
   moveTo(target) {
-    this.#target = target
+    this.redirect(target)
     this.breakConnections()
+  }
+
+  /** Points new connections to another server, as DNS does. Those to the old one stay. @param {number} target */
+  redirect(target) {
+    this.#target = target
   }
 
   breakConnections() {
