@@ -20,8 +20,9 @@ export interface PostgresFollower {
 /** The options that decide about followers. */
 export interface FollowerOptions {
   readonly expect: readonly string[]
-  readonly filter: (follower: PostgresFollower) => boolean
-  readonly intermittent: (follower: PostgresFollower) => boolean
+  /** The option `filter`. */
+  readonly passes: (follower: PostgresFollower) => boolean
+  readonly intermittent: ((follower: PostgresFollower) => boolean) | undefined
 }
 
 /** What is remembered of a permanent slot for as long as it exists. */
@@ -62,7 +63,8 @@ export class Followers {
     const isKnown = leader !== undefined && !(in_recovery && [...named.values()].some(isAhead))
     if (isKnown) this.leader = leader
     if (this.leader === undefined) return undefined
-    const current = new Map([...named].filter(([name, row]) => this.passes('filter', name, row)))
+    const passes = ([name, row]: [string, Row]) => this.options.passes(toFollower(name, row))
+    const current = new Map([...named].filter(passes))
     const removed = this.forget(current, named, rows, in_recovery)
     const followers = [...current].map(([name, row]) =>
       this.toReading(name, row, isKnown ? leader : undefined),
@@ -153,14 +155,12 @@ export class Followers {
     )
   }
 
-  /** Calls an option for a follower. @throws TypeError if it does not return a boolean. */
-  private passes(option: 'filter' | 'intermittent', replica: string, row: Row): boolean {
-    const { slot_name: slotName, slot_type: slotType, client_addr: address } = row
-    const applicationName = row.application_name
-    const follower = { replica, slotName, slotType, applicationName, address }
-    const passes: unknown = this.options[option](follower)
-    if (typeof passes === 'boolean') return passes
-    throw optionError(option, 'a function that returns a boolean', passes)
+  /** @throws TypeError if the option does not return a boolean. */
+  private isIntermittent(follower: PostgresFollower): boolean {
+    const { intermittent } = this.options
+    const isIntermittent: unknown = intermittent ? intermittent(follower) : false
+    if (typeof isIntermittent === 'boolean') return isIntermittent
+    throw optionError('intermittent', 'a function that returns a boolean', isIntermittent)
   }
 
   /** The names of the node itself, which is not its own follower. A primary on timeline 1 was never a follower. */
@@ -204,7 +204,7 @@ export class Followers {
     // The WAL stream of a base backup may use the slot of the standby that the backup is for.
     const isBackup = onlyReceives(row)
     const isConnected = row.connected === true && !isBackup
-    const connected = isConnected || this.passes('intermittent', replica, row)
+    const connected = isConnected || this.isIntermittent(toFollower(replica, row))
     const slotProblem = describeSlotProblem(row)
     const reading = { replica, connected, ...(slotProblem && { problem: slotProblem }) }
     if (leader === undefined) return reading
@@ -221,6 +221,11 @@ export class Followers {
       ...(received !== undefined && !isBackup && { receivedSeqno: min(received, leader) }),
     }
   }
+}
+
+function toFollower(replica: string, row: Row): PostgresFollower {
+  const { slot_name: slotName, slot_type: slotType, client_addr: address } = row
+  return { replica, slotName, slotType, applicationName: row.application_name, address }
 }
 
 function min(one: bigint, other: bigint): bigint {

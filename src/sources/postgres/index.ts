@@ -1,16 +1,11 @@
 import { OncePerSubject } from '../../support/log.js'
 import { parseName, type ShardId } from '../../support/names.js'
-import {
-  checkObject,
-  hasMethods,
-  optionError,
-  warnAboutUnknown,
-} from '../../support/option-errors.js'
+import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
 import type { ReplicationReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseShard } from '../shared/options.js'
+import { checkShardOptions } from '../shared/options.js'
 import { Connection, EXPECTED_CLIENT, isPool } from './connection.js'
 import type { PostgresClient, PostgresPool } from './connection.js'
-import { explain } from './errors.js'
+import { explainError } from './errors.js'
 import { Followers, type PostgresFollower } from './followers.js'
 import { parseAnswer, type Answer } from './answer.js'
 
@@ -98,7 +93,7 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
       try {
         return toReading(parseAnswer(await connection.query(signal)))
       } catch (error) {
-        throw explain(error, client)
+        throw explainError(error, client)
       }
     },
   }
@@ -116,28 +111,16 @@ const DIFFERENT_SERVERS =
 
 function checkOptions(options: PostgresSourceOptions) {
   checkObject('options', options)
-  const { client, shard, name, filter, intermittent, expect = [], ...unknown } = options
-  warnAboutUnknown('postgresSource', unknown)
-  const check = (option: string, isValid: boolean, expected: string, value: unknown) => {
-    if (!isValid) throw optionError(option, expected, value)
-  }
+  const { client, intermittent, expect = [], ...rest } = options
   const isClient = hasMethods(client, 'query') || (hasMethods(client, 'connect') && isPool(client))
   // A connection string can hold a password.
   const shown = typeof client === 'string' ? String(client).replace(/(?<=[:=]).*/s, '…') : client
-  check('client', isClient, EXPECTED_CLIENT, shown)
-  const id = parseShard(shard)
-  checkNameAndFilter({ name, filter })
-  const isFunction = intermittent === undefined || hasMethods(intermittent, 'call')
-  check('intermittent', isFunction, 'a function', intermittent)
-  const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
-  check('expect', isList, 'an array of names', expect)
-  const names = expect.map(String)
-  return {
-    client,
-    shard: id,
-    name: name ?? `postgres:${id}`,
-    filter: filter ?? (() => true),
-    intermittent: intermittent ?? (() => false),
-    expect: names,
+  if (!isClient) throw optionError('client', EXPECTED_CLIENT, shown)
+  const checked = checkShardOptions('postgres', rest)
+  if (intermittent !== undefined && !hasMethods(intermittent, 'call')) {
+    throw optionError('intermittent', 'a function', intermittent)
   }
+  const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
+  if (!isList) throw optionError('expect', 'an array of names', expect)
+  return { ...checked, client, intermittent, expect: expect.map(String) }
 }

@@ -2,7 +2,7 @@ import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/so
 import { execa } from 'execa'
 import { once } from 'node:events'
 import { chmod, chown, writeFile } from 'node:fs/promises'
-import { connect as connectTcp, createServer, type AddressInfo } from 'node:net'
+import { createServer, Socket, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -52,11 +52,7 @@ describe('an error', () => {
       'check host and port, and whether the server runs',
     ],
     ['ENOTFOUND', 'getaddrinfo ENOTFOUND db.example', 'check the name of the host'],
-    [
-      'ETIMEDOUT',
-      'connect ETIMEDOUT 10.0.0.1:5432',
-      'check host, port, network, firewall, and the server',
-    ],
+    ['ETIMEDOUT', 'connect ETIMEDOUT 10.0.0.1:5432', 'check host, port, network, firewall'],
     [undefined, 'Connection terminated due to connection timeout', 'check host, port, network'],
     [undefined, 'timeout exceeded when trying to connect', 'give the source a Pool of its own'],
     [undefined, 'Client has encountered a connection error and is not queryable', 'use a Pool'],
@@ -113,7 +109,12 @@ describe('an error', () => {
   })
 
   it('of a Pool with a stream names no address, because the stream reaches the server', async () => {
-    const stream = () => connectTcp(1, '127.0.0.1')
+    // As connectors of managed services do.
+    const stream = () => {
+      const socket = new Socket()
+      const connect = socket.connect.bind(socket)
+      return Object.assign(socket, { connect: () => connect(1, '127.0.0.1') })
+    }
     expect(await messageOf({ user: 'monitor', stream })).toMatch(
       /^PostgreSQL, role monitor: .*ECONNREFUSED/,
     )
@@ -121,7 +122,7 @@ describe('an error', () => {
 
   it('of a Pool without a host says that it is the default', async () => {
     expect(await messageOf({ connectionString: undefined, port: 1 })).toMatch(
-      /^PostgreSQL at localhost \(no host is set\):1, role .*ECONNREFUSED/,
+      /^PostgreSQL at localhost \(no host is set\):1(, role \w+)?: .*ECONNREFUSED/,
     )
   })
 })
@@ -188,7 +189,7 @@ describe('a URL', () => {
 
   it('of a socket may be a path', async () => {
     expect(await messageOf({ connectionString: '/nowhere postgres' })).toMatch(
-      /^PostgreSQL at \/nowhere:5432, .*ENOENT.*: check host and port, and whether the server runs/,
+      /^PostgreSQL at \/nowhere:5432.*ENOENT.*: check the folder of the socket, and whether/,
     )
   })
 })
@@ -218,7 +219,6 @@ describe('a server that wants a password', () => {
     expect(await messageOf(url('monitor', 'nowhere'))).toMatch(
       /3D000: database "nowhere" does not exist: name a database that exists, such as postgres/,
     )
-    expect(await messageOf(url('monitor:se%25cret'))).toMatch(/GRANT pg_monitor|^$/)
   })
 })
 
@@ -258,7 +258,7 @@ describe('TLS', () => {
     )
     const trusted = `&sslrootcert=${certificate}`
     expect(await messageOf({ connectionString: url('127.0.0.1', trusted) })).toMatch(
-      /ERR_TLS_CERT_ALTNAME_INVALID.*: use a name of the host that is in its certificate/,
+      /ERR_TLS_CERT_ALTNAME_INVALID.*: the certificate is for another host: use a name/,
     )
     const pool = new pg.Pool({ connectionString: url('localhost', trusted) })
     onTestFinished(() => pool.end())
@@ -272,7 +272,7 @@ describe('the hint of PostgreSQL', () => {
     const error = Object.assign(new Error('no such thing'), { code: '42883', hint: 'Cast it.' })
     const client = { query: () => Promise.reject(error) }
     await expect(read(postgresSource({ client, shard: 'pg' }))).rejects.toThrow(
-      /no such thing.*hint: Cast it\./i,
+      /no such thing.*\(HINT: Cast it\.\)/,
     )
   })
 })

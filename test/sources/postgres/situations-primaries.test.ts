@@ -25,7 +25,8 @@ const { cluster, primary } = await startCluster()
 async function demote(node: PostgresNode, { to, slot }: { to: PostgresNode; slot?: string }) {
   const folder = join(cluster.folder, node.name)
   const conninfo = `host=127.0.0.1 port=${to.port} user=postgres application_name=${node.name}`
-  const conf = `primary_conninfo = '${conninfo}'\nprimary_slot_name = '${slot ?? ''}'\n`
+  const named = slot === undefined ? '' : `primary_slot_name = '${slot}'\n`
+  const conf = `primary_conninfo = '${conninfo}'\n${named}`
   if (major < 12) {
     const recovery = `standby_mode = on\nrecovery_target_timeline = latest\n${conf}`
     await writeFile(join(folder, 'recovery.conf'), recovery)
