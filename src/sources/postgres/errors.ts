@@ -14,7 +14,7 @@ const ADVICE: Advice = [
     /SELF_SIGNED|UNABLE_TO_(VERIFY|GET)/,
     'trust its authority: sslrootcert=/path/to/ca.pem in the URL, or NODE_EXTRA_CA_CERTS',
   ],
-  [/28P01/, 'check user and password. In a URL, encode special characters (%40 for @)'],
+  [/28P01/, 'check the password and the role. In a URL, encode special characters (%40 for @)'],
   [/28000/, 'check the role, pg_hba.conf, and whether the server wants SSL'],
   [/3D000/, 'name a database that exists, such as postgres'],
   [/42501/, 'grant pg_monitor to the role'],

@@ -51,8 +51,7 @@ export class Followers {
 
   constructor(private readonly options: FollowerOptions) {}
 
-  /** @returns what to report, or `undefined` if there is no leader position to compare with. */
-  read({ node, rows, problems }: Answer): Omit<ShardReading, 'shard'> | undefined {
+  read({ node, rows, problems }: Answer): Omit<ShardReading, 'shard'> {
     const { leader, in_recovery } = node
     this.updateEpoch(node)
     const problem = [...problems, ...this.updateSlots(rows)].join('; ')
@@ -61,14 +60,11 @@ export class Followers {
     const isAhead = ({ applied = 0n, slot_type }: Row) =>
       leader !== undefined && applied > leader && slot_type !== 'logical'
     const isKnown = leader !== undefined && !(in_recovery && [...named.values()].some(isAhead))
-    if (isKnown) this.leader = leader
-    if (this.leader === undefined) return undefined
+    const leaderSeqno = isKnown ? leader : undefined
     const passes = ([name, row]: [string, Row]) => this.options.passes(toFollower(name, row))
     const current = new Map([...named].filter(passes))
     const removed = this.forget(current, named, rows, in_recovery)
-    const followers = [...current].map(([name, row]) =>
-      this.toReading(name, row, isKnown ? leader : undefined),
-    )
+    const followers = [...current].map(([name, row]) => this.toReading(name, row, leaderSeqno))
     const connected = rows.filter((row) => row.connected)
     const others = connected.map((row) => row.slot_name ?? row.application_name)
     const present = new Set([...named.keys(), ...others, ...removed, ...this.ownNames(node)])
@@ -77,8 +73,7 @@ export class Followers {
       followers.push(...missing.map((replica) => ({ replica, connected: false })))
     }
     return {
-      leaderSeqno: this.leader,
-      epoch: this.epoch,
+      ...(isKnown && { leaderSeqno, epoch: this.epoch }),
       followers,
       ...(in_recovery && { cascading: true }),
       ...(removed.length > 0 && { removed }),
@@ -97,11 +92,11 @@ export class Followers {
     // The position of a primary never falls, unless its files were replaced by older ones.
     const [now = 0n, before = 0n] = [leader, this.leader]
     const isRestored = isSameHistory && !in_recovery && now < before
+    this.leader = leader
     if (isSameHistory && !isRestored) return
     this.restores = isRestored ? this.restores + 1 : 0
     const history = `${system_identifier}/${this.timeline}`
     this.epoch = isRestored ? `${history}/${this.restores}` : history
-    this.leader = undefined
     this.known.clear()
     for (const slot of this.slots.values()) slot.applied = undefined
   }

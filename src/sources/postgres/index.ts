@@ -79,10 +79,10 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
     servers.add(started)
     lastServer = started
     const reading = (in_recovery ? standby : primary).read(answer)
-    if (!reading) return { shards: [], note: 'a standby whose newest position is not known yet' }
     const isWhole = reading.followers.every(({ connected }) => connected)
     connection.maxAgeMillis = isWhole ? MAX_AGE_MILLIS : MAX_AGE_IN_DOUBT_MILLIS
     const shards = [{ shard, ...reading }]
+    if (reading.leaderSeqno === undefined) return { shards, note: UNKNOWN_POSITION }
     if (reading.followers.length > 0) return { shards }
     return { shards, note: in_recovery ? UNUSED_STANDBY : UNUSED_PRIMARY }
   }
@@ -103,6 +103,7 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
 const MAX_AGE_MILLIS = 60_000
 const MAX_AGE_IN_DOUBT_MILLIS = 5_000
 
+const UNKNOWN_POSITION = 'a standby whose newest position is not known at the moment'
 const UNUSED_PRIMARY = 'a primary that no follower streams from'
 const UNUSED_STANDBY = 'a standby that no follower streams from: its upstream reports its lag'
 const DIFFERENT_SERVERS =

@@ -34,7 +34,7 @@ describe('an error', () => {
     [
       '28P01',
       'password authentication failed for user "monitor"',
-      'check user and password. In a URL, encode special characters (%40 for @)',
+      'check the password and the role. In a URL, encode special characters (%40 for @)',
     ],
     ['28000', 'no pg_hba.conf entry for host', 'and whether the server wants SSL'],
     ['42501', 'permission denied for view pg_stat_replication', 'grant pg_monitor to the role'],
@@ -211,7 +211,7 @@ describe('a server that wants a password', () => {
       /client password must be .*: no password is set: put it into the URL, or set PGPASSWORD/,
     )
     expect(await messageOf(url('monitor:wrong'))).toMatch(
-      /role monitor: 28P01: password authentication failed .*: check user and password\./,
+      /role monitor: 28P01: password authentication failed .*: check the password and the role\./,
     )
     expect(await messageOf(url('someone:secret'))).toMatch(
       /role someone: 28000: no pg_hba.conf entry .*: check the role, pg_hba.conf, and whether/,

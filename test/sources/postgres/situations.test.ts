@@ -220,8 +220,7 @@ describe('a consumer of changes', () => {
       const follower = metrics.find('batches')
       expect(follower).toMatchObject({ connected: true })
       expect(follower?.lagSeqno).toBeGreaterThan(100_000)
-      const { leaderSeqno = 0n, retainedSeqno = leaderSeqno } = follower ?? {}
-      expect(leaderSeqno - retainedSeqno).toBeGreaterThan(100_000n)
+      expect(follower?.retainedSeqno).toBeGreaterThan(100_000)
     }
     await write(primary)
     await eventually(isAway)
