@@ -62,9 +62,9 @@ export interface System {
   /** Kills a follower, removes its data, starts it again empty, and waits until it has joined its leader. */
   wipe?(follower: string): Promise<void>
   /** Makes a follower a leader too, while the leader goes on leading the other one. */
-  promote?(follower: string): Promise<void>
+  claimLead?(follower: string): Promise<void>
   /** Makes it a follower of the leader again, and waits until it has joined. */
-  demote?(follower: string): Promise<void>
+  followAgain?(follower: string): Promise<void>
 }
 
 export interface ConnectOptions {

@@ -34,7 +34,7 @@ export interface ContractOptions {
 }
 
 /** What the servers of a system, or its nature, may not be able to show. */
-export type Case = 'unknown' | 'pause' | 'gates' | 'join' | 'wipe' | 'promote'
+export type Case = 'unknown' | 'pause' | 'gates' | 'join' | 'wipe' | 'claim'
 
 /** Starts a system for the tests of a file. It ends after them, also when they fail. */
 export function useStarted<Started>(start: (servers: Servers) => Promise<Started>): () => Started {
@@ -303,16 +303,16 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       expect(Math.min(...lags)).toBeGreaterThanOrEqual(0)
     })
 
-    itShows('promote', 'logs once that two nodes lead, and reports no wrong lag', async (skip) => {
+    itShows('claim', 'logs once that two nodes lead, and reports no wrong lag', async (skip) => {
       const system = current()
-      skip(!system.promote, NOT_YET)
+      skip(!system.claimLead, NOT_YET)
       const [first, second] = system.followers
       const { source } = await connect()
       const polling = startPolling(source)
       await untilCaughtUp(polling)
       const logged = recordDiag()
       onTestFinished(() => logged.stop())
-      await system.promote?.(second)
+      await system.claimLead?.(second)
       await system.write(20)
       const start = polling.reads
       await eventually(() => {
@@ -322,7 +322,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       const { connected = false, lagSeqno } = polling.follower(second) ?? {}
       expect({ connected, lagSeqno }).not.toMatchObject({ connected: true, lagSeqno: 0 })
       expect(logged.messages.filter((line) => claims.test(line))).toHaveLength(1)
-      await system.demote?.(second)
+      await system.followAgain?.(second)
       await untilCaughtUp(polling)
     })
 
