@@ -1,7 +1,7 @@
 import type { Moment, Survey } from '../shared/nodes.js'
 import { describeFailures, NOT_A_SERVER } from './errors.js'
 import { findLeaders, groupBy, type Leadership, type LeaderView } from './leaders.js'
-import type { ServerView, StreamView } from './view.js'
+import type { Members, ServerView, StreamView } from './view.js'
 
 /** Where a leader was at one moment, in milliseconds as `performance.now()`. */
 export interface LeaderMoment {
@@ -19,7 +19,8 @@ export class Cluster {
   readonly leaders: ReadonlyMap<string, Leadership>
   /** The leaders of mirrors, by the key of their upstream. */
   readonly mirrors: ReadonlyMap<string, readonly LeaderView[]>
-  private readonly urls = new Map<string, string>()
+  /** The URL of each server that answered, by its name. */
+  readonly urls: ReadonlyMap<string, string>
 
   /** @param nameOf returns the name of a server, if it was ever read. */
   constructor(
@@ -27,15 +28,17 @@ export class Cluster {
     private readonly nameOf: (url: string) => string | undefined,
   ) {
     const views = new Map<string, ServerView>()
+    const urls = new Map<string, string>()
     const newest: ServerView[] = []
     for (const [url, { answer }] of survey.answers) {
       // Two URLs can be of one server.
       if (!answer || views.has(answer.server)) continue
       views.set(answer.server, answer)
-      this.urls.set(answer.server, url)
+      urls.set(answer.server, url)
       newest.push(...this.newestOf(url))
     }
     this.views = views
+    this.urls = urls
     this.leaders = findLeaders(newest)
     const streams = [...views.values()].flatMap((each) => [...each.streams.values()])
     this.copies = groupBy(streams, ({ key }) => key)
@@ -95,18 +98,28 @@ export class Cluster {
     return isWhole && isLed && this.areAllRead(isRead)
   }
 
+  /** Returns what the leader of the group of all servers says about it. For a moment, two can say that they lead. */
+  private get groups(): Members[] {
+    const views = [...this.views.values()]
+    return views.flatMap(({ members, server }) => (members?.leader === server ? members : []))
+  }
+
+  /** Whether the names of all servers of the cluster are known. */
+  get hasAllMembers(): boolean {
+    return this.groups.length > 0 && this.groups.every(({ names, size }) => names.length >= size)
+  }
+
+  /** The names of the servers of the cluster that are known. */
+  get memberNames(): string[] {
+    const names = [...this.views.values()].flatMap(({ members }) => members?.names ?? [])
+    return [...new Set(names)].sort()
+  }
+
   private areAllRead(isRead: (server: string) => boolean): boolean {
     const views = [...this.views.values()]
     if (!views.every(({ server }) => isRead(server))) return false
-    const groups = views.flatMap(({ members }) => members ?? [])
-    if (groups.length === 0) return this.survey.failures.size === 0
-    const leaders = views.flatMap(({ members, server }) =>
-      members?.leader === server ? members : [],
-    )
-    return (
-      leaders.length > 0 &&
-      leaders.every(({ names, size }) => names.length >= size && names.every(isRead))
-    )
+    if (views.every(({ members }) => !members)) return this.survey.failures.size === 0
+    return this.hasAllMembers && this.groups.every(({ names }) => names.every(isRead))
   }
 
   private newestOf(url: string): ServerView[] {

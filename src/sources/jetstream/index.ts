@@ -6,10 +6,10 @@ import { checkCommonOptions } from '../shared/options.js'
 import type { ReplicationSource } from '../source.js'
 import { Cluster } from './cluster.js'
 import { CaughtUp } from './consumers.js'
+import { Discovery } from './discovery.js'
 import { ADVICE, NO_STREAM, NOT_ENABLED } from './errors.js'
 import { Followers, type JetStreamFollower } from './followers.js'
 import { findFollowed } from './leaders.js'
-import { Server } from './server.js'
 import { Histories, ShardNames } from './shards.js'
 import type { StreamView } from './view.js'
 
@@ -65,12 +65,9 @@ export interface JetStreamSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSource {
-  const { urls, streams, parameters, name, passes } = checkOptions(options)
-  const servers = new Map(urls.map((each) => [each.url, new Server(each, parameters)]))
-  const nodes = new Nodes(
-    findFollowed,
-    [...servers].map(([url, server]) => [url, server.ask]),
-  )
+  const { servers, open, streams, parameters, name, passes } = checkOptions(options)
+  const nodes = new Nodes(findFollowed)
+  const discovery = new Discovery(servers, nodes, open, parameters)
   const isWanted = ({ stream, account }: StreamView, shard: string) =>
     !streams || [shard, stream, `${account.name}/${stream}`].some((each) => streams.has(each))
   const histories = new Histories()
@@ -79,9 +76,12 @@ export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSou
 
   return {
     name,
-    async read(signal, timeoutMillis) {
+    async read(signal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS) {
       const survey = await nodes.read(signal, timeoutMillis)
-      const cluster = new Cluster(survey, (url) => servers.get(url)?.name)
+      const cluster = new Cluster(survey, (url) => discovery.nameOf(url))
+      const left = timeoutMillis * MOST - (performance.now() - survey.startedAt)
+      await discovery.update(cluster, Math.min(left, timeoutMillis * FINDING))
+      signal.throwIfAborted()
       const { views, copies, isComplete, failures } = cluster
       if (views.size === 0) throw new Error(`no server of JetStream can be read: ${failures}`)
       const isEnabled = [...views.values()].some(({ hasJetStream }) => hasJetStream)
@@ -105,15 +105,38 @@ export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSou
   }
 }
 
+/** How long a read may take if its caller does not say so. */
+const DEFAULT_TIMEOUT_MILLIS = 5000
+
+/** Which part of the time of a read servers may be looked for, and which part may have passed when that ends. */
+const [FINDING, MOST] = [0.2, 0.8]
+
 function checkOptions(options: JetStreamSourceOptions) {
   checkObject('options', options)
   const { servers, fetch, streams, consumers = false, ...rest } = options
-  const urls = parseServers('servers', servers, fetch, ADVICE)
+  const parse = (urls: unknown) => parseServers('servers', urls, fetch, ADVICE)
+  const parsed = parse(servers)
+  const open = (url: string) => parse([url])[0]
   const isList = Array.isArray(streams) && streams.every((each) => parseName(each) !== undefined)
   if (streams !== undefined && !isList) throw optionError('streams', 'an array of names', streams)
   checkBoolean('consumers', consumers)
   checkFetch(fetch)
-  const { name = `jetstream:${urls[0].host}`, passes } = checkCommonOptions('jetstream', rest)
-  const parameters = consumers ? '&consumers=true' : ''
-  return { urls, streams: streams && new Set(streams), parameters, name, passes }
+  const { name = `jetstream:${parsed[0].host}`, passes } = checkCommonOptions('jetstream', rest)
+  const consumed = consumers ? '&consumers=true' : ''
+  const parameters = `${consumed}${accountOf(streams ?? [])}`
+  return {
+    servers: parsed,
+    open,
+    streams: streams && new Set(streams),
+    parameters,
+    name,
+    passes,
+  }
+}
+
+/** Returns the parameter for the only account of some shards. A server that does not know the account ignores it. */
+function accountOf(streams: readonly string[]): string {
+  const [account = '', ...others] = new Set(streams.map((each) => each.replace(/\/?[^/]*$/, '')))
+  if (account === '' || others.length > 0) return ''
+  return `&accounts=true&acc=${encodeURIComponent(account)}`
 }

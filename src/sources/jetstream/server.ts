@@ -28,15 +28,19 @@ export class Server {
   private configs = new Configs()
   private asksConfig = true
 
-  /** @param parameters of its requests */
+  /**
+   * @param parameters of its requests
+   * @param expectedName the name of a server that was found. Another server can get its address.
+   */
   constructor(
     private readonly http: HttpServer,
     private readonly parameters: string,
+    private readonly expectedName?: string,
   ) {}
 
-  /** The name of the server that answered last. */
+  /** The name of the server, if it is known. */
   get name(): string | undefined {
-    return this.identity?.name
+    return this.expectedName ?? this.identity?.name
   }
 
   readonly ask = async (signal: AbortSignal): Promise<ServerView> => {
@@ -68,10 +72,13 @@ export class Server {
   private async identify(id: string, signal: AbortSignal): Promise<Identity> {
     if (this.identity?.id === id) return this.identity
     const varz = await this.http.ask('/varz', (answer) => parseFields(VARZ, answer), signal)
+    const { server_name: name } = varz
     if (varz.server_id !== id) throw this.error(BALANCED)
+    const isOther = this.expectedName !== undefined && name !== this.expectedName
+    if (isOther) throw this.error(`this is server ${name}, no longer ${this.expectedName}`)
     const age = Date.parse(varz.now ?? '') - Date.parse(varz.start ?? '')
     const isSettled = Number.isNaN(age) ? this.identity === undefined : age >= STARTING_MILLIS
-    this.identity = { id, name: varz.server_name, isSettled }
+    this.identity = { id, name, isSettled }
     return this.identity
   }
 

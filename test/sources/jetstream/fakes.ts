@@ -36,12 +36,16 @@ export type Server = 'nats_1' | 'nats_2' | 'nats_3'
 
 /** A source of three servers, which answer as it was recorded: nats_2 leads ORDERS. */
 export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
-  const answers: Record<string, { varz: unknown; jsz: unknown } | undefined> =
+  const answers: Record<string, { varz: unknown; jsz: unknown; routez?: unknown } | undefined> =
     structuredClone(ANSWERS)
   const asked: string[] = []
   const fake = {
     answers,
     asked,
+    /** The paths that were asked for, with their parameters. */
+    paths: [] as string[],
+    /** The headers of the last request to each host. */
+    headers: new Map<string, object>(),
     /** Called before each answer. */
     onAsk: (): void => undefined,
     /** Changes the text of answers. */
@@ -88,14 +92,18 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
   }
   const source = jetstreamSource({
     servers: ['http://nats_1:8222', 'http://nats_2:8222', 'http://nats_3:8222'],
-    fetch: fakeFetch((path, { url }) => {
+    fetch: fakeFetch((path, { url, headers, signal }) => {
       const { hostname } = new URL(url)
       asked.push(`${hostname} ${path.replace(/\?.*/, '')}`)
+      fake.headers.set(hostname, headers)
+      fake.paths.push(path)
       fake.onAsk()
+      if (hostname === 'hangs') return untilAborted(signal)
       const server = answers[hostname]
       if (!server) throw new TypeError('fetch failed')
-      if (path === '/varz') return server.varz
-      if (path === '/healthz') return fake.health
+      if (path.endsWith('/varz')) return server.varz
+      if (path.endsWith('/routez')) return server.routez
+      if (path.endsWith('/healthz')) return fake.health
       const isLeftOut = (key: string) =>
         (key === 'consumer_detail' && !path.includes('consumers=true')) ||
         (key === 'config' && !path.includes('config=true'))
@@ -110,4 +118,10 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
 function without(answer: unknown, isLeftOut: (key: string) => boolean): string {
   const replacer = (key: string, value: unknown) => (isLeftOut(key) ? undefined : value)
   return JSON.stringify(answer, replacer)
+}
+
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error))
+  })
 }

@@ -579,6 +579,58 @@ describe('a mirror', () => {
   })
 })
 
+describe('accounts', () => {
+  const withAccounts = (...accounts: { name: string; id?: string }[]) => {
+    const fake = createFake({ servers: ['http://nats_2'] })
+    const jsz = fake.answers['nats_2']?.jsz as { account_details: object[] }
+    const [first] = jsz.account_details
+    const set = (...names: { name: string; id?: string }[]) => {
+      jsz.account_details = names.map((each) =>
+        structuredClone({ ...first, id: undefined, ...each }),
+      )
+    }
+    set(...accounts)
+    const shards = async () => {
+      const reading = await fake.read()
+      return reading.shards
+        .map(({ shard }) => shard)
+        .filter((shard) => /ORDERS/.test(String(shard)))
+    }
+    return { ...fake, set, shards }
+  }
+
+  it('are part of the name of a shard', async () => {
+    const { shards } = withAccounts({ name: '$G' }, { name: 'A' }, { name: 'B', id: 'ABC' })
+    expect(await shards()).toEqual(['ORDERS', 'A/ORDERS', 'B/ORDERS'])
+  })
+
+  it('of the same name are told apart by their ids, for as long as both exist', async () => {
+    const [first, second] = [
+      { name: 'B', id: 'ID1' },
+      { name: 'B', id: 'ID2' },
+    ]
+    const { shards, set, meta } = withAccounts(first, second)
+    expect(await shards()).toEqual(['ID1/ORDERS', 'ID2/ORDERS'])
+    set(first)
+    expect(await shards()).toEqual(['ID1/ORDERS'])
+    // The only server is the whole cluster.
+    Object.assign(meta('nats_2'), { replicas: [], cluster_size: 1 })
+    await shards()
+    expect(await shards()).toEqual(['B/ORDERS'])
+  })
+
+  it('are asked for if the streams are all of one', async () => {
+    const pathsFor = async (...streams: string[]) => {
+      const { read, paths } = createFake({ streams })
+      await read()
+      return paths.find((path) => path.startsWith('/jsz'))
+    }
+    expect(await pathsFor('A b/ORDERS', 'A b/X')).toContain('&accounts=true&acc=A%20b')
+    for (const streams of [['ORDERS'], ['A/X', 'B/X'], ['A/X', 'X'], []])
+      expect(await pathsFor(...streams)).not.toContain('acc=')
+  })
+})
+
 describe('an option', () => {
   it.each([['ORDERS'], ['A/ORDERS']])(
     '`streams` takes names of streams and shards: %s',
