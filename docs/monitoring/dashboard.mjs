@@ -49,9 +49,7 @@ const ofSources = (/** @type {string} */ metric) => `max by (job, instance, sour
 
 // A graph with more lines than this is unreadable.
 const top = (/** @type {string} */ query) => `topk(20, ${query})`
-/** Counts as 0 if nothing is found. But without any series, nothing is known, and the panel says "No data". */
-const orZero = (/** @type {string} */ query, /** @type {string} */ known) =>
-  `(${query}) or (count(${known}) * 0)`
+const orZero = (/** @type {string} */ query) => `${query} or vector(0)`
 
 const query = (/** @type {string} */ refId, /** @type {string} */ expr) =>
   new DataqueryBuilder().refId(refId).datasource(datasource).expr(expr)
@@ -68,11 +66,7 @@ const FOLLOWER = '{{shard}} {{replica}}'
 const colors = (...limits) =>
   new ThresholdsConfigBuilder()
     .mode(ThresholdsMode.Absolute)
-    .steps([
-      { value: null, color: 'text' },
-      { value: 0, color: 'green' },
-      ...limits.map(([value, color]) => ({ value, color })),
-    ])
+    .steps([{ value: null, color: 'green' }, ...limits.map(([value, color]) => ({ value, color }))])
 
 let panels = 0
 
@@ -85,7 +79,6 @@ const stat = (/** @type {string} */ title, /** @type {string} */ description) =>
     .span(4)
     .height(4)
     .unit('none')
-    .noValue('No data')
     // Without limits of its own, Grafana turns a value red at 80.
     .thresholds(colors())
 
@@ -193,7 +186,7 @@ const dashboard = new DashboardBuilder('Replication lag')
   .withRow(new RowBuilder('Now').id(++panels))
   .withPanel(
     stat('Followers', 'How many followers are reported.').withTarget(
-      now('A', `count(${connected} or ${lagSeqno})`),
+      now('A', orZero(`count(${lagSeqno})`)),
     ),
   )
   .withPanel(
@@ -205,31 +198,22 @@ const dashboard = new DashboardBuilder('Replication lag')
   .withPanel(
     stat('Far behind', 'How many followers are more seconds behind than the threshold above.')
       .thresholds(colors([1, 'red']))
-      .withTarget(now('A', orZero(`count(${lagSeconds} > $behind)`, lagSeconds))),
+      .withTarget(now('A', orZero(`count(${lagSeconds} > $behind)`))),
   )
   .withPanel(
     stat('Disconnected', 'How many followers are not connected to their leader.')
       .thresholds(colors([1, 'red']))
-      .withTarget(now('A', orZero(`count(${connected} == 0)`, connected))),
+      .withTarget(now('A', orZero(`count(${connected} == 0)`))),
   )
   .withPanel(
-    stat(
-      'Most log kept',
-      'The most log that a leader keeps for one follower, in positions. Red: 10e9, as in the alert.',
-    )
+    stat('Most log kept', 'The most log that a leader keeps for one follower, in positions.')
       .unit('short')
-      .thresholds(colors([10e9, 'red']))
-      .withTarget(now('A', `max(${retained})`)),
+      .withTarget(now('A', orZero(`max(${retained})`))),
   )
   .withPanel(
     stat('Sources that fail', 'How many sources could not be read the last time.')
       .thresholds(colors([1, 'red']))
-      .withTarget(
-        now(
-          'A',
-          orZero(`count(${ofSources('replication_source_up')} == 0)`, 'replication_source_up'),
-        ),
-      ),
+      .withTarget(now('A', orZero(`count(${ofSources('replication_source_up')} == 0)`))),
   )
   .withPanel(
     table(
@@ -318,26 +302,6 @@ const dashboard = new DashboardBuilder('Replication lag')
   )
 
   .withRow(new RowBuilder('Sources').id(++panels))
-  .withPanel(
-    table(
-      'Which sources report',
-      'Each source that was reported in the last day. One that is missing in the other columns is no longer reported: its process is gone.',
-      { job: 'Job', instance: 'Instance', source: 'Source' },
-      [
-        {
-          heading: 'Seen in the last day',
-          expr: `max by (job, instance, source) (max_over_time(replication_source_up[1d])) >= bool 0`,
-          unit: 'bool_yes_no',
-        },
-        { heading: 'Can be read', expr: ofSources('replication_source_up'), unit: 'bool_yes_no' },
-        {
-          heading: 'Time since the last read',
-          expr: `time() - ${ofSources('replication_source_last_success_timestamp_seconds')}`,
-          unit: 's',
-        },
-      ],
-    ),
-  )
   .withPanel(
     graph('Sources that can be read', '1 if the last read has succeeded, 0 if it has failed.')
       .unit('bool_yes_no')

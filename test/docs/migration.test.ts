@@ -70,8 +70,7 @@ test('prom-client reports whether the followers of a source are connected', asyn
   poller.start()
   onTestFinished(() => poller.stop())
   const follower = { appliedSeqno: 1, replica: 'eu-1', connected: false }
-  const read = await eventually(() => source.last)
-  read.answer({ shards: [{ shard: 'orders', leaderSeqno: 1, followers: [follower] }] })
+  source.last.answer({ shards: [{ shard: 'orders', leaderSeqno: 1, followers: [follower] }] })
   await eventually(async () => {
     const { value } = parsePrometheusText(await registry.metrics())
     expect(value('replication_follower_connected', { replica: 'eu-1' })).toBe(0)

@@ -10,8 +10,7 @@ async function collectNames() {
   const source = new ScriptedSource('db')
   const producer = new ReplicationLagMetricProducer({ sources: [source], positions: true })
   const follower = { replica: 'r1', appliedSeqno: 10, receivedSeqno: 10, retainedSeqno: 5 }
-  const read = await eventually(() => source.last)
-  read.answer({ shards: [{ shard: 'a', leaderSeqno: 10, followers: [follower] }] })
+  source.last.answer({ shards: [{ shard: 'a', leaderSeqno: 10, followers: [follower] }] })
   const metrics = await eventually(async () => {
     const { scopeMetrics } = (await producer.collect()).resourceMetrics
     const collected = scopeMetrics.flatMap(({ metrics }) => metrics)

@@ -142,9 +142,7 @@ export class JetStreamCluster {
    * @param {(manager: import('@nats-io/jetstream').JetStreamManager) => Promise<T>} use
    */
   manage(use) {
-    return this.use(async (connection) =>
-      use(await jetstreamManager(connection, { timeout: 30_000 })),
-    )
+    return this.use(async (connection) => use(await jetstreamManager(connection)))
   }
 
   /** @param {string} [follower] */
@@ -204,21 +202,6 @@ export class JetStreamCluster {
   /** Stops a server with SIGSTOP. @param {string} name */
   freezeServer(name) {
     this.#processes.get(name)?.freeze()
-  }
-
-  /** Removes a server that was killed from the cluster. @param {string} name */
-  async removeServer(name) {
-    const { clientPort } = this.#node(this.#leader)
-    const servers = `127.0.0.1:${clientPort}`
-    const connection = await connect({ servers, user: 'admin', pass: 'admin', reconnect: false })
-    await this.#servers.until(`${name} is removed`, async () => {
-      const answer = await connection.request(
-        '$JS.API.SERVER.REMOVE',
-        JSON.stringify({ peer: name }),
-      )
-      return /** @type {{ success?: boolean }} */ (answer.json()).success
-    })
-    await connection.close()
   }
 
   /** Ends `freezeServer`. @param {string} name */
@@ -304,8 +287,7 @@ export class JetStreamCluster {
     const folder = await this.#servers.folderOf(name)
     // Servers tell each other where to dial others. That would go around the gates, so it gets a port where nobody listens.
     const config = `
-      server_name: ${name}, server_tags: ["${name}"]
-      accounts { $SYS { users: [{ user: admin, password: admin }] } }
+      server_name: ${name}
       listen: "127.0.0.1:${clientPort}"
       http: "127.0.0.1:${monitoringPort}"
       jetstream { store_dir: "data", max_memory_store: 64MB, max_file_store: 256MB }

@@ -3,33 +3,36 @@ import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sourc
 import { createClient } from 'redis'
 import { freePort } from './postgres/processes.mjs'
 import { findProgram } from './servers.mjs'
+import { findUnstable } from './unstable.mjs'
 
 /** @import { SystemKind } from './system.js' */
 /** @import { Gate } from './gate.mjs' */
 /** @import { Server, Servers } from './servers.mjs' */
 
 const SHARD = 'cache'
-const REPLICAS = /** @type {const} */ (['replica_1', 'replica_2'])
+const NAMES = /** @type {const} */ (['redis_1', 'redis_2', 'redis_3'])
 const PASSWORD = 'secret'
 
-/** One server, and the gate that it replicates through. */
-class Member {
+/** @typedef {{ program: string, parameters: readonly string[] }} Command how to run a server */
+
+/** One server, and the gate that it replicates through while it follows. */
+export class Member {
   /** @type {Server | undefined} */
   server
+  /** @type {Gate | undefined} */
+  link
 
   /**
    * @param {Servers} servers
-   * @param {string} program
+   * @param {Command} command
    * @param {string} name
    * @param {number} port
-   * @param {Gate} [link]
    */
-  constructor(servers, program, name, port, link) {
+  constructor(servers, command, name, port) {
     this.servers = servers
-    this.program = program
+    this.command = command
     this.name = name
     this.port = port
-    this.link = link
     this.admin = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => 50 })
     // It reconnects.
     this.admin.on('error', () => undefined)
@@ -39,17 +42,19 @@ class Member {
     })
   }
 
-  async start() {
+  /** @param {readonly (string | number)[]} [more] further parameters */
+  async start(more = []) {
     const follow = this.link ? ['--replicaof', `127.0.0.1 ${this.link.port}`] : []
-    this.server = await this.servers.start(this.name, this.program, [
-      ...['--port', this.port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
-      ...['--repl-diskless-sync-delay', 0, '--repl-timeout', 5],
+    const { program, parameters } = this.command
+    this.server = await this.servers.start(this.name, program, [
+      ...[...parameters, '--port', this.port, '--bind', '127.0.0.1'],
+      ...['--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', 0, '--repl-timeout', 5],
       // Otherwise the position moves by itself.
       ...['--repl-ping-replica-period', 3600, '--replica-announce-port', this.port],
       ...['--user', 'monitor', 'on', `>${PASSWORD}`, '+info'],
       ...['--user', 'visitor', 'on', `>${PASSWORD}`, '+ping'],
       ...['--user', 'copy', 'on', `>${PASSWORD}`, '+psync', '+sync', '+replconf', '+ping'],
-      ...follow,
+      ...[...follow, ...more],
     ])
     await this.servers.until(`${this.name} answers`, () => {
       if (this.server?.hasExited) throw new Error(this.server.output)
@@ -69,116 +74,173 @@ class Member {
       async () => (await this.info()).get('master_link_status') === 'up',
     )
   }
+
+  /** Makes it follow another one, through its gate. @param {Member} leader */
+  async follow(leader) {
+    if (this.link) this.link.moveTo(leader.port)
+    else this.link = await this.servers.gate(leader.port)
+    if (this.server && !this.server.hasExited)
+      await this.admin.replicaof('127.0.0.1', this.link.port)
+    else await this.start()
+    await this.untilJoined()
+  }
+}
+
+/** One leader and two replicas. */
+export class RedisSystem {
+  shard = SHARD
+  #servers
+
+  /**
+   * Use {@link RedisSystem.start}.
+   *
+   * @param {Servers} servers
+   * @param {readonly Member[]} members
+   * @param {Member} leader
+   */
+  constructor(servers, members, leader) {
+    this.#servers = servers
+    this.members = members
+    this.leader = leader
+  }
+
+  /**
+   * @param {Servers} servers
+   * @param {Command} command
+   */
+  static async start(servers, command) {
+    const members = await Promise.all(
+      NAMES.map(async (name) => new Member(servers, command, name, await freePort())),
+    )
+    const [leader, ...others] = /** @type {[Member, Member, Member]} */ (members)
+    await leader.start()
+    await Promise.all(others.map((member) => member.follow(leader)))
+    return new RedisSystem(servers, members, leader)
+  }
+
+  get replicas() {
+    const others = this.members.filter((member) => member !== this.leader)
+    return /** @type {[Member, Member]} */ (others)
+  }
+
+  /** @returns {[string, string]} */
+  get followers() {
+    const [first, second] = this.replicas
+    return [first.name, second.name]
+  }
+
+  get url() {
+    const addresses = this.members.map(({ port }) => `127.0.0.1:${port}`)
+    return `redis://monitor:${PASSWORD}@${addresses.join(',')}`
+  }
+
+  /** @param {string} name */
+  member(name) {
+    const member = this.members.find((each) => each.name === name)
+    if (!member) throw new Error(`there is no member ${name}`)
+    return member
+  }
+
+  /** @param {import('./system.js').ConnectOptions} [options] */
+  async connect({ client = 'ioredis', fault, source } = {}) {
+    const gate = await this.#servers.gate(this.leader.port)
+    const username = fault === 'missing right' ? 'visitor' : 'monitor'
+    const password = fault === 'wrong password' ? 'wrong' : PASSWORD
+    const connected = await Promise.all(
+      this.members.map(async (member) => {
+        const port = member === this.leader ? gate.port : member.port
+        return { name: member.name, ...(await connectClient(client, { port, username, password })) }
+      }),
+    )
+    const nodes = Object.fromEntries(connected.map(({ name, connection }) => [name, connection]))
+    return {
+      source: redisSource({ nodes, shard: SHARD, ...source }),
+      gate,
+      async close() {
+        for (const { close } of connected) close()
+        await gate.stop()
+      },
+    }
+  }
+
+  /** @param {number} count */
+  async write(count) {
+    const pipeline = this.leader.admin.pipeline()
+    for (let i = 0; i < count; i++) pipeline.set(`key-${i}`, 'x'.repeat(100))
+    await pipeline.exec()
+  }
+
+  /** @param {string} [follower] */
+  async position(follower) {
+    const info = await (follower === undefined ? this.leader : this.member(follower)).info()
+    const field = follower === undefined ? 'master_repl_offset' : 'slave_repl_offset'
+    return BigInt(info.get(field) ?? '')
+  }
+
+  /** @param {string} follower */
+  cut(follower) {
+    this.member(follower).link?.close()
+    return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  mend(follower) {
+    this.member(follower).link?.reopen()
+    return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  async kill(follower) {
+    await this.member(follower).server?.kill()
+  }
+
+  /** @param {string} follower */
+  async restart(follower) {
+    await this.member(follower).start()
+    await this.member(follower).untilJoined()
+  }
+
+  freeze() {
+    this.leader.server?.freeze()
+    return Promise.resolve()
+  }
+
+  thaw() {
+    this.leader.server?.thaw()
+    return Promise.resolve()
+  }
+
+  /** The killed leader comes back as a replica. */
+  async failOver() {
+    const killed = this.leader
+    const [first, second] = this.replicas
+    await killed.server?.kill()
+    await first.admin.replicaof('NO', 'ONE')
+    this.leader = first
+    await Promise.all([second.follow(first), killed.follow(first)])
+    return second.name
+  }
 }
 
 /**
  * @param {string} title
- * @param {string} program
- * @returns {SystemKind}
+ * @param {string} install
+ * @param {() => Promise<Command | undefined>} find
+ * @returns {Omit<SystemKind, 'start'> & { start(servers: Servers): Promise<RedisSystem>, command(): Promise<Command> }}
  */
-function createKind(title, program) {
+function createKind(title, install, find) {
+  const command = async () => {
+    const found = await find()
+    if (!found) throw new Error(`${title} is not installed: ${install}`)
+    return found
+  }
   return {
     title,
     unit: 'bytes',
-    install: `sudo apt-get install ${program}`,
-    isInstalled: async () => (await findProgram(program)) !== undefined,
-    async start(servers) {
-      const path = (await findProgram(program)) ?? program
-      let leader = new Member(servers, path, 'leader', await freePort())
-      await leader.start()
-      const members = await Promise.all(
-        REPLICAS.map(async (name) => {
-          const link = await servers.gate(leader.port)
-          const member = new Member(servers, path, name, await freePort(), link)
-          await member.start()
-          await member.untilJoined()
-          return member
-        }),
-      )
-      const [first, second] = /** @type {[Member, Member]} */ (members)
-      const get = (/** @type {string} */ name) => {
-        const member = members.find((each) => each.name === name)
-        if (!member) throw new Error(`there is no replica ${name}`)
-        return member
-      }
-      return {
-        followers: REPLICAS,
-        shard: SHARD,
-        get url() {
-          const replicas = members.filter((member) => member !== leader)
-          const addresses = replicas.map(({ port }) => `127.0.0.1:${port}`)
-          return `redis://monitor:${PASSWORD}@127.0.0.1:${leader.port}?replicas=${addresses.join(',')}`
-        },
-        async connect({ client = 'ioredis', fault, source } = {}) {
-          const gate = await servers.gate(leader.port)
-          const username = fault === 'missing right' ? 'visitor' : 'monitor'
-          const password = fault === 'wrong password' ? 'wrong' : PASSWORD
-          const login = { username, password }
-          const main = await connectClient(client, { port: gate.port, ...login })
-          const replicas = await Promise.all(
-            members
-              .filter((member) => member !== leader)
-              .map(async ({ name, port }) => {
-                return { name, ...(await connectClient(client, { port, ...login })) }
-              }),
-          )
-          return {
-            source: redisSource({
-              client: main.connection,
-              shard: SHARD,
-              replicas: Object.fromEntries(
-                replicas.map(({ name, connection }) => [name, connection]),
-              ),
-              ...source,
-            }),
-            gate,
-            async close() {
-              for (const { close } of [main, ...replicas]) close()
-              await gate.stop()
-            },
-          }
-        },
-        async write(count) {
-          const pipeline = leader.admin.pipeline()
-          for (let i = 0; i < count; i++) pipeline.set(`key-${i}`, 'x'.repeat(100))
-          await pipeline.exec()
-        },
-        async position(follower) {
-          const info = await (follower === undefined ? leader : get(follower)).info()
-          const field = follower === undefined ? 'master_repl_offset' : 'slave_repl_offset'
-          return BigInt(info.get(field) ?? '')
-        },
-        cut(follower) {
-          get(follower).link?.close()
-          return Promise.resolve()
-        },
-        mend(follower) {
-          get(follower).link?.reopen()
-          return Promise.resolve()
-        },
-        kill: async (follower) => get(follower).server?.kill(),
-        async restart(follower) {
-          await get(follower).start()
-          await get(follower).untilJoined()
-        },
-        freeze() {
-          leader.server?.freeze()
-          return Promise.resolve()
-        },
-        thaw() {
-          leader.server?.thaw()
-          return Promise.resolve()
-        },
-        async failOver() {
-          await leader.server?.kill()
-          await first.admin.replicaof('NO', 'ONE')
-          leader = first
-          second.link?.moveTo(first.port)
-          await second.untilJoined()
-          return second.name
-        },
-      }
-    },
+    install,
+    command,
+    isInstalled: async () => (await find()) !== undefined,
+    start: async (servers) => RedisSystem.start(servers, await command()),
   }
 }
 
@@ -209,5 +271,15 @@ async function connectClient(library, { port, username, password }) {
   return { connection, close: () => connection.destroy() }
 }
 
-export const redis = createKind('Redis', 'redis-server')
-export const valkey = createKind('Valkey', 'valkey-server')
+export const redis = createKind('Redis', 'sudo apt-get install redis-server', async () => {
+  const program = await findProgram('redis-server')
+  return program === undefined ? undefined : { program, parameters: [] }
+})
+
+/** @param {string} server */
+const unstable = (server) => () =>
+  Promise.resolve(findUnstable(`${server}-server`, `usr/bin/${server}-server`))
+const unpack = 'sh test/servers/unpack-unstable.sh'
+
+export const currentRedis = createKind('Redis 8', `${unpack} redis-server`, unstable('redis'))
+export const valkey = createKind('Valkey 9', `${unpack} valkey-server`, unstable('valkey'))

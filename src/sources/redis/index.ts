@@ -1,21 +1,14 @@
-import { describeError } from '../../support/log.js'
 import type { ShardId } from '../../support/names.js'
-import {
-  checkObject,
-  hasMethods,
-  optionError,
-  warnAboutUnknown,
-} from '../../support/option-errors.js'
-import { withAdvice, type Advice } from '../shared/advice.js'
-import { askAll, Node, unreachable } from '../shared/nodes.js'
-import { parseInfo, type Info, type Row } from './answer.js'
-import type { FollowerReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseClients, parseShard, passesFilter } from '../shared/options.js'
+import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
+import { Nodes } from '../shared/nodes.js'
+import { checkShardOptions, parseClients } from '../shared/options.js'
+import type { ReplicationSource } from '../source.js'
+import type { Info } from './answer.js'
+import { readLeader, readNodes } from './followers.js'
+import { LeaderHistory } from './leader.js'
+import { createQuestion, type RedisClient } from './question.js'
 
-/** What is used of a client of `ioredis` or `redis`: one plain connection to one node. */
-export interface RedisClient {
-  info(section: string): Promise<unknown>
-}
+export type { RedisClient }
 
 /** A follower, as the `filter` option sees it. */
 export interface RedisFollower {
@@ -23,152 +16,92 @@ export interface RedisFollower {
   readonly replica: string
 }
 
-/** Options of {@link redisSource}. */
+/** Options of {@link redisSource}: `nodes`, or `client` if their addresses are not known. */
 export interface RedisSourceOptions {
-  /**
-   * A connection to the leader, which needs the right `+info`. After a failover it must reach the new one, as a client of
-   * `ioredis` with Sentinels does. Not a client of a cluster: it asks any node.
-   */
-  readonly client: RedisClient
   /** The shard to report the followers under. */
   readonly shard: ShardId
   /**
-   * Connections to the replicas, by the name to report each under. Exactly these are reported then, with what they say of
-   * themselves. Without it, those are reported that the leader sees, by `ip:port`, as of a second ago at most.
+   * Connections to all nodes, the leader too, by the name to report each under. The source finds the leader, also after a
+   * failover, and asks each replica itself. The user needs the right `+info`.
    *
-   * @default those that the leader sees
-   * @example { 'replica-1': new Redis({ host: 'replica-1.example' }) }
+   * @example { 'redis-1': new Redis({ host: 'redis-1.example' }), 'redis-2': new Redis({ host: 'redis-2.example' }) }
    */
-  readonly replicas?: Readonly<Record<string, RedisClient>>
+  readonly nodes?: Readonly<Record<string, RedisClient>> | undefined
+  /**
+   * A connection to the leader. Reported are the replicas that the leader sees, by `ip:port`, as of a second ago at most. After
+   * a failover it must reach the new one, as a client of `ioredis` with Sentinels does.
+   */
+  readonly client?: RedisClient | undefined
   /**
    * The name of the source: the `source` attribute of its metrics.
    *
    * @default `redis:` and the shard
    */
-  readonly name?: string
+  readonly name?: string | undefined
   /**
    * Decides which followers to report. It is called for each follower at each read.
    *
    * @default all are reported
    * @example ({ replica }) => replica !== 'backup'
    */
-  readonly filter?: (follower: RedisFollower) => boolean
+  readonly filter?: ((follower: RedisFollower) => boolean) | undefined
 }
 
 /**
- * Reads the replicas of one Redis or Valkey server.
+ * Reads the replicas of one Redis or Valkey server, or of one shard of a Redis Cluster.
  *
  * The leader seqno is the `master_repl_offset` of the leader, in bytes of its replication stream. The applied seqno is the
- * offset that a replica has acknowledged, or its own `slave_repl_offset` where its client is given.
+ * `slave_repl_offset` of a replica, or the offset that it has acknowledged where only `client` is given.
  *
  * @throws TypeError that names the invalid option.
  */
 export function redisSource(options: RedisSourceOptions): ReplicationSource {
-  const { client, shard, replicas, name, passes } = checkOptions(options)
-  const leader = createNode(client)
-  const nodes = new Map([...replicas].map(([replica, each]) => [replica, createNode(each)]))
-
+  const { client, clients, shard, name, passes } = checkOptions(options)
+  const history = new LeaderHistory()
+  const nodes = new Nodes<Info>(
+    (answers) => (client ? [CLIENT] : [history.elect(answers).leader ?? []].flat()),
+    [...clients].map(([node, each]) => [node, createQuestion(each)]),
+  )
   return {
     name,
-    async read(signal) {
-      const answers = await askAll(nodes, signal)
-      const newest = await leader.ask(signal).catch((error: unknown) => {
-        throw signal.aborted ? signal.reason : explain(error)
-      })
-      if (newest.role !== 'master') throw new Error(`Redis: ${IS_REPLICA}`)
-      const followers = options.replicas
-        ? [...answers].map(([replica, each]) =>
-            each.answer
-              ? followerOf(replica, each.answer, newest)
-              : unreachable(replica, each.error),
-          )
-        : fromRows(newest.rows)
-      const { master_repl_offset: leaderSeqno, master_replid: epoch } = newest
-      return { shards: [{ shard, leaderSeqno, epoch, followers: followers.filter(passes) }] }
+    async read(signal, timeoutMillis) {
+      const survey = await nodes.read(signal, timeoutMillis)
+      const found = prefixErrors(() =>
+        client ? readLeader(CLIENT, survey, history) : readNodes(survey, history),
+      )
+      const followers = found.followers.filter(({ replica }) =>
+        passes({ replica: String(replica) }),
+      )
+      return { shards: [{ shard, ...found, followers }], complete: !client }
     },
   }
 }
 
-const IS_REPLICA =
-  'the client reaches a replica: give the source one that follows the leader, such as one of ioredis with Sentinels'
-
-function createNode(client: RedisClient): Node<Info> {
-  /** Why the client has no connection. */
-  let failure: Error | undefined
-  const { on } = client as { on?: (event: string, listener: (error?: Error) => void) => void }
-  on?.call(client, 'error', (error) => (failure = error))
-  on?.call(client, 'ready', () => (failure = undefined))
-  return new Node(async () => {
-    // A client without a connection would queue the question.
-    const { status, isReady } = client as { status?: unknown; isReady?: unknown }
-    const isLost = isReady === false || ['close', 'reconnecting', 'end'].includes(String(status))
-    if (isLost) throw failure ?? new Error('the client is not connected')
-    try {
-      return parseInfo(await client.info('replication'))
-    } catch (error) {
-      throw failure ?? (error as Error)
-    }
-  })
-}
-
-/** What a replica says of itself. */
-function followerOf(replica: string, info: Info, leader: Info): FollowerReading {
-  if (info.role === 'master') {
-    return { replica, connected: false, problem: 'it is a leader itself, and follows nobody' }
-  }
-  const isSynchronizing = info.master_sync_in_progress === 1n
-  const connected = info.master_link_status === 'up' || isSynchronizing
-  // Offsets of another history are not comparable. While it loads the data of its leader, it has none.
-  const isComparable = info.master_replid === leader.master_replid && !isSynchronizing
-  const { slave_repl_offset: applied, slave_read_repl_offset: received } = info
-  return {
-    replica,
-    connected,
-    ...(isComparable && applied !== undefined && { appliedSeqno: applied }),
-    ...(isComparable && received !== undefined && { receivedSeqno: received }),
-    ...(!connected && { problem: 'it has no connection to its leader' }),
+function prefixErrors<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw new Error(`Redis: ${(error as Error).message}`, { cause: error })
   }
 }
 
-/** The replicas that the leader sees. */
-function fromRows(rows: readonly Row[]): FollowerReading[] {
-  const followers = new Map<string, FollowerReading>()
-  for (const { ip, port, state, offset, type } of rows) {
-    // Tools such as `redis-cli --replica` have no port.
-    if (port === 0n) continue
-    const replica = `${ip}:${port}`
-    // Valkey can list a second connection of a replica that synchronizes.
-    const isSecond = type === 'rdb-channel'
-    if (isSecond && followers.has(replica)) continue
-    const isOnline = state === 'online' && !isSecond
-    // Of two with one address, the leader has not given up the first yet.
-    followers.set(replica, { replica, connected: true, ...(isOnline && { appliedSeqno: offset }) })
-  }
-  return [...followers.values()]
-}
-
-/** What to do about an error. The first that matches. */
-const ADVICE: Advice = [
-  [/NOPERM/, 'give the user the right: ACL SETUSER name +info'],
-  [/NOAUTH|WRONGPASS/, 'check the user and its password'],
-  [/ECONNREFUSED|ENOTFOUND|ETIMEDOUT|connected|closed/, 'check host and port, and the server'],
-]
-
-function explain(error: unknown): Error {
-  return new Error(`Redis: ${withAdvice(describeError(error), ADVICE)}`)
-}
+/** The name of the only node where `client` is given. */
+const CLIENT = 'leader'
 
 function checkOptions(options: RedisSourceOptions) {
   checkObject('options', options)
-  const { client, shard, replicas = {}, name, filter, ...unknown } = options
-  warnAboutUnknown('redisSource', unknown)
-  checkClient('client', client)
-  const clients = parseClients('replicas', replicas, checkClient)
-  const id = parseShard(shard)
-  checkNameAndFilter({ name, filter })
-  const passes = ({ replica }: FollowerReading) =>
-    passesFilter(filter, { replica: String(replica) })
-  return { client, shard: id, replicas: clients, name: name ?? `redis:${id}`, passes }
+  const { client, nodes, ...rest } = options
+  const { replicas } = options as { replicas?: unknown }
+  if (replicas !== undefined) {
+    throw optionError('replicas', 'the option nodes in its place, with the leader too', replicas)
+  }
+  if (client !== undefined && nodes !== undefined) {
+    throw optionError('client', 'either client or nodes', 'both')
+  }
+  if (nodes === undefined) checkClient('client', client)
+  const clients = parseClients('nodes', nodes ?? { [CLIENT]: client as RedisClient }, checkClient)
+  if (clients.size === 0) throw optionError('nodes', 'at least one node', 'none')
+  return { client, clients, ...checkShardOptions<RedisFollower>('redis', rest) }
 }
 
 function checkClient(option: string, client: unknown): void {

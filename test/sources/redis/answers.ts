@@ -81,3 +81,10 @@ export const PROMOTED = [
 ].join('\r\n')
 
 export { HISTORY }
+
+/** Changes a field of an answer. */
+export function edit(answer: string, field: string, value: string): string {
+  const changed = answer.replace(new RegExp(`(?<=^|\\n)${field}:[^\\r]*`), `${field}:${value}`)
+  if (changed === answer) throw new Error(`${field} is not in the answer, or is ${value} already`)
+  return changed
+}

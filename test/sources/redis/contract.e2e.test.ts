@@ -1,12 +1,13 @@
-import { redis, valkey } from '../../servers/redis.mjs'
+import { currentRedis, redis, valkey } from '../../servers/redis.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
-for (const kind of [redis, valkey]) {
+for (const kind of [redis, currentRedis, valkey]) {
   await describeInstalled(kind, () => {
     for (const client of ['ioredis', 'redis']) {
       describeContract(kind, {
         client,
         countsWrites: false,
+        findsLeader: true,
         faults: {
           'wrong password': /WRONGPASS.*check the user/,
           'missing right': /NOPERM.*\+info/,

@@ -83,7 +83,7 @@ await describeInstalled(redis, () => {
     const read = readerOf(leader.admin)
     const { epoch } = await untilCaughtUp(read, 1)
 
-    // It loses its connection, and comes back when the leader does not have any more what it needs.
+    // It loses its connection, and comes back when the leader no longer has what it needs.
     link.close()
     await leader.admin.call('CLIENT', 'KILL', 'TYPE', 'replica')
     await leader.admin.set('large', 'x'.repeat(100_000))

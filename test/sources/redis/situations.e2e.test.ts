@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
+import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, it, onTestFinished } from 'vitest'
 import { redis } from '../../servers/redis.mjs'
 import { eventually } from '../../support/eventually.js'
@@ -9,19 +11,48 @@ import { describeInstalled, useStarted } from '../contract.js'
 await describeInstalled(redis, () => {
   const system = useStarted((servers) => redis.start(servers))
 
-  async function connect(source: Record<string, unknown> = {}) {
-    const connected = await system().connect({ source })
-    onTestFinished(() => connected.close())
-    const read = async () => {
-      const { shards } = await connected.source.read(AbortSignal.timeout(10_000))
-      const [shard] = shards
-      return { leaderSeqno: BigInt(shard?.leaderSeqno ?? 0), followers: shard?.followers ?? [] }
+  const readerOf = (source: ReplicationSource) => async () => {
+    const { shards } = await source.read(AbortSignal.timeout(10_000), 2000)
+    const [shard] = shards
+    return {
+      ...shard,
+      leaderSeqno: BigInt(shard?.leaderSeqno ?? 0),
+      followers: shard?.followers ?? [],
     }
-    return { read, gate: connected.gate }
   }
 
-  it('reports what the leader sees by address where no replica is given', async () => {
-    const { read } = await connect({ replicas: undefined })
+  /** Reads through connections to all nodes. */
+  async function connect() {
+    const connected = await system().connect()
+    onTestFinished(() => connected.close())
+    return readerOf(connected.source)
+  }
+
+  function connectTo(port: number): Redis {
+    const client = new Redis({ port, username: 'monitor', password: 'secret' })
+    onTestFinished(() => client.disconnect())
+    return client
+  }
+
+  /** Reads what the leader sees. */
+  function connectToLeader() {
+    const client = connectTo(system().leader.port)
+    return readerOf(redisSource({ client, shard: system().shard }))
+  }
+
+  const untilCurrent = (read: ReturnType<typeof readerOf>) =>
+    eventually(async () => {
+      const { followers, problem } = await read()
+      expect(followers.map(({ replica }) => replica)).toEqual(system().followers)
+      for (const { connected, appliedSeqno, comparedWith } of followers) {
+        expect(connected).toBe(true)
+        expect(appliedSeqno).toBe(comparedWith?.leaderSeqno)
+      }
+      expect(problem).toBeUndefined()
+    })
+
+  it('reports what the leader sees by address where only a client is given', async () => {
+    const read = connectToLeader()
     await system().write(20)
     await eventually(async () => {
       const { leaderSeqno, followers } = await read()
@@ -34,104 +65,137 @@ await describeInstalled(redis, () => {
   })
 
   it('does not take a tool that copies the stream for a follower', async () => {
-    const { read, gate } = await connect({ replicas: undefined })
-    const tool = spawn(
-      'redis-cli',
-      ['-p', String(gate.port), '--user', 'copy', '--pass', 'secret', '--replica'],
-      { stdio: 'ignore' },
-    )
+    const { port } = system().leader
+    const login = ['--user', 'copy', '--pass', 'secret']
+    const tool = spawn('redis-cli', ['-p', String(port), ...login, '--replica'], {
+      stdio: 'ignore',
+    })
     onTestFinished(() => void tool.kill('SIGKILL'))
-    const client = new Redis({ port: gate.port, username: 'monitor', password: 'secret' })
-    onTestFinished(() => client.disconnect())
+    const client = connectTo(port)
     await eventually(async () => expect(await client.info('replication')).toMatch(/,port=0,/))
-    const { followers } = await read()
+    const { followers } = await connectToLeader()()
     expect(followers.map(({ replica }) => replica)).not.toContain('127.0.0.1:0')
     expect(followers).toHaveLength(2)
   })
 
+  it('reports two replicas behind one address as one, with the position of the one that is behind', async () => {
+    const [first, second] = system().replicas
+    const announce = async (port: number) => {
+      await second.admin.config('SET', 'replica-announce-port', String(port))
+      second.link?.breakConnections()
+      await second.untilJoined()
+    }
+    await announce(first.port)
+    onTestFinished(() => announce(second.port))
+    const read = connectToLeader()
+    const problem = expect.stringContaining('nodes') as string
+    const replica = `127.0.0.1:${first.port}`
+    await eventually(async () => {
+      const { leaderSeqno: appliedSeqno, followers } = await read()
+      expect(followers).toEqual([{ replica, connected: true, appliedSeqno, problem }])
+    })
+    await system().cut(second.name)
+    onTestFinished(() => system().mend(second.name))
+    const before = await system().position(second.name)
+    await system().write(50)
+    await eventually(async () => {
+      expect(await system().position(first.name)).toBeGreaterThan(before)
+    })
+    expect((await read()).followers).toEqual([
+      { replica, connected: true, appliedSeqno: before, problem },
+    ])
+  })
+
   it('shows what a replica has received, and no lag that is negative while the leader is busy', async () => {
-    const { read } = await connect()
+    const read = await connect()
     const progress = { writes: 0 }
     const writing = (async () => {
       for (; progress.writes < 50; progress.writes++) await system().write(50)
     })()
     while (progress.writes < 50) {
-      const { leaderSeqno, followers } = await read()
-      for (const { appliedSeqno = 0n, receivedSeqno = 0n } of followers) {
-        expect(leaderSeqno - BigInt(appliedSeqno)).toBeGreaterThanOrEqual(0n)
-        expect(BigInt(receivedSeqno)).toBeGreaterThanOrEqual(BigInt(appliedSeqno))
+      for (const each of (await read()).followers) {
+        const { appliedSeqno = 0n, receivedSeqno = 0n, comparedWith, diverged } = each
+        expect(diverged).toBeUndefined()
+        expect(comparedWith?.leaderSeqno).toBeGreaterThanOrEqual(BigInt(appliedSeqno))
+        expect(receivedSeqno).toBeGreaterThanOrEqual(BigInt(appliedSeqno))
       }
     }
     await writing
   })
 
-  /** Connects to one of the replicas as its administrator. */
-  async function administrate() {
-    const { read } = await connect({ replicas: undefined })
-    const port = await eventually(async () => {
-      const { followers } = await read()
-      expect(followers).toHaveLength(2)
-      return Number(String(followers[0]?.replica).split(':')[1])
+  it('reports a replica that was promoted while its leader lives as diverged, and says so for the shard', async () => {
+    const read = await connect()
+    await untilCurrent(read)
+    const [, name] = system().followers
+    const promoted = system().member(name)
+    await promoted.admin.replicaof('NO', 'ONE')
+    await eventually(async () => {
+      const { followers, problem } = await read()
+      expect(followers).toMatchObject([
+        { connected: true, appliedSeqno: expect.any(BigInt) as bigint },
+        { replica: name, connected: false, diverged: true },
+      ])
+      expect(problem).toContain(`claim to lead, and the lag is behind ${system().leader.name}`)
     })
-    const admin = new Redis(port)
-    onTestFinished(() => admin.disconnect())
-    const field = async (section: string, name: string) =>
-      new RegExp(`${name}:([^\\r]*)`).exec(await admin.info(section))?.[1] ?? ''
-    return { admin, port, field }
-  }
+    await promoted.follow(system().leader)
+    await untilCurrent(read)
+  })
 
-  it('reports a replica that was promoted while its leader lives as disconnected, without a position', async () => {
-    const { read } = await connect()
-    const { admin, field } = await administrate()
-    const leader = [
-      await field('replication', 'master_host'),
-      await field('replication', 'master_port'),
-    ] as const
-    await admin.replicaof('NO', 'ONE')
-    const problem = 'it is a leader itself, and follows nobody'
-    const promoted = { connected: false, problem }
+  it('reports a replica that follows another leader as diverged', async () => {
+    const read = await connect()
+    await untilCurrent(read)
+    const [first, second] = system().replicas
+    // It follows a replica that is promoted.
+    await second.follow(first)
+    await first.admin.replicaof('NO', 'ONE')
     await eventually(async () => {
-      const { followers } = await read()
-      const others = followers.filter(({ connected }) => connected === false)
-      expect(others).toEqual([{ replica: expect.any(String) as string, ...promoted }])
+      const { problem } = await read()
+      expect(problem).toContain('claim to lead')
     })
-    await admin.replicaof(...leader)
-    await eventually(async () => {
-      const { leaderSeqno, followers } = await read()
-      const current = { connected: true, appliedSeqno: leaderSeqno }
-      expect(followers).toMatchObject([current, current])
-    })
+    await first.follow(system().leader)
+    await second.follow(system().leader)
+    await untilCurrent(read)
   })
 
   it('is not read through a client that reaches a replica', async () => {
-    const { port } = await administrate()
-    const client = new Redis({ port, username: 'monitor', password: 'secret' })
-    onTestFinished(() => client.disconnect())
+    const [name] = system().followers
+    const client = connectTo(system().member(name).port)
     const source = redisSource({ client, shard: system().shard })
     await expect(source.read(AbortSignal.timeout(10_000))).rejects.toThrow('reaches a replica')
   })
 
-  it('reports a replica that hangs as disconnected, and the other one as before', async () => {
-    const { read } = await connect()
-    const pid = Number(await (await administrate()).field('server', 'process_id'))
-    process.kill(pid, 'SIGSTOP')
+  it('reports a replica that hangs as disconnected, and the other one exactly', async () => {
+    const read = await connect()
+    await untilCurrent(read)
+    const [hanging, healthy] = system().followers
+    system().member(hanging).server?.freeze()
     try {
-      const { leaderSeqno, followers } = await read()
-      const hangs = {
-        connected: false,
-        problem: 'cannot be read: no answer within 2 seconds',
+      await read()
+      const progress = { writes: 0 }
+      const writing = (async () => {
+        for (; progress.writes < 200; progress.writes++) {
+          await system().write(10)
+          await sleep(10)
+        }
+      })()
+      while (progress.writes < 200) {
+        const { followers } = await read()
+        expect(followers).toMatchObject([
+          {
+            replica: hanging,
+            connected: false,
+            problem: expect.stringMatching(/no answer/) as string,
+          },
+          { replica: healthy, connected: true },
+        ])
+        const { appliedSeqno = 0n, comparedWith } = followers[1] ?? {}
+        // A batch is about 1.5 kB. 100 ms of writes are less than ten.
+        expect(BigInt(comparedWith?.leaderSeqno ?? 0) - BigInt(appliedSeqno)).toBeLessThan(15_000n)
       }
-      expect(followers).toContainEqual({ replica: expect.any(String) as string, ...hangs })
-      expect(followers).toContainEqual(
-        expect.objectContaining({ connected: true, appliedSeqno: leaderSeqno }),
-      )
+      await writing
     } finally {
-      process.kill(pid, 'SIGCONT')
+      system().member(hanging).server?.thaw()
     }
-    await eventually(async () => {
-      const { leaderSeqno, followers } = await read()
-      const current = { connected: true, appliedSeqno: leaderSeqno }
-      expect(followers).toMatchObject([current, current])
-    })
+    await untilCurrent(read)
   })
 })

@@ -1,2 +1,0 @@
-// Written by build/version.mjs.
-export const VERSION = '0.1.0'
