@@ -175,6 +175,34 @@ export class EtcdCluster {
     await this.#untilCaughtUp()
   }
 
+  async addFollower() {
+    const name = 'learner'
+    await this.addLearner(name)
+    await this.startLearner(name)
+    return name
+  }
+
+  /** @param {string} follower */
+  async removeFollower(follower) {
+    const { header } = await this.status(follower)
+    await this.removeLearner(follower, header.member_id)
+  }
+
+  /** A member without its data would not be let in again. So it is removed, and added as another one of its name. */
+  async wipe(/** @type {string} */ follower) {
+    const member = this.#member(follower)
+    const { header } = await this.status(follower)
+    await this.kill(follower)
+    await this.ask(this.leader, 'cluster/member/remove', { ID: header.member_id })
+    await rm(join(await this.#servers.folderOf(follower), 'data'), { recursive: true })
+    const peerURLs = [`http://127.0.0.1:${member.peerGate.port}`]
+    await this.#servers.until('the member is added', () =>
+      this.ask(this.leader, 'cluster/member/add', { peerURLs }),
+    )
+    await this.#run(member, 'existing')
+    await this.#untilCaughtUp()
+  }
+
   /** Adds a member that has no vote. It is not started yet. Returns its id. @param {string} name */
   async addLearner(name) {
     const member = await createMember(this.#servers, name)
