@@ -54,23 +54,25 @@ function findServer(client: object): Server {
   const { Client, options } = client as { Client?: new (o: object) => Server; options?: object }
   if (!Client) return client
   const { connectionString, host, stream } = (options ?? {}) as Partial<Record<string, unknown>>
-  const fault = typeof connectionString === 'string' ? findFault(connectionString) : undefined
+  const fault = findFault(connectionString)
   if (fault !== undefined) return { fault }
   try {
     // A new Client evaluates connection string, environment and defaults. It does not connect.
     const found = new Client({ ...options, stream: undefined })
     // A stream of the application reaches the server by itself.
     if (stream) return { user: found.user }
-    const isDefault = (connectionString ?? host ?? process.env['PGHOST']) === undefined
-    return isDefault ? { ...found, host: `${found.host} (no host is set)` } : found
+    if ([connectionString, host, process.env['PGHOST']].some(Boolean)) return found
+    const { port, user } = found
+    return { host: `${found.host} (no host is set)`, port, user }
   } catch {
     return {}
   }
 }
 
 /** Finds out why a URL reaches another server than the one that it was written for. */
-function findFault(url: string): string | undefined {
-  if (url.startsWith('/')) return undefined
+function findFault(url: unknown): string | undefined {
+  // A path is the folder of a socket.
+  if (typeof url !== 'string' || url === '' || url.startsWith('/')) return undefined
   const [, authority, rest] = /^(?:postgres|postgresql|socket):\/\/([^/?#]*)(.*)/is.exec(url) ?? []
   if (authority === undefined || rest === undefined) {
     return 'the connection string is not a URL such as postgres://role:password@host/database'

@@ -7,7 +7,7 @@ test('each situation in docs/sources/postgres.md is a test of its name, and each
   const documented = rows.slice(2).map((row) => row.split('|')[1]?.trim())
   const files = listFiles('test/sources/postgres').filter((path) => path.includes('situations'))
   const tests = files.flatMap((path) => [
-    ...readText(path).matchAll(/\bit(?:From\d+|\.skipIf\([^)]*\))?\('([^']+)'/g),
+    ...readText(path).matchAll(/\bit(?:(?:From|UpTo)\d+|\.skipIf\([^)]*\))?\('([^']+)'/g),
   ])
   expect(documented.length).toBeGreaterThan(20)
   expect(documented.sort()).toEqual(tests.map(([, name]) => name).sort())

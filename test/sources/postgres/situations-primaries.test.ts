@@ -66,7 +66,7 @@ describe('the primary', () => {
     expect(metrics.find('patient')).toMatchObject({ lagSeqno: 0 })
   })
 
-  it('A right is missing', async () => {
+  it('A privilege is missing', async () => {
     await cluster.startStandby({ name: 'hidden', of: primary })
     await primary.query('create role "Plain ""one""" login')
     const source = createSource(primary, {}, { user: 'Plain "one"' })

@@ -141,7 +141,7 @@ describe('a standby', () => {
     )
   })
 
-  it('A standby reconnects before its old connection is given up', async () => {
+  it('A standby reconnects before its old connection times out', async () => {
     const link = await openLink(primary)
     await cluster.startStandby({ name: 'back', of: primary, port: link.port })
     const source = createSource(primary)
@@ -162,7 +162,7 @@ describe('a standby', () => {
     expect((await read(source)).shards[0]).not.toHaveProperty('removed')
   })
 
-  it('The primary of an upstream standby is gone when that restarts', async () => {
+  it('The primary of an upstream standby is down when the standby restarts', async () => {
     const gone = await cluster.startPrimary({ name: 'gone' })
     const conf = { recovery_min_apply_delay: '1h' }
     const upstream = await cluster.startStandby({ name: 'upstream', of: gone, conf })

@@ -21,7 +21,7 @@ import {
 const { cluster, primary } = await startCluster()
 
 describe('without anything wrong', () => {
-  it('Nobody writes', async () => {
+  it('Nothing is written', async () => {
     await cluster.startStandby({ name: 'idle', of: primary, slot: 'idle' })
     await write(primary)
     const metrics = poll([createSource(primary)])
