@@ -110,8 +110,8 @@ function slowerOf(slowest: bigint | undefined, follower: Follower, countNew: boo
 
 /** Called when an entry is added or removed. */
 export interface FeedListener {
-  leaderAdded(leader: Leader): void
-  leaderRemoved(leader: Leader): void
+  leaderAdded?(leader: Leader): void
+  leaderRemoved?(leader: Leader): void
   followerAdded(follower: Follower): void
   followerRemoved(follower: Follower): void
 }
@@ -157,7 +157,7 @@ export class Feed {
   addLeader(shard: string, block?: Block, index?: number, hadNamedFollower = false): Leader {
     const leader = new Leader(shard, this, block, index, hadNamedFollower)
     this.leaders.set(shard, leader)
-    for (const listener of this.listeners) listener.leaderAdded(leader)
+    for (const listener of this.listeners) listener.leaderAdded?.(leader)
     return leader
   }
 
@@ -167,7 +167,7 @@ export class Feed {
     if (!leader) return false
     this.leaders.delete(shard)
     leader.isRemoved = true
-    for (const listener of this.listeners) listener.leaderRemoved(leader)
+    for (const listener of this.listeners) listener.leaderRemoved?.(leader)
     return true
   }
 
@@ -213,10 +213,9 @@ export class Feed {
     return followers.length > 0
   }
 
-  /** Removes the leader and all followers of a shard. Returns whether there were any. */
-  removeShard(shard: string): boolean {
-    // The leader first: without its followers it would look like one that no follower was seen of.
-    const hadLeader = this.removeLeader(shard)
-    return this.removeFollowers(shard) || hadLeader
+  /** Removes the leader and all followers of a shard. */
+  removeShard(shard: string): void {
+    this.removeLeader(shard)
+    this.removeFollowers(shard)
   }
 }

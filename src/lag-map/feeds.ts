@@ -159,12 +159,7 @@ export class Feeds {
       if (feeds) feeds.noteFollowersOf(shard)
       else state.unlisten(listener)
     }
-    const listener = {
-      leaderAdded: () => undefined,
-      leaderRemoved: () => undefined,
-      followerAdded: noteFollower,
-      followerRemoved: noteFollower,
-    }
+    const listener = { followerAdded: noteFollower, followerRemoved: noteFollower }
     state.listen(listener)
   }
 

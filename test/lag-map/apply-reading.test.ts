@@ -443,6 +443,14 @@ describe('a position that was read at another time than the leader', () => {
     expect(lags()).toEqual({ 'a/r1': 101 })
   })
 
+  it('is as old as what the leader has written since, if that is nothing', async () => {
+    for (let second = 1; second <= 4; second++) {
+      await read(shard(10, [{ replica: 'r1', appliedSeqno: 9, ...compared(10, 800) }]))
+    }
+    expect(lags()).toEqual({ 'a/r1': 1 })
+    expect(test.gauge.lagSeconds('a', 'r1')).toBeCloseTo(3, 1)
+  })
+
   it('has the age of its oldest entry at that time', async () => {
     // 1000 entries a second. The reading was held up for 800 ms after r1 was read, 10 entries behind.
     for (let second = 1; second <= 5; second++) {

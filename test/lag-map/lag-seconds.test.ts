@@ -234,6 +234,20 @@ describe('lag in seconds', () => {
     expect(seconds()).toEqual({ 'a/r1': 0, 'a/r2': 9, 'a/r3': 99 })
   })
 
+  it('counts from its return for a lone leader that comes back lower', () => {
+    gauge.updateLeaderSeqno('lone', 50)
+    gauge.lagSeconds('lone')
+    pass(20)
+    expect(gauge.lagSeconds('lone')).toBe(20)
+    gauge.updateLeaderSeqno('lone', 5)
+    pass(3)
+    // It can have come back right after the sample before.
+    expect(gauge.lagSeconds('lone')).toBe(3)
+    gauge.updateLeaderSeqno('lone', 6)
+    pass(10)
+    expect(gauge.lagSeconds('lone')).toBe(13)
+  })
+
   it('counts from the first sample for a follower that has applied nothing, and for a lone leader', () => {
     gauge.updateLeaderSeqno('declared', 5)
     gauge.applied('declared', 'r1')

@@ -1,12 +1,10 @@
 import {
   ReplicationLagGauge,
   ReplicationLagMetricProducer,
-  ReplicationState,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, expect, it, vi } from 'vitest'
-import { eventually } from '../support/eventually.js'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
@@ -79,29 +77,6 @@ it('keeps nothing of 200,000 shards of which the last replica was removed', () =
   churn(1000, 200_000)
   expect(usedBytes() - before).toBeLessThan(1.5 * MEBIBYTE)
   expect(gauge.remove(0)).toBe(false)
-})
-
-it('keeps nothing of gauges that were dropped while their state is in use', async () => {
-  const state = new ReplicationState()
-  const create = (count: number) => {
-    for (let each = 0; each < count; each++) {
-      const gauge = new ReplicationLagGauge(state)
-      for (let shard = 0; shard < 10; shard++) gauge.updateLeaderSeqno(shard, 5)
-      gauge.lagSeconds(0)
-    }
-  }
-  create(100)
-  const before = usedBytes()
-  create(1000)
-  const grown = usedBytes() - before
-  expect(grown).toBeGreaterThan(2 * MEBIBYTE)
-  await eventually(() => {
-    const kept = usedBytes() - before
-    // What listened for a dropped gauge ends when the state has something to announce.
-    state.setAppliedSeqno('a', 1)
-    state.remove('a')
-    expect(kept).toBeLessThan(grown / 20)
-  })
 })
 
 /** Shards with a follower each, under fake timers, which are sampled once a second. */

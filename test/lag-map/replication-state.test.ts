@@ -2,7 +2,13 @@ import {
   ReplicationLagGauge,
   ReplicationState,
 } from 'opentelemetry-instrumentation-replication-lag'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from '../support/eventually.js'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 let state: ReplicationState
 beforeEach(() => {
@@ -109,6 +115,23 @@ describe('a state', () => {
     two.remove('a')
     expect(one.lagSeqno('a')).toBe(9)
     expect(two.collectMetrics()).toEqual([])
+  })
+
+  it('does not keep a gauge alive that was dropped', async () => {
+    // A gauge holds the handles that it has returned.
+    const drop = () => {
+      const gauge = new ReplicationLagGauge(state)
+      gauge.lagSeconds('a')
+      gauge.lagSeconds('a')
+      return new WeakRef(gauge.leader('a'))
+    }
+    const dropped = drop()
+    await eventually(() => {
+      collectGarbage()
+      expect(dropped.deref() === undefined).toBe(true)
+    })
+    state.setAppliedSeqno('a', 1)
+    expect(new ReplicationLagGauge(state).appliedSeqno('a')).toBe(1n)
   })
 
   it('counts its rejected updates in every gauge that has it', () => {
