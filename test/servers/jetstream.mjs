@@ -1,13 +1,14 @@
 import { jetstream as jetstreamClient, jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
-import { writeFile } from 'node:fs/promises'
+import { access, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { freePort } from './postgres/processes.mjs'
-import { findProgram, isOnPath } from './servers.mjs'
+import { cacheFolder, findProgram, isOnPath } from './servers.mjs'
 
 const NAMES = ['nats_1', 'nats_2', 'nats_3']
 const STREAM = 'ORDERS'
+const MIRROR = 'COPY-OF-ORDERS'
 
 /** @typedef {Awaited<ReturnType<typeof createNode>>} Node */
 
@@ -27,11 +28,28 @@ export const jetstream = {
   start: (servers) => JetStreamCluster.start(servers),
 }
 
+const NEWEST = join(cacheFolder('replication-lag-e2e'), 'bin', 'nats-server')
+
+/** @type {import('./system.js').SystemKind} */
+export const newestJetStream = {
+  ...jetstream,
+  title: 'NATS JetStream 2.15',
+  install: 'npm run e2e:install',
+  isInstalled: () =>
+    access(NEWEST).then(
+      () => true,
+      () => false,
+    ),
+  start: (servers) => JetStreamCluster.start(servers, NEWEST),
+}
+
 /** Three servers with a stream of three replicas. Monitoring is reached through gates, and so is each pair's route. */
 export class JetStreamCluster {
   shard = STREAM
+  elects = true
   #servers
   #nodes
+  #program
   /** @type {string} */
   #leader = ''
   /** A gate for each pair of servers, in a ring: the first of a pair dials the second through it. @type {Map<string, import('./gate.mjs').Gate>} */
@@ -44,16 +62,22 @@ export class JetStreamCluster {
    *
    * @param {import('./servers.mjs').Servers} servers
    * @param {Node[]} nodes
+   * @param {string} program
    */
-  constructor(servers, nodes) {
+  constructor(servers, nodes, program) {
     this.#servers = servers
     this.#nodes = nodes
+    this.#program = program
   }
 
-  /** @param {import('./servers.mjs').Servers} servers */
-  static async start(servers) {
+  /**
+   * @param {import('./servers.mjs').Servers} servers
+   * @param {string} [program] the server. Default: the one that is installed.
+   */
+  static async start(servers, program) {
     const nodes = await Promise.all(NAMES.map((name) => createNode(servers, name)))
-    const cluster = new JetStreamCluster(servers, nodes)
+    const found = program ?? (await findProgram('nats-server')) ?? 'nats-server'
+    const cluster = new JetStreamCluster(servers, nodes, found)
     for (const [index, { routePort, name }] of nodes.entries()) {
       cluster.#routes.set(`${nodes.at(index - 1)?.name} ${name}`, await servers.gate(routePort))
     }
@@ -81,6 +105,10 @@ export class JetStreamCluster {
     return this.#leader
   }
 
+  get leaderName() {
+    return this.#leader
+  }
+
   /** The monitoring URLs of all servers, through their gates. */
   get urls() {
     return this.#nodes.map(({ gate }) => `http://127.0.0.1:${gate.port}`)
@@ -95,6 +123,7 @@ export class JetStreamCluster {
     return Promise.resolve({
       source: jetstreamSource({ servers: this.urls, ...source }),
       gate: this.#node(this.#leader).gate,
+      gates: Object.fromEntries(this.#nodes.map(({ name, gate }) => [name, gate])),
       close: () => Promise.resolve(),
     })
   }
@@ -142,7 +171,9 @@ export class JetStreamCluster {
    * @param {(manager: import('@nats-io/jetstream').JetStreamManager) => Promise<T>} use
    */
   manage(use) {
-    return this.use(async (connection) => use(await jetstreamManager(connection)))
+    return this.use(async (connection) =>
+      use(await jetstreamManager(connection, { timeout: 30_000 })),
+    )
   }
 
   /** @param {string} [follower] */
@@ -202,6 +233,55 @@ export class JetStreamCluster {
   /** Stops a server with SIGSTOP. @param {string} name */
   freezeServer(name) {
     this.#processes.get(name)?.freeze()
+  }
+
+  /** @param {string} follower */
+  pause(follower) {
+    this.freezeServer(follower)
+    return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  resume(follower) {
+    return this.thawServer(follower)
+  }
+
+  /** @param {string} follower */
+  async wipe(follower) {
+    await this.kill(follower)
+    const folder = await this.#servers.folderOf(follower)
+    await rm(join(folder, 'data'), { recursive: true })
+    await this.restart(follower)
+  }
+
+  /** Adds a mirror of the stream. */
+  async addFollower() {
+    await this.manage(({ streams }) => streams.add({ name: MIRROR, mirror: { name: STREAM } }))
+    await this.#servers.until('the mirror has caught up', async () => {
+      const position = await this.position()
+      const { state } = await this.manage(({ streams }) => streams.info(MIRROR))
+      return BigInt(state.last_seq) === position
+    })
+    return `mirror/${MIRROR}`
+  }
+
+  async removeFollower() {
+    await this.manage(({ streams }) => streams.delete(MIRROR))
+  }
+
+  /** Removes a server that was killed from the cluster. @param {string} name */
+  async removeServer(name) {
+    const { clientPort } = this.#node(this.#leader)
+    const servers = `127.0.0.1:${clientPort}`
+    const connection = await connect({ servers, user: 'admin', pass: 'admin', reconnect: false })
+    await this.#servers.until(`${name} is removed`, async () => {
+      const answer = await connection.request(
+        '$JS.API.SERVER.REMOVE',
+        JSON.stringify({ peer: name }),
+      )
+      return /** @type {{ success?: boolean }} */ (answer.json()).success
+    })
+    await connection.close()
   }
 
   /** Ends `freezeServer`. @param {string} name */
@@ -287,7 +367,8 @@ export class JetStreamCluster {
     const folder = await this.#servers.folderOf(name)
     // Servers tell each other where to dial others. That would go around the gates, so it gets a port where nobody listens.
     const config = `
-      server_name: ${name}
+      server_name: ${name}, server_tags: ["${name}"]
+      accounts { $SYS { users: [{ user: admin, password: admin }] } }
       listen: "127.0.0.1:${clientPort}"
       http: "127.0.0.1:${monitoringPort}"
       jetstream { store_dir: "data", max_memory_store: 64MB, max_file_store: 256MB }
@@ -296,8 +377,7 @@ export class JetStreamCluster {
         routes: [${routes.map((route) => JSON.stringify(route)).join(', ')}]
       }`
     await writeFile(join(folder, 'nats.conf'), config)
-    const program = (await findProgram('nats-server')) ?? 'nats-server'
-    this.#processes.set(name, await this.#servers.start(name, program, ['-c', 'nats.conf']))
+    this.#processes.set(name, await this.#servers.start(name, this.#program, ['-c', 'nats.conf']))
   }
 }
 
