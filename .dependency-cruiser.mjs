@@ -5,7 +5,7 @@ const folders = {
   'lag-map': ['support/'],
   sources: ['lag-map/reading.ts', 'lag-map/seqno.ts', 'support/'],
   polling: ['lag-map/', 'sources/source.ts', 'support/'],
-  otel: ['lag-map/', 'polling/', 'support/'],
+  otel: ['lag-map/', 'polling/', 'sources/source.ts', 'support/'],
 }
 
 const api = 'node_modules/@opentelemetry/api/'
@@ -19,12 +19,11 @@ export default {
       to: { path: [api, ...[`${folder}/`, ...imports].map((path) => `^src/${path}`)] },
     })),
     {
-      from: { path: '^src/register/' },
-      to: {
-        path: ['^src/(register|sources|support)/', '^src/otel/(instrumentation|metrics).ts$', api],
-      },
+      from: { path: '^src/environment/' },
+      to: { path: ['^src/(environment|sources|support)/', '^src/otel/options.ts$', api] },
     },
-    { from: { path: '^src/register/' }, to: { dependencyTypes: ['core'] } },
+    { from: { path: '^src/register/' }, to: { path: ['^src/(environment|otel|support)/', api] } },
+    { from: { path: '^src/(environment|register)/' }, to: { dependencyTypes: ['core'] } },
   ],
   allowedSeverity: 'error',
   forbidden: [{ name: 'no-cycle', severity: 'error', from: {}, to: { circular: true } }],

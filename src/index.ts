@@ -8,13 +8,7 @@ export {
   ReplicationLagInstrumentation,
   type ReplicationLagInstrumentationConfig,
 } from './otel/instrumentation.js'
-export {
-  ReplicationLagMetricProducer,
-  type GaugeData,
-  type GaugePoint,
-  type ProducedMetrics,
-} from './otel/metric-producer.js'
-export type { ReportOptions } from './otel/metrics.js'
+export { ReplicationLagMetricProducer } from './otel/metric-producer.js'
 export type { ReplicationLagOptions } from './otel/options.js'
 export {
   ReplicationPoller,

@@ -49,7 +49,9 @@ const ofSources = (/** @type {string} */ metric) => `max by (job, instance, sour
 
 // A graph with more lines than this is unreadable.
 const top = (/** @type {string} */ query) => `topk(20, ${query})`
-const orZero = (/** @type {string} */ query) => `${query} or vector(0)`
+/** Counts as 0 if nothing is found. But without any series, nothing is known, and the panel says "No data". */
+const orZero = (/** @type {string} */ query, /** @type {string} */ known) =>
+  `(${query}) or (count(${known}) * 0)`
 
 const query = (/** @type {string} */ refId, /** @type {string} */ expr) =>
   new DataqueryBuilder().refId(refId).datasource(datasource).expr(expr)
@@ -66,7 +68,11 @@ const FOLLOWER = '{{shard}} {{replica}}'
 const colors = (...limits) =>
   new ThresholdsConfigBuilder()
     .mode(ThresholdsMode.Absolute)
-    .steps([{ value: null, color: 'green' }, ...limits.map(([value, color]) => ({ value, color }))])
+    .steps([
+      { value: null, color: 'text' },
+      { value: 0, color: 'green' },
+      ...limits.map(([value, color]) => ({ value, color })),
+    ])
 
 let panels = 0
 
@@ -79,6 +85,7 @@ const stat = (/** @type {string} */ title, /** @type {string} */ description) =>
     .span(4)
     .height(4)
     .unit('none')
+    .noValue('No data')
     // Without limits of its own, Grafana turns a value red at 80.
     .thresholds(colors())
 
@@ -186,7 +193,7 @@ const dashboard = new DashboardBuilder('Replication lag')
   .withRow(new RowBuilder('Now').id(++panels))
   .withPanel(
     stat('Followers', 'How many followers are reported.').withTarget(
-      now('A', orZero(`count(${lagSeqno})`)),
+      now('A', `count(${connected} or ${lagSeqno})`),
     ),
   )
   .withPanel(
@@ -198,22 +205,31 @@ const dashboard = new DashboardBuilder('Replication lag')
   .withPanel(
     stat('Far behind', 'How many followers are more seconds behind than the threshold above.')
       .thresholds(colors([1, 'red']))
-      .withTarget(now('A', orZero(`count(${lagSeconds} > $behind)`))),
+      .withTarget(now('A', orZero(`count(${lagSeconds} > $behind)`, lagSeconds))),
   )
   .withPanel(
     stat('Disconnected', 'How many followers are not connected to their leader.')
       .thresholds(colors([1, 'red']))
-      .withTarget(now('A', orZero(`count(${connected} == 0)`))),
+      .withTarget(now('A', orZero(`count(${connected} == 0)`, connected))),
   )
   .withPanel(
-    stat('Most log kept', 'The most log that a leader keeps for one follower, in positions.')
+    stat(
+      'Most log kept',
+      'The most log that a leader keeps for one follower, in positions. Red: 10e9, as in the alert.',
+    )
       .unit('short')
-      .withTarget(now('A', orZero(`max(${retained})`))),
+      .thresholds(colors([10e9, 'red']))
+      .withTarget(now('A', `max(${retained})`)),
   )
   .withPanel(
     stat('Sources that fail', 'How many sources could not be read the last time.')
       .thresholds(colors([1, 'red']))
-      .withTarget(now('A', orZero(`count(${ofSources('replication_source_up')} == 0)`))),
+      .withTarget(
+        now(
+          'A',
+          orZero(`count(${ofSources('replication_source_up')} == 0)`, 'replication_source_up'),
+        ),
+      ),
   )
   .withPanel(
     table(
@@ -302,6 +318,26 @@ const dashboard = new DashboardBuilder('Replication lag')
   )
 
   .withRow(new RowBuilder('Sources').id(++panels))
+  .withPanel(
+    table(
+      'Which sources report',
+      'Each source that was reported in the last day. One that is missing in the other columns is no longer reported: its process is gone.',
+      { job: 'Job', instance: 'Instance', source: 'Source' },
+      [
+        {
+          heading: 'Seen in the last day',
+          expr: `max by (job, instance, source) (max_over_time(replication_source_up[1d])) >= bool 0`,
+          unit: 'bool_yes_no',
+        },
+        { heading: 'Can be read', expr: ofSources('replication_source_up'), unit: 'bool_yes_no' },
+        {
+          heading: 'Time since the last read',
+          expr: `time() - ${ofSources('replication_source_last_success_timestamp_seconds')}`,
+          unit: 's',
+        },
+      ],
+    ),
+  )
   .withPanel(
     graph('Sources that can be read', '1 if the last read has succeeded, 0 if it has failed.')
       .unit('bool_yes_no')

@@ -1,5 +1,6 @@
 // Prints rules.yml as a manifest for the Prometheus Operator: node docs/monitoring/prometheus-rule.mjs
-// --namespace is the namespace, --name the name, and each --label key=value a label, which the Operator selects rules by.
+// --namespace is the namespace, --name the name, and each --label key=value a label, by which the Operator selects rules.
+// --runbook is the address of your runbook, if that is not runbook.md next to this file.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 
@@ -7,6 +8,7 @@ const { values } = parseArgs({
   options: {
     name: { type: 'string', default: 'replication-lag' },
     namespace: { type: 'string' },
+    runbook: { type: 'string' },
     label: { type: 'string', multiple: true, default: [] },
   },
 })
@@ -15,7 +17,9 @@ const labels = values.label.map((label) => {
   const [key = '', ...value] = label.split('=')
   return `    ${key}: ${JSON.stringify(value.join('='))}`
 })
-const rules = readFileSync(new URL('rules.yml', import.meta.url), 'utf8')
+const text = readFileSync(new URL('rules.yml', import.meta.url), 'utf8')
+const { runbook } = values
+const rules = runbook === undefined ? text : text.replace(/(?<=runbook_url: )[^#]*/g, runbook)
 
 process.stdout.write(
   [

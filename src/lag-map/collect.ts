@@ -93,7 +93,7 @@ export function collect(
     if (feed.freshUntil < now) continue
     for (const followers of feed.followers.values()) {
       const known = feeds.leaderOf(feed, followers, now)
-      const leader = known?.isFresh(now) ? known : undefined
+      const leader = known?.isStale(now) ? undefined : known
       const isContested = feeds.contested.size > 0 && feeds.contested.has(followers.shard)
       const { unnamed, replicas } = followers
       if (
@@ -153,7 +153,8 @@ export function collectOne(
     const leader = feeds.leaderOf(feed, followers, now)
     // A leader that only stale feeds know gives the last known lag.
     collected.set(feed, follower, leader ?? feeds.leaderOf(feed, followers, -Infinity))
-    return { collected, isFresh: leader?.isFresh(now) === true && feed.freshUntil >= now }
+    const isFresh = leader !== undefined && !leader.isStale(now) && feed.freshUntil >= now
+    return { collected, isFresh }
   }
   const leader = replica === undefined ? feeds.leaderOfShard(shard, now) : undefined
   if (!leader || !isReportedLone(feeds, leader, now)) return undefined

@@ -35,12 +35,10 @@ export class Leader extends SeqnoCell {
     this.samples.add(seqno, slowest, sampling)
   }
 
-  /** Whether its position is known and may be reported. */
-  isFresh(now: number): boolean {
+  /** Whether its source has not read it for too long. A source can fail to read the leader of one shard. */
+  isStale(now: number): boolean {
     const { feed, positionReading } = this
-    if (feed.freshUntil < now || this.load() === undefined) return false
-    // A source can fail to read the leader of one shard.
-    return positionReading === undefined || positionReading.at + feed.freshMillis >= now
+    return positionReading !== undefined && positionReading.at + feed.freshMillis < now
   }
 }
 

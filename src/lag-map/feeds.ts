@@ -131,7 +131,8 @@ export class Feeds {
     let best: Leader | undefined
     for (const feed of this.all) {
       const leader = feed.leaders.get(shard)
-      if (leader?.isFresh(now) && (!best || compareLeaders(leader, best) >= 0)) best = leader
+      if (leader?.load() === undefined || feed.freshUntil < now || leader.isStale(now)) continue
+      if (!best || compareLeaders(leader, best) > 0) best = leader
     }
     return best
   }

@@ -1,5 +1,7 @@
 import { metrics, type Meter, type MeterProvider, type ObservableGauge } from '@opentelemetry/api'
 import type { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
+import { startSampling } from '../lag-map/sampling.js'
+import type { ReplicationSource } from '../sources/source.js'
 import { describeError, log, OncePerSubject } from '../support/log.js'
 import type { ReplicaId, ShardId } from '../support/names.js'
 import { checkBoolean, checkObject, hasMethods, optionError } from '../support/option-errors.js'
@@ -27,8 +29,8 @@ export interface ReplicationLagInstrumentationConfig extends ReplicationLagOptio
  * Reports every follower in a lag map through ObservableGauges, and polls sources that update the map.
  *
  * It has the structure of an OpenTelemetry `Instrumentation`: give it to `registerInstrumentations` or NodeSDK, or call
- * {@link setMeterProvider}. It uses the provider that it was given, else the global one, and follows the global one for as
- * long as the one in use is a no-op.
+ * {@link setMeterProvider}. It uses the provider that it was given. Without one, or after that one was shut down, it uses the
+ * global one, even if that is replaced.
  */
 export class ReplicationLagInstrumentation {
   readonly instrumentationName = SCOPE.name
@@ -39,6 +41,7 @@ export class ReplicationLagInstrumentation {
   private isEnabled = false
   private provider: MeterProvider | undefined
   private stopObserving: () => void = () => undefined
+  private stopFollowing: () => void = () => undefined
   private readonly warnings = new OncePerSubject()
 
   /** @throws TypeError that names the option that is invalid and what was expected. */
@@ -66,6 +69,7 @@ export class ReplicationLagInstrumentation {
     if (this.isEnabled) return
     this.isEnabled = true
     this.observe()
+    this.stopFollowing = this.followGlobal()
     start(this.options)
   }
 
@@ -73,7 +77,22 @@ export class ReplicationLagInstrumentation {
   disable(): void {
     this.isEnabled = false
     this.stopObserving()
+    this.stopObserving = () => undefined
+    this.stopFollowing()
     this.options.poller.stop()
+  }
+
+  /**
+   * Adds a source to poll. It is read immediately if the instrumentation is enabled.
+   * @throws TypeError if it is not a source, or if another source of the gauge has its name.
+   */
+  addSource(source: ReplicationSource): void {
+    this.options.poller.add(source)
+  }
+
+  /** Removes a source and everything it reported. Returns whether there was one with this name. */
+  removeSource(name: string): boolean {
+    return this.options.poller.remove(name)
   }
 
   /**
@@ -117,12 +136,11 @@ export class ReplicationLagInstrumentation {
     this.options = { ...this.options, report }
     if (!this.isEnabled) return
     this.observe()
-    start(this.options)
+    if (report.lagSeconds) startSampling(this.gauge.feeds)
   }
 
   /** Creates the instruments and their callback at the provider to use, in place of those before. */
   private observe(): void {
-    this.stopObserving()
     const global = metrics.getMeterProvider()
     for (const provider of [this.provider ?? global, global]) {
       const meter = provider.getMeter(SCOPE.name, SCOPE.version)
@@ -132,17 +150,25 @@ export class ReplicationLagInstrumentation {
           return [metric, meter.createObservableGauge(name, { description, unit, valueType })]
         }),
       )
-      // A no-op meter, of any copy of the API, has one instrument for all names.
+      // A no-op meter, of any copy of the API, has one instrument for all names. A provider that was shut down returns one.
       if (new Set(gauges.values()).size === 1) continue
+      this.stopObserving()
       this.stopObserving = this.addCallbacks(meter, gauges)
       return
     }
-    // The API does not announce a new global provider.
+  }
+
+  /** Observes again whenever the global provider is replaced. The API does not announce that. */
+  private followGlobal(): () => void {
+    let last = metrics.getMeterProvider()
     const timer = setInterval(() => {
-      if (metrics.getMeterProvider() !== global) this.observe()
+      const global = metrics.getMeterProvider()
+      if (global === last) return
+      last = global
+      this.observe()
     }, 1000)
     unref(timer)
-    this.stopObserving = () => clearInterval(timer)
+    return () => clearInterval(timer)
   }
 
   /** Returns a function that removes them. */

@@ -1,5 +1,6 @@
 import type { Attributes, HrTime } from '@opentelemetry/api'
 import type { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
+import type { ReplicationSource } from '../sources/source.js'
 import { describeError, OncePerSubject } from '../support/log.js'
 import { readMetrics, SCOPE, selectMetrics, type Descriptor, type Metric } from './metrics.js'
 import {
@@ -10,7 +11,7 @@ import {
 } from './options.js'
 
 /** One point of a gauge, as the SDK has it. */
-export interface GaugePoint {
+interface GaugePoint {
   readonly startTime: HrTime
   readonly endTime: HrTime
   readonly attributes: Attributes
@@ -18,7 +19,7 @@ export interface GaugePoint {
 }
 
 /** A gauge with its points, as the SDK has it. */
-export interface GaugeData {
+interface GaugeData {
   readonly descriptor: Descriptor & { readonly type: 'OBSERVABLE_GAUGE'; readonly advice: object }
   /** The SDK's AggregationTemporality.CUMULATIVE. A gauge is exported without one. */
   readonly aggregationTemporality: 1
@@ -28,7 +29,7 @@ export interface GaugeData {
 }
 
 /** What the SDK expects of a collection. */
-export interface ProducedMetrics {
+interface ProducedMetrics {
   readonly resourceMetrics: {
     readonly resource: typeof NO_RESOURCE
     scopeMetrics: { scope: { name: string; version: string }; metrics: GaugeData[] }[]
@@ -72,6 +73,19 @@ export class ReplicationLagMetricProducer {
     return this.options.gauge
   }
 
+  /**
+   * Adds a source to poll. It is read immediately.
+   * @throws TypeError if it is not a source, or if another source of the gauge has its name.
+   */
+  addSource(source: ReplicationSource): void {
+    this.options.poller.add(source)
+  }
+
+  /** Removes a source and everything it reported. Returns whether there was one with this name. */
+  removeSource(name: string): boolean {
+    return this.options.poller.remove(name)
+  }
+
   /** Collects every follower. Never rejects: an error is logged once and is in `errors` of the result. */
   collect(): Promise<ProducedMetrics> {
     const errors: unknown[] = []
@@ -99,7 +113,7 @@ export class ReplicationLagMetricProducer {
     return Promise.resolve({ resourceMetrics: { resource: NO_RESOURCE, scopeMetrics }, errors })
   }
 
-  /** Stops polling. What the sources said is not reported any more. */
+  /** Stops polling. What the sources have reported is no longer reported. */
   shutdown(): Promise<void> {
     this.options.poller.stop()
     return Promise.resolve()

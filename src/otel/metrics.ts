@@ -2,11 +2,12 @@ import { ValueType } from '@opentelemetry/api'
 import { collect, collectLeaders, type CollectedFollower } from '../lag-map/collect.js'
 import type { Feed } from '../lag-map/feed.js'
 import type { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
+import { VERSION } from './version.js'
 
 /** The instrumentation scope of every metric. */
 export const SCOPE = {
   name: 'opentelemetry-instrumentation-replication-lag',
-  version: '0.1.0',
+  version: VERSION,
 } as const
 
 /** The name and the description of a metric. All metrics are gauges. */

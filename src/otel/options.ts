@@ -1,7 +1,7 @@
 import { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
 import { startSampling } from '../lag-map/sampling.js'
 import { ReplicationPoller, type PollingOptions } from '../polling/replication-poller.js'
-import { log } from '../support/log.js'
+import { logOnceHeard } from '../support/log.js'
 import { checkBoolean, checkObject, hasMethods } from '../support/option-errors.js'
 import type { Report, ReportOptions } from './metrics.js'
 
@@ -44,10 +44,14 @@ export function resolveReport({ lagSeconds = true, positions = false }: ReportOp
   return { lagSeconds, positions }
 }
 
-/** Starts what the metrics of an attachment need: polling, and samples for the lag in seconds. */
+/** Starts what the metrics of an attachment need: samples for the lag in seconds, and polling. */
 export function start({ gauge, poller, report }: ResolvedOptions): void {
   if (report.lagSeconds) startSampling(gauge.feeds)
-  if (process.env['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true') {
-    log('info', 'OTEL_SDK_DISABLED is set, so sources are not polled')
-  } else poller.start()
+  if (isSdkDisabled()) logOnceHeard('info', 'OTEL_SDK_DISABLED is set, so sources are not polled')
+  else poller.start()
+}
+
+/** Whether the environment turns off OpenTelemetry for the whole process. */
+function isSdkDisabled(): boolean {
+  return process.env['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true'
 }

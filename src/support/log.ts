@@ -1,4 +1,5 @@
 import { diag } from '@opentelemetry/api'
+import { unref } from './timers.js'
 
 const logger = diag.createComponentLogger({
   namespace: 'opentelemetry-instrumentation-replication-lag',
@@ -11,6 +12,31 @@ export function log(level: 'debug' | 'info' | 'warn' | 'error', message: string)
   } catch {
     // A logger that throws must not stop replication.
   }
+}
+
+/** Whether a logger is set. The API cannot say so, but every copy of API 1 keeps the logger in the same place. */
+export function hasLogger(): boolean {
+  const api = (globalThis as Record<symbol, { diag?: unknown } | undefined>)[
+    Symbol.for('opentelemetry.js.api.1')
+  ]
+  return api?.diag !== undefined
+}
+
+/**
+ * Logs a message now, or once a logger is set. Services often set it after they have created what is wrong, because the SDK
+ * does it for them.
+ */
+export function logOnceHeard(level: 'info' | 'warn', message: string): void {
+  if (hasLogger()) {
+    log(level, message)
+    return
+  }
+  const timer = setInterval(() => {
+    if (!hasLogger()) return
+    clearInterval(timer)
+    log(level, message)
+  }, 1000)
+  unref(timer)
 }
 
 /** How many subjects a {@link OncePerSubject} remembers. It stays silent about further ones, so that memory is bounded. */

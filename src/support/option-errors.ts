@@ -1,4 +1,4 @@
-import { formatValue, log } from './log.js'
+import { formatValue, logOnceHeard } from './log.js'
 
 /** The error for an invalid option. It names the option, what was expected and what was given. */
 export function optionError(option: string, expected: string, value: unknown): TypeError {
@@ -32,9 +32,12 @@ export function hasMethods(value: unknown, ...methods: string[]): boolean {
   return methods.every((method) => typeof object?.[method] === 'function')
 }
 
-/** Logs each option that does not exist. It does not throw, so that a service with an option of a newer version starts. */
+/**
+ * Logs each option that does not exist, once a logger is set. It does not throw, so that a service with an option of a newer
+ * version starts.
+ */
 export function warnAboutUnknown(owner: string, unknown: object): void {
   for (const option of Object.keys(unknown)) {
-    log('warn', `${owner}: there is no option ${formatValue(option)}; it is ignored`)
+    logOnceHeard('warn', `${owner}: there is no option ${formatValue(option)}; it is ignored`)
   }
 }

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ValueType } from '@opentelemetry/api'
 import { AggregationType, MeterProvider } from '@opentelemetry/sdk-metrics'
 import { BenchReader, collect, fillGauge, FOLLOWERS, produce, SHARDS, START } from './fleet.mjs'
@@ -41,7 +41,8 @@ const observed = observe()
 const own = produce({ gauge: fillGauge(SHARDS), lagSeconds: false })
 const ownBoth = produce({ gauge: fillGauge(SHARDS) })
 const polled = produce({ sources: [source], pollIntervalMillis: NEVER_MILLIS, lagSeconds: false })
-await turn()
+// Until the source has been read.
+await sleep(1000)
 const [observedMillis, ownMillis] = await takeTurns(
   () => collect(observed, FOLLOWERS),
   () => collect(own, FOLLOWERS),

@@ -1,7 +1,11 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  ReplicationLagGauge,
+  ReplicationPoller,
+} from 'opentelemetry-instrumentation-replication-lag'
 import { collect, produce, START } from './fleet.mjs'
-import { formatMillis, median, report, takeTurns } from './measure.mjs'
+import { formatMillis, median, ratio, report, takeTurns } from './measure.mjs'
 
 // 1,000 sources of 3 followers each, at the default interval of 5 seconds.
 
@@ -9,12 +13,14 @@ const SOURCES = 1000
 const REPLICAS = ['replica-1', 'replica-2', 'replica-3']
 const POLL_MILLIS = 5000
 
-/** @param {number} i */
-function createSource(i) {
+/**
+ * @param {number} i
+ * @param {number} answerMillis as if a server had answered
+ */
+function createSource(i, answerMillis = 1) {
   let leaderSeqno = START
   const read = async () => {
-    // As if a server had answered.
-    await sleep(1)
+    if (answerMillis > 0) await sleep(answerMillis)
     leaderSeqno += 100n
     const followers = REPLICAS.map((replica, behind) => {
       return { replica, appliedSeqno: leaderSeqno - 10n * BigInt(behind) }
@@ -36,6 +42,43 @@ async function measureHost() {
   return { cpu: (user + system) / 10 / POLL_MILLIS, delay: delays.percentile(99.9) / 1e6 }
 }
 
+const READS = 2000
+const ROUNDS = 5
+
+/**
+ * The CPU time of one read, in milliseconds, when sources are read in turn, one each millisecond.
+ *
+ * @param {number} count how many sources there are
+ */
+async function measureRead(count) {
+  let reads = 0
+  const sources = Array.from({ length: count }, (_, i) => {
+    const { name, read } = createSource(i, 0)
+    return { name, read: () => (reads++, read()) }
+  })
+  const poller = new ReplicationPoller({
+    gauge: new ReplicationLagGauge(),
+    sources,
+    pollIntervalMillis: count,
+  })
+  poller.start()
+  while (reads < count) await sleep(10)
+  const [first, before] = [reads, process.cpuUsage()]
+  while (reads < first + READS) await sleep(10)
+  const { user, system } = process.cpuUsage(before)
+  poller.stop()
+  return (user + system) / 1000 / (reads - first)
+}
+
+/** @type {number[]} */
+const among = []
+/** @type {number[]} */
+const alone = []
+for (let round = 0; round < ROUNDS; round++) {
+  among.push(await measureRead(SOURCES))
+  alone.push(await measureRead(1))
+}
+
 const idle = await measureHost()
 const sources = Array.from({ length: SOURCES }, (_, i) => createSource(i))
 const reader = produce({ sources, pollIntervalMillis: POLL_MILLIS })
@@ -52,6 +95,9 @@ report(
     unit: ' ms',
     atMost: 3,
   },
+  ratio('CPU of a read among 1,000 sources : with one source', among, alone, {
+    atMost: 1.25,
+  }),
   {
     metric: 'CPU of polling them every 5 s',
     value: polling.cpu,

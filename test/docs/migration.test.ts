@@ -70,7 +70,8 @@ test('prom-client reports whether the followers of a source are connected', asyn
   poller.start()
   onTestFinished(() => poller.stop())
   const follower = { appliedSeqno: 1, replica: 'eu-1', connected: false }
-  source.last.answer({ shards: [{ shard: 'orders', leaderSeqno: 1, followers: [follower] }] })
+  const read = await eventually(() => source.last)
+  read.answer({ shards: [{ shard: 'orders', leaderSeqno: 1, followers: [follower] }] })
   await eventually(async () => {
     const { value } = parsePrometheusText(await registry.metrics())
     expect(value('replication_follower_connected', { replica: 'eu-1' })).toBe(0)

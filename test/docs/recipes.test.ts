@@ -168,7 +168,7 @@ describe('with a source that a test answers', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  test('a readiness probe fails while a follower is far behind or unknown', async () => {
+  test('a readiness probe fails while a follower is far behind, disconnected or unknown', async () => {
     const { gauge, source } = followScripted()
     const server = createReadinessServer(gauge, 'orders', 'standby_1').listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -179,6 +179,7 @@ describe('with a source that a test answers', () => {
       return `${response.status} ${await response.text()}`.trim()
     }
     const read = async (leader: number, applied: number) => {
+      await vi.advanceTimersByTimeAsync(0)
       source.last.answer(reading('orders', leader, { standby_1: applied }))
       await vi.advanceTimersByTimeAsync(1000)
     }
@@ -192,6 +193,12 @@ describe('with a source that a test answers', () => {
     expect(await probe()).toMatch(/^503 standby_1 is 1[12]\.\d s behind$/)
     await read(1400, 1400)
     expect(await probe()).toBe('200 standby_1 is 0.0 s behind')
+
+    // Nobody writes, so a follower that is dead lacks nothing.
+    source.last.answer(reading('orders', 1400, {}))
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(await probe()).toBe('503 standby_1 is disconnected')
+    await read(1400, 1400)
 
     // The last reading is reported for three intervals and a timeout, at least for 15 s.
     await vi.advanceTimersByTimeAsync(13_000)

@@ -111,7 +111,7 @@ describe.skipIf(!prometheus2)('leader and followers in processes of their own', 
     const durations = find('prometheus_rule_group_last_duration_seconds')
     const rules = durations.map(({ labels, value }) => `${labels['rule_group']}: ${value} s`)
     const memory = measure('process_resident_memory_bytes', {})
-    // docs/processes.md has these figures.
+    // docs/deployment.md has these figures.
     console.info(rules, `memory of Prometheus: ${Math.round(Number(memory) / 1e6)} MB`)
   })
 })

@@ -24,7 +24,7 @@ const own = readJson(`${FOLDER}/package.json`) as Manifest
 describe('package.json', () => {
   test('lists the packages that the program imports, and the clients that sources need', () => {
     const imports = [...program.matchAll(/(?:\bfrom |\bimport\()'([^'.][^']*)'/g)]
-    const clients = [...readText('src/register/clients.ts').matchAll(/\bfind\('([^']+)'\)/g)]
+    const clients = [...readText('src/environment/clients.ts').matchAll(/\bfind\('([^']+)'\)/g)]
     const packages = [...imports, ...clients].flatMap(([, specifier = '']) => {
       const [name] = /^(?:@[^/]+\/)?[^/]+/.exec(specifier) ?? []
       return specifier.startsWith('node:') || name === undefined ? [] : [name]

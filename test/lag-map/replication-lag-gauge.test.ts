@@ -2,7 +2,7 @@ import {
   ReplicationLagGauge,
   type ReplicationState,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 
 let gauge: ReplicationLagGauge
 beforeEach(() => {
@@ -107,6 +107,24 @@ describe('collectMetrics', () => {
     expect(structuredClone(snapshot)).toEqual(snapshot)
     expect(JSON.parse(JSON.stringify({ ...snapshot[0] }))).toEqual(snapshot[0])
   })
+})
+
+it.each([1, 2, 3, 4])('a lag is not negative if both positions move after load %d', (moment) => {
+  const [leader, applied] = [gauge.leader('a'), gauge.applied('a')]
+  leader.store(10)
+  applied.store(10)
+  let loads = 0
+  const { load } = Atomics
+  const spy = vi.spyOn(Atomics, 'load').mockImplementation((...position) => {
+    const seqno = load(...position)
+    if (++loads === moment) {
+      leader.store(20)
+      applied.store(20)
+    }
+    return seqno
+  })
+  onTestFinished(() => spy.mockRestore())
+  expect(gauge.collectMetrics()[0]?.lagSeqno).toBeGreaterThanOrEqual(0)
 })
 
 describe('the positions by name', () => {

@@ -10,7 +10,8 @@ async function collectNames() {
   const source = new ScriptedSource('db')
   const producer = new ReplicationLagMetricProducer({ sources: [source], positions: true })
   const follower = { replica: 'r1', appliedSeqno: 10, receivedSeqno: 10, retainedSeqno: 5 }
-  source.last.answer({ shards: [{ shard: 'a', leaderSeqno: 10, followers: [follower] }] })
+  const read = await eventually(() => source.last)
+  read.answer({ shards: [{ shard: 'a', leaderSeqno: 10, followers: [follower] }] })
   const metrics = await eventually(async () => {
     const { scopeMetrics } = (await producer.collect()).resourceMetrics
     const collected = scopeMetrics.flatMap(({ metrics }) => metrics)

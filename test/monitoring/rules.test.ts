@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { findAnchors } from '../docs/markdown.js'
-import { readText } from '../support/repository.js'
+import { readJson, readText } from '../support/repository.js'
 import { readRules, RULES, run, type Rule, type RuleGroups } from './files.js'
 
-const RUNBOOK = 'docs/monitoring/README.md'
+const RUNBOOK = 'docs/monitoring/runbook.md'
+const manifest = readJson('package.json') as { homepage: string }
 const alerts = readRules().filter((rule): rule is Rule & { alert: string } => 'alert' in rule)
 
 describe('alerts', () => {
@@ -13,7 +14,9 @@ describe('alerts', () => {
     expect(rule.annotations?.['summary']).toMatch(/\S.*\.$/)
     expect(rule.annotations?.['description']).toMatch(/^\S.*\.$/)
     const anchor = rule.alert.toLowerCase()
-    expect(rule.annotations?.['runbook_url']).toBe(`${RUNBOOK}#${anchor}`)
+    expect(rule.annotations?.['runbook_url']).toBe(
+      `${manifest.homepage.replace('#readme', `/blob/main/${RUNBOOK}`)}#${anchor}`,
+    )
     expect(findAnchors({ path: RUNBOOK, text: readText(RUNBOOK) })).toContain(anchor)
   })
 
@@ -22,7 +25,7 @@ describe('alerts', () => {
   })
 
   test('in the runbook exist', () => {
-    const headings = [...readText(RUNBOOK).matchAll(/^### (Replication\w+)$/gm)]
+    const headings = [...readText(RUNBOOK).matchAll(/^## (Replication\w+)$/gm)]
     const names = [...new Set(alerts.map(({ alert }) => alert))]
     expect(headings.map(([, name]) => name)).toEqual(names)
   })
@@ -44,4 +47,7 @@ test('the manifest for the Prometheus Operator has the same rules', async () => 
   })
   const plain = parse(await run(process.execPath, program)) as { metadata: unknown }
   expect(plain.metadata).toEqual({ name: 'replication-lag' })
+  const other = await run(process.execPath, program, '--runbook', 'https://wiki.example/lag')
+  const addresses = [...other.matchAll(/runbook_url: (.*)#\w+$/gm)].map(([, address]) => address)
+  expect(new Set(addresses)).toEqual(new Set(['https://wiki.example/lag']))
 })

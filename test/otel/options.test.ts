@@ -134,6 +134,16 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     expect(options.sources[0]?.reads).toHaveLength(1)
   })
 
+  it('that do not exist are logged as soon as a logger is set', async () => {
+    create({ source: [source] } as ReplicationLagOptions)
+    await vi.advanceTimersByTimeAsync(10_000)
+    const logged = recordLog()
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(logged.messages).toEqual([expect.stringMatching(/^warn: .*there is no option "source"/)])
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(logged.messages).toHaveLength(1)
+  })
+
   it.each(['true', ' TRUE '])('poll nothing with OTEL_SDK_DISABLED=%j', async (disabled) => {
     vi.stubEnv('OTEL_SDK_DISABLED', disabled)
     onTestFinished(() => void vi.unstubAllEnvs())
@@ -180,6 +190,34 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     create({ gauge, sources: [source] })
     expect(() => create({ gauge, sources: [source] })).toThrow(
       /^sources\[0\].name: expected a name/,
+    )
+  })
+})
+
+describe.each(classes)('the sources of $name', ({ create }) => {
+  it('can be added and removed', async () => {
+    const attachment = create()
+    const first = new ScriptedSource('first')
+    attachment.addSource(first)
+    await vi.advanceTimersByTimeAsync(0)
+    first.last.answer({
+      shards: [{ shard: 'a', leaderSeqno: 3, followers: [{ appliedSeqno: 1 }] }],
+    })
+    const second = new ScriptedSource('second')
+    attachment.addSource(second)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(second.reads).toHaveLength(1)
+    expect(attachment.gauge.lagSeqno('a')).toBe(2)
+
+    expect(attachment.removeSource('first')).toBe(true)
+    expect(attachment.removeSource('first')).toBe(false)
+    expect(attachment.gauge.lagSeqno('a')).toBe(0)
+    attachment.addSource(first)
+    expect(() => attachment.addSource(new ScriptedSource('first'))).toThrow(
+      /^source.name: expected a name that no other source/,
+    )
+    expect(() => attachment.addSource({ name: 'third' } as never)).toThrow(
+      /^source: expected a source/,
     )
   })
 })

@@ -12,6 +12,7 @@ import {
   type Seqno,
   type ThreadPort,
 } from 'opentelemetry-instrumentation-replication-lag'
+import { readEnvironment } from 'opentelemetry-instrumentation-replication-lag/environment'
 import { instrumentation as registered } from 'opentelemetry-instrumentation-replication-lag/register'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
@@ -46,6 +47,10 @@ instrumentation.setMeterProvider(provider)
 // The classes of each entry point are the same.
 const withoutCode: ReplicationLagInstrumentation | undefined = registered
 
+const configured: ReplicationLagOptions | undefined = readEnvironment({})
+producer.addSource({ name: 'added', read: () => Promise.resolve({ shards: [] }) })
+const isAdded: boolean = producer.removeSource('added')
+
 export function publishTo(port: ThreadPort): () => void {
   return producer.gauge.publish(port)
 }
@@ -57,4 +62,6 @@ export const result: unknown[] = [
   sources.map(({ name }) => name),
   isRemoved,
   withoutCode,
+  configured,
+  isAdded,
 ]

@@ -65,6 +65,7 @@ export async function pack(folder: string): Promise<PackedPackage> {
     'package.json',
     'tsconfig.json',
     'src',
+    'build',
     'docs',
     'README.md',
     'LICENSE',

@@ -28,6 +28,7 @@ export const etcd = {
 /** Three members. Each is reached through gates: one for its clients, and one for the other members. */
 export class EtcdCluster {
   shard = 'registry'
+  elects = true
   #servers
   /** @type {Member[]} */
   #members
@@ -80,6 +81,10 @@ export class EtcdCluster {
     return this.#leader.name
   }
 
+  get leaderName() {
+    return this.leader
+  }
+
   /** The URLs of all members and learners, through their gates. */
   get endpoints() {
     return [...this.#members, ...this.#learners].map(({ gate }) => `http://127.0.0.1:${gate.port}`)
@@ -95,6 +100,7 @@ export class EtcdCluster {
     return Promise.resolve({
       source: etcdSource({ endpoints, shard, ...source }),
       gate: this.#leader.gate,
+      gates: Object.fromEntries(this.#members.map(({ name, gate }) => [name, gate])),
       close: () => Promise.resolve(),
     })
   }
@@ -149,6 +155,18 @@ export class EtcdCluster {
 
   async thaw() {
     this.#processes.get(this.#leader)?.thaw()
+    await this.#untilCaughtUp()
+  }
+
+  /** @param {string} follower */
+  async pause(follower) {
+    this.#processes.get(this.#member(follower))?.freeze()
+    return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  async resume(follower) {
+    this.#processes.get(this.#member(follower))?.thaw()
     await this.#untilCaughtUp()
   }
 

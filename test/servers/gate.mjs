@@ -17,6 +17,7 @@ export class Gate {
   /** Which connections are held back, by their greeting. @type {((greeting: string) => boolean) | undefined} */
   #isHeld
   #target
+  #delayMillis = 0
 
   /** @param {number} target the port of the server behind it */
   constructor(target) {
@@ -64,10 +65,24 @@ export class Gate {
     for (const pair of this.#pairs) this.#apply(pair)
   }
 
+  /**
+   * Holds back each piece of data for so long, in both directions, like a server that is far away.
+   *
+   * @param {number} millis 0 ends it
+   */
+  delay(millis) {
+    this.#delayMillis = millis
+  }
+
   /** Points it to another server. Connections to the old one break. @param {number} target */
   moveTo(target) {
-    this.#target = target
+    this.redirect(target)
     this.breakConnections()
+  }
+
+  /** Points new connections to another server, as DNS does. Those to the old one stay. @param {number} target */
+  redirect(target) {
+    this.#target = target
   }
 
   breakConnections() {
@@ -106,18 +121,42 @@ export class Gate {
       this.#pairs.delete(pair)
     }
     for (const socket of [client, server]) socket.on('error', end).on('close', end)
+    const toServer = this.#writerOf(server)
+    const toClient = this.#writerOf(client)
     client.on('data', (data) => {
       pair.unanswered++
-      server.write(data)
+      toServer(data)
       if (pair.greeting !== undefined) return
       pair.greeting = data.toString('latin1')
       this.#apply(pair)
     })
     server.on('data', (data) => {
       pair.unanswered = 0
-      client.write(data)
+      toClient(data)
     })
     this.#apply(pair)
+  }
+
+  /**
+   * Returns a function that writes in order, each piece of data after the delay.
+   *
+   * @param {import('node:net').Socket} socket
+   */
+  #writerOf(socket) {
+    let last = Promise.resolve()
+    let waiting = 0
+    return (/** @type {Buffer} */ data) => {
+      if (this.#delayMillis === 0 && waiting === 0) {
+        socket.write(data)
+        return
+      }
+      waiting++
+      const delay = new Promise((resolve) => setTimeout(resolve, this.#delayMillis))
+      last = Promise.all([last, delay]).then(() => {
+        waiting--
+        if (socket.writable) socket.write(data)
+      })
+    }
   }
 
   /** @param {Pair} pair */

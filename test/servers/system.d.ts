@@ -20,6 +20,10 @@ export interface SystemKind {
 export interface System {
   /** The names of the two followers, as the source reports them. They change where another leader is elected. */
   readonly followers: readonly [string, string]
+  /** The name of the leader, as a source reports it that takes it for a follower. */
+  readonly leaderName?: string
+  /** Whether the others elect another leader when the leader hangs. Default: they do not. */
+  readonly elects?: boolean
   /** The shard that the source reports them under. */
   readonly shard: string
   /** Its URL in `REPLICATION_LAG_SOURCES`. */
@@ -44,6 +48,23 @@ export interface System {
   thaw(): Promise<void>
   /** Kills the leader and makes one of the followers the leader of the other. Returns the name of that other one. */
   failOver(): Promise<string>
+
+  // The contract skips what the servers of a system cannot show.
+
+  /** Stops a follower with SIGSTOP. Its connections stay open. */
+  pause?(follower: string): Promise<void>
+  /** Ends `pause`. */
+  resume?(follower: string): Promise<void>
+  /** Adds another follower, which the source must find by itself. Returns its name when it has caught up. */
+  addFollower?(): Promise<string>
+  /** Removes for good the follower that `addFollower` has added, as the users of the system do. */
+  removeFollower?(follower: string): Promise<void>
+  /** Kills a follower, removes its data, starts it again empty, and waits until it has joined its leader. */
+  wipe?(follower: string): Promise<void>
+  /** Makes a follower a leader too, while the leader goes on leading the other one. */
+  claimLead?(follower: string): Promise<void>
+  /** Makes it a follower of the leader again, and waits until it has joined. */
+  followAgain?(follower: string): Promise<void>
 }
 
 export interface ConnectOptions {
@@ -60,6 +81,8 @@ export interface Connected {
   readonly source: ReplicationSource
   /** What passes between the clients and the leader, or all nodes if the source asks them over HTTP. */
   readonly gate: Gate
+  /** What passes between the clients and each node, by its name. */
+  readonly gates?: Readonly<Record<string, Gate>>
   /** Closes the clients. */
   close(): Promise<void>
 }

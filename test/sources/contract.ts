@@ -3,9 +3,11 @@ import {
   type FollowerReading,
   type ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { setTimeout } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext } from 'vitest'
+import type { Gate } from '../servers/gate.mjs'
 import { Servers } from '../servers/servers.mjs'
-import type { Connected, ConnectOptions, System, SystemKind } from '../../test/servers/system.js'
+import type { Connected, ConnectOptions, System, SystemKind } from '../servers/system.js'
 import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { pointsOf } from '../support/polling.js'
@@ -25,7 +27,14 @@ export interface ContractOptions {
   readonly keepsKilled?: boolean
   /** Whether the system has other nodes that can take over. Default: true. */
   readonly failsOver?: boolean
+  /** What is logged when two nodes claim to lead. Default: not tested. */
+  readonly claims?: RegExp
+  /** Which cases cannot be shown with the system, and why. */
+  readonly cannot?: Partial<Record<Case, string>>
 }
+
+/** What the servers of a system, or its nature, may not be able to show. */
+export type Case = 'unknown' | 'pause' | 'gates' | 'join' | 'wipe' | 'claim'
 
 /** Starts a system for the tests of a file. It ends after them, also when they fail. */
 export function useStarted<Started>(start: (servers: Servers) => Promise<Started>): () => Started {
@@ -54,7 +63,7 @@ export async function describeInstalled(kind: SystemKind, run: () => void): Prom
 /** What every source does, against a real server. */
 export function describeContract(kind: SystemKind, options: ContractOptions = {}): void {
   const { client, countsWrites = true, faults = {}, questions = 1, findsLeader = false } = options
-  const { keepsKilled = false, failsOver = true } = options
+  const { keepsKilled = false, failsOver = true, claims = /lead/, cannot = {} } = options
   const title = client === undefined ? kind.title : `${kind.title} through ${client}`
 
   describe(`source of ${title}`, () => {
@@ -85,6 +94,20 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
         expect(found.lag).toSatisfy(isExpected)
       })
     }
+    /** A case that the system shows, unless it cannot. */
+    const itShows = (name: Case, title: string, run: (skip: TestContext['skip']) => unknown) => {
+      const reason = cannot[name]
+      if (reason === undefined) it(title, ({ skip }) => run(skip))
+      else it.skip(`${title}: ${reason}`)
+    }
+
+    const untilCaughtUp = async (polling: Polling): Promise<void> => {
+      await eventually(() => {
+        for (const name of current().followers)
+          expect(polling.follower(name)).toMatchObject({ connected: true, lagSeqno: 0 })
+      })
+    }
+
     const isCaughtUp = (lag: number) => lag === 0
     const isBehindBy = (count: number) => (lag: number) =>
       countsWrites ? lag === count : lag > count
@@ -162,6 +185,147 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       )
     })
 
+    itShows('unknown', 'reports no number while no leader can be read', async (skip) => {
+      const system = current()
+      const [, second] = system.followers
+      // Without most of its nodes, a system elects no other leader.
+      const isMore = system.elects === true
+      skip(isMore && !system.pause, NOT_YET)
+      const { source } = await connect()
+      const polling = startPolling(source)
+      await untilCaughtUp(polling)
+      await system.freeze()
+      if (isMore) await system.pause?.(second)
+      try {
+        await eventually(async () => {
+          expect(await polling.isUp()).toBe(false)
+          // What was read last is shown a little longer.
+          expect(polling.followers()).toEqual([])
+        })
+      } finally {
+        await Promise.all([system.thaw(), isMore && system.resume?.(second)])
+      }
+      await untilCaughtUp(polling)
+    })
+
+    describe.each<[string, 'pause' | 'gates', Hang]>([
+      [
+        'is frozen',
+        'pause',
+        async ({ system, name }) => {
+          await system.pause?.(name)
+          return () => system.resume?.(name)
+        },
+      ],
+      [
+        'does not answer its clients',
+        'gates',
+        ({ gate }) => {
+          gate?.close()
+          return () => gate?.reopen()
+        },
+      ],
+      [
+        'is 300 ms away from its clients',
+        'gates',
+        ({ gate }) => {
+          gate?.delay(150)
+          return () => gate?.delay(0)
+        },
+      ],
+    ])('while a follower %s', (_, needs, hang) => {
+      itShows(needs, 'reports the lag of the other as of 100 ms ago at most', async (skip) => {
+        const system = current()
+        const [first, second] = system.followers
+        const { source, gates } = await connect()
+        const gate = gates?.[second]
+        skip(needs === 'pause' ? !system.pause : !gate, NOT_YET)
+        const polling = startPolling(source, { pollIntervalMillis: 200, pollTimeoutMillis: 2000 })
+        await untilCaughtUp(polling)
+        const writing = await startWriting(system)
+        const end = await hang({ system, name: second, gate })
+        const lags: number[] = []
+        try {
+          const start = polling.reads
+          // From the second reading on.
+          polling.onRead(() => {
+            const seen = polling.follower(first)
+            expect.soft(seen?.connected).toBe(true)
+            if (polling.reads > start + 2) lags.push(seen?.lagSeqno ?? NaN)
+          })
+          await eventually(() => expect(lags.length).toBeGreaterThan(15))
+        } finally {
+          await end()
+        }
+        const perMilli = await writing.stop()
+        expect(median(lags)).toBeLessThanOrEqual(100 * perMilli)
+        expect(Math.min(...lags)).toBeGreaterThanOrEqual(0)
+        await untilCaughtUp(polling)
+      })
+    })
+
+    itShows(
+      'join',
+      'finds a follower that joins, and forgets one that is removed',
+      async (skip) => {
+        const system = current()
+        skip(!system.addFollower || !system.removeFollower, NOT_YET)
+        const { source } = await connect()
+        const polling = startPolling(source)
+        await untilCaughtUp(polling)
+        const joined = (await system.addFollower?.()) ?? ''
+        await eventually(() =>
+          expect(polling.follower(joined)).toMatchObject({ connected: true, lagSeqno: 0 }),
+        )
+        await system.removeFollower?.(joined)
+        const start = polling.reads
+        // The one in flight may have begun before.
+        await eventually(() => expect(polling.reads).toBeGreaterThan(start + 2))
+        expect(polling.follower(joined)).toBeUndefined()
+        await untilCaughtUp(polling)
+      },
+    )
+
+    itShows('wipe', 'reports a follower that is built again', async (skip) => {
+      const system = current()
+      skip(!system.wipe, NOT_YET)
+      const { source } = await connect()
+      const polling = startPolling(source)
+      await system.write(100)
+      await untilCaughtUp(polling)
+      const [first] = system.followers
+      const lags: number[] = []
+      polling.onRead(() => lags.push(polling.follower(first)?.lagSeqno ?? 0))
+      await system.wipe?.(first)
+      await untilCaughtUp(polling)
+      await system.write(10)
+      await untilCaughtUp(polling)
+      expect(Math.min(...lags)).toBeGreaterThanOrEqual(0)
+    })
+
+    itShows('claim', 'logs once that two nodes lead, and reports no wrong lag', async (skip) => {
+      const system = current()
+      skip(!system.claimLead, NOT_YET)
+      const [first, second] = system.followers
+      const { source } = await connect()
+      const polling = startPolling(source)
+      await untilCaughtUp(polling)
+      const logged = recordDiag()
+      onTestFinished(() => logged.stop())
+      await system.claimLead?.(second)
+      await system.write(20)
+      const start = polling.reads
+      await eventually(() => {
+        expect(polling.reads).toBeGreaterThan(start + 10)
+        expect(polling.follower(first)).toMatchObject({ connected: true, lagSeqno: 0 })
+      })
+      const { connected = false, lagSeqno } = polling.follower(second) ?? {}
+      expect({ connected, lagSeqno }).not.toMatchObject({ connected: true, lagSeqno: 0 })
+      expect(logged.messages.filter((line) => claims.test(line))).toHaveLength(1)
+      await system.followAgain?.(second)
+      await untilCaughtUp(polling)
+    })
+
     for (const [fault, message] of Object.entries(faults)) {
       it(`reports no lag with a ${fault}, and says so once`, async () => {
         const logged = recordDiag()
@@ -199,6 +363,8 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       const [first] = system.followers
       const { source } = await connect()
       await untilLag(source, first, isCaughtUp)
+      const polling = startPolling(source)
+      await untilCaughtUp(polling)
       const other = await system.failOver()
       const { source: next } = await connect()
       await untilLag(next, other, isCaughtUp)
@@ -207,7 +373,12 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       await untilLag(next, other, isBehindBy(20))
       await system.mend(other)
       await untilLag(next, other, isCaughtUp)
-      if (findsLeader) for (const each of system.followers) await untilLag(source, each, isCaughtUp)
+      if (findsLeader) {
+        // The first source has followed, and the leader is not its own follower.
+        for (const each of system.followers) await untilLag(source, each, isCaughtUp)
+        await untilCaughtUp(polling)
+        expect(polling.followers().map(({ replica }) => replica)).not.toContain(system.leaderName)
+      }
       if (next === source || findsLeader) return
       // A source of the old leader fails, or knows nothing of the new leader's followers. It must not call them caught up.
       const reading = await source.read(AbortSignal.timeout(5_000)).catch(() => undefined)
@@ -232,33 +403,75 @@ async function readFollower(source: ReplicationSource, shard: string, follower: 
   const found = shards.find((each) => String(each.shard) === shard)
   const reading = found?.followers.find(({ replica }) => String(replica) === follower)
   if (!found || !reading) throw new Error(`${follower} is not in the reading`)
-  const { appliedSeqno, connected = true } = reading
-  const lag =
-    appliedSeqno === undefined ? NaN : Number(BigInt(found.leaderSeqno ?? 0) - BigInt(appliedSeqno))
+  const { appliedSeqno, connected = true, comparedWith } = reading
+  const { leaderSeqno = 0 } = comparedWith ?? found
+  const lag = appliedSeqno === undefined ? NaN : Number(BigInt(leaderSeqno) - BigInt(appliedSeqno))
   return { connected, lag }
 }
 
+const NOT_YET = 'the servers for the tests cannot do it yet'
+
+/** Makes a follower hang, and returns a function that ends that. */
+type Hang = (hanging: {
+  readonly system: System
+  readonly name: string
+  readonly gate: Gate | undefined
+}) => MaybePromise<() => MaybePromise<void> | undefined>
+type MaybePromise<T> = T | Promise<T>
+
+/** Writes all the time, until it is stopped. That returns how far the leader has moved in a millisecond. */
+async function startWriting(system: System) {
+  const start = { at: performance.now(), position: await system.position() }
+  let isOver = false
+  const write = async () => {
+    while (!isOver) {
+      await system.write(5)
+      await setTimeout(10)
+    }
+  }
+  const writing = write()
+  onTestFinished(() => {
+    isOver = true
+  })
+  const stop = async () => {
+    isOver = true
+    await writing
+    const moved = Number((await system.position()) - start.position)
+    return moved / (performance.now() - start.at)
+  }
+  return { stop }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
+}
+
+type Polling = ReturnType<typeof startPolling>
+
 /** Polls a source quickly until the test ends. */
-function startPolling(source: ReplicationSource) {
+function startPolling(
+  source: ReplicationSource,
+  times = { pollIntervalMillis: 100, pollTimeoutMillis: 500 },
+) {
   let reads = 0
+  const listeners: (() => void)[] = []
   const counted: ReplicationSource = {
     name: source.name,
-    read(signal) {
+    read(...parameters) {
       reads++
-      return source.read(signal)
+      for (const listener of listeners) listener()
+      return source.read(...parameters)
     },
   }
-  const producer = new ReplicationLagMetricProducer({
-    sources: [counted],
-    pollIntervalMillis: 100,
-    pollTimeoutMillis: 500,
-  })
+  const producer = new ReplicationLagMetricProducer({ sources: [counted], ...times })
   onTestFinished(() => producer.shutdown())
   return {
     /** How many reads have begun. */
     get reads() {
       return reads
     },
+    /** Calls a function when the next reads begin, and with them the result of the last ones is known. */
+    onRead: (listener: () => void) => void listeners.push(listener),
     followers: () => producer.gauge.collectMetrics(),
     follower: (name: string) =>
       producer.gauge.collectMetrics().find(({ replica }) => replica === name),

@@ -11,6 +11,8 @@ interface WalReceiverOptions {
   readonly publication?: string
   /** Whether to confirm what arrives. Default: true. */
   readonly confirms?: boolean
+  /** Whether to ask for messages of pg_logical_emit_message. Default: true. pgoutput sends none by itself. */
+  readonly messages?: boolean
 }
 
 /** What `pg` has besides its types: the connection of a client, in copy mode. */
@@ -21,10 +23,14 @@ interface CopyConnection {
 
 /** A program that receives WAL and applies nothing, such as pg_receivewal, pg_basebackup or a consumer of changes. */
 export class WalReceiver {
-  private constructor(private readonly client: pg.Client) {}
+  private constructor(
+    private readonly client: pg.Client,
+    private readonly isLogical: boolean,
+  ) {}
 
   static async start(node: PostgresNode, options: WalReceiverOptions): Promise<WalReceiver> {
     const { applicationName, slot, temporary, publication, confirms = true } = options
+    const { messages = true } = options
     const mode = publication === undefined ? 'true' : 'database'
     const client = await connectReplication(node, applicationName, mode)
     const { rows } = await client.query<{ xlogpos: string }>('IDENTIFY_SYSTEM')
@@ -43,10 +49,16 @@ export class WalReceiver {
     const what =
       publication === undefined
         ? `PHYSICAL ${rows[0]?.xlogpos}`
-        : `LOGICAL 0/0 (proto_version '1', publication_names '${publication}'${major >= 14 ? ", messages 'true'" : ''})`
+        : `LOGICAL 0/0 (proto_version '1', publication_names '${publication}'${messages && major >= 14 ? ", messages 'true'" : ''})`
     // It resolves when the stream ends.
     client.query(`START_REPLICATION ${from} ${what}`).catch(() => undefined)
-    return new WalReceiver(client)
+    return new WalReceiver(client, publication !== undefined)
+  }
+
+  /** Confirms a position, whatever has arrived. */
+  confirm(position: bigint): void {
+    const { connection } = this.client as unknown as { connection: CopyConnection }
+    connection.sendCopyFromChunk(statusUpdate(position, this.isLogical))
   }
 
   stop(): Promise<void> {

@@ -97,6 +97,11 @@ export class TestCluster {
     return node
   }
 
+  /** Lets a former primary follow another node after its next start. */
+  follow(node: PostgresNode, options: Parameters<PostgresCluster['follow']>[1]): Promise<void> {
+    return this.cluster.follow(node, options)
+  }
+
   stop(): Promise<void> {
     return this.cluster.stop()
   }

@@ -1,17 +1,12 @@
 import { getNodeAutoInstrumentations } from '@opentelemetry/auto-instrumentations-node'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { NodeSDK } from '@opentelemetry/sdk-node'
-import {
-  ReplicationLagGauge,
-  ReplicationLagMetricProducer,
-  ReplicationPoller,
-} from 'opentelemetry-instrumentation-replication-lag'
+import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 
 // The OpenTelemetry of a service: its own traces and metrics, and how far its followers are behind.
 
-const gauge = new ReplicationLagGauge()
-const producer = new ReplicationLagMetricProducer({ gauge })
+const producer = new ReplicationLagMetricProducer()
 const exporter = new PrometheusExporter({ metricProducers: [producer] }, (error) => {
   // Such as a port that is taken.
   if (error) console.error(`there is no /metrics: ${error.message}`)
@@ -27,9 +22,6 @@ const { default: pg } = await import('pg')
 const pool = new pg.Pool({ max: 1, connectionTimeoutMillis: 3000, allowExitOnIdle: true })
 // Without a listener, the process ends when the server closes an idle connection.
 pool.on('error', () => undefined)
-new ReplicationPoller({
-  gauge,
-  sources: [postgresSource({ client: pool, shard: 'orders' })],
-}).start()
+producer.addSource(postgresSource({ client: pool, shard: 'orders' }))
 
 process.once('SIGTERM', () => void sdk.shutdown())

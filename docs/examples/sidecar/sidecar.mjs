@@ -1,17 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diag, DiagConsoleLogger, DiagLogLevel } from '@opentelemetry/api'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
-import {
-  configurationError,
-  instrumentation,
-} from 'opentelemetry-instrumentation-replication-lag/register'
+import { readEnvironment } from 'opentelemetry-instrumentation-replication-lag/environment'
 import { readStates, serveHealth } from './health.mjs'
 import { startReporting } from './reporting.mjs'
 
 // Reports what REPLICATION_LAG_SOURCES or REPLICATION_LAG_CONFIG names, from a process of its own.
-
-// `register` has logged what is wrong with the configuration.
-if (configurationError !== undefined) process.exit(1)
 
 const level = process.env['OTEL_LOG_LEVEL']?.toUpperCase() ?? 'INFO'
 diag.setLogger(new DiagConsoleLogger(), {
@@ -19,36 +13,30 @@ diag.setLogger(new DiagConsoleLogger(), {
 })
 
 try {
-  if (!instrumentation) {
+  const options = readEnvironment()
+  if (!options) {
     throw new Error(
       'nothing to poll: set REPLICATION_LAG_SOURCES, as in orders=postgres://monitor@db/postgres, or REPLICATION_LAG_CONFIG',
     )
   }
-  await start(instrumentation)
+  await start(options)
 } catch (error) {
   console.error(/** @type {Error} */ (error).message)
   process.exit(1)
 }
 
-/** @param {import('opentelemetry-instrumentation-replication-lag').ReplicationLagInstrumentation} instrumentation */
-async function start(instrumentation) {
-  const { gauge } = instrumentation
-  const { sources = [], lagSeconds, positions } = instrumentation.getConfig()
-  // It reports instead of the instrumentation, which has no meter provider here: with a producer, a removed follower is
-  // gone at the next scrape.
-  const producer = new ReplicationLagMetricProducer({ gauge, lagSeconds, positions })
+/** @param {import('opentelemetry-instrumentation-replication-lag').ReplicationLagOptions} options */
+async function start(options) {
+  const { sources = [] } = options
+  const producer = new ReplicationLagMetricProducer(options)
   const stopReporting = await startReporting(producer)
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => {
       // The last export needs what was read, so polling ends after it.
-      void stopReporting().finally(() => {
-        instrumentation.disable()
-        process.exit(0)
-      })
+      void stopReporting().finally(() => process.exit(0))
     })
   }
   await serveHealth(producer)
-  instrumentation.enable()
   if (!(await canReadAny(producer, sources.length))) process.exit(1)
   console.log(`Polling ${sources.map(({ name }) => name).join(', ')}`)
 }

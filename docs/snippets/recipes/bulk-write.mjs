@@ -44,7 +44,8 @@ function reasonToWait(gauge, shard, maxSeconds) {
   const followers = gauge.collectMetrics().filter((follower) => follower.shard === shard)
   // Nothing was read yet, or the source cannot be read any more.
   if (followers.length === 0) return `no follower of ${shard} is known`
-  for (const { replica, lagSeconds } of followers) {
+  for (const { replica, connected, lagSeconds } of followers) {
+    if (connected === false) return `${replica} is disconnected`
     if (lagSeconds === undefined) return `the lag of ${replica} is unknown`
     if (lagSeconds > maxSeconds) return `${replica} is ${lagSeconds.toFixed(1)} s behind`
   }

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 const MAX_SECONDS = 10
 
 /**
- * Returns a server that answers 200 while the follower is at most 10 s behind, and 503 otherwise.
+ * Returns a server that answers 200 while the follower is connected and at most 10 s behind, and 503 otherwise.
  *
  * @param {ReplicationLagGauge} gauge
  * @param {string} shard
@@ -12,13 +12,14 @@ const MAX_SECONDS = 10
  */
 export function createReadinessServer(gauge, shard, replica) {
   return createServer((_request, response) => {
-    const seconds = gauge.lagSeconds(shard, replica)
-    const isReady = seconds !== undefined && seconds <= MAX_SECONDS
+    const follower = gauge
+      .collectMetrics()
+      .find((each) => each.shard === shard && each.replica === replica)
+    const { connected = true, lagSeconds: seconds } = follower ?? {}
+    const isReady = connected && seconds !== undefined && seconds <= MAX_SECONDS
     response.writeHead(isReady ? 200 : 503, { 'content-type': 'text/plain' })
-    response.end(
-      seconds === undefined
-        ? `the lag of ${replica} is unknown\n`
-        : `${replica} is ${seconds.toFixed(1)} s behind\n`,
-    )
+    if (!connected) response.end(`${replica} is disconnected\n`)
+    else if (seconds === undefined) response.end(`the lag of ${replica} is unknown\n`)
+    else response.end(`${replica} is ${seconds.toFixed(1)} s behind\n`)
   })
 }

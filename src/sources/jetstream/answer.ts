@@ -1,96 +1,37 @@
 import { boolean, integer, optional, parseFields, required, text } from '../shared/fields.js'
-import { array, object, type HttpServer } from '../shared/http.js'
+import { array, object } from '../shared/http.js'
+import type { Configs } from './configs.js'
+import { attempt, nameOf } from './faults.js'
+import type { Account, ConsumerView, Members, ServerView, StreamState, StreamView } from './view.js'
 
-/** What one server says of itself and its streams. */
-export interface ServerView {
-  readonly server: string
-  readonly streams: readonly StreamView[]
+export type ParsedView = Omit<ServerView, 'isSettled'>
+
+/** An answer to `/jsz`, whose streams are not parsed yet. */
+export interface Answer {
+  readonly id: string
+  readonly isDisabled: boolean
+  readonly meta: unknown
+  readonly accounts: readonly unknown[]
 }
 
-/** What one server says of one stream. Only its leader knows more than the state of its own copy. */
-export interface StreamView {
-  /** The server that says this. */
-  readonly server: string
-  /** Account and stream. Streams of several accounts can have one name. */
-  readonly key: string
-  readonly account: string
-  readonly stream: string
-  /** The name of the server that leads it, if it has a leader. */
-  readonly leader: string | undefined
-  readonly created: string
-  readonly lastSeq: bigint
-  readonly messages: bigint
-  /** When its last message was stored, in milliseconds since 1970. 0 or NaN if it has none. */
-  readonly lastTime: number
-  readonly replicas: readonly ReplicaView[]
-  /** How many servers hold the stream. */
-  readonly copies: number
-  readonly consumers: readonly ConsumerView[]
-  readonly mirror: MirrorView | undefined
+const ANSWER = {
+  server_id: required(text),
+  disabled: optional(boolean),
+  meta_cluster: raw,
+  account_details: array,
 }
-
-export interface ReplicaView {
-  readonly name: string
-  readonly isAlive: boolean
-}
-
-export interface ConsumerView {
-  readonly name: string
-  readonly leader: string | undefined
-  readonly isDurable: boolean
-  /** Messages that it has not been sent, and those that it has not acknowledged. */
-  readonly pending: bigint
-  readonly unacknowledged: bigint
-}
-
-export interface MirrorView {
-  /** The key of the stream that it copies. `undefined` if it copies only a part, or a stream of another domain. */
-  readonly upstream: string | undefined
-  readonly isAlive: boolean
-  readonly error: string | undefined
-}
-
-/** Returns the question for one server. */
-export function askServer(server: HttpServer, consumers: boolean) {
-  const path = `/jsz?accounts=true&streams=true&config=true${consumers ? '&consumers=true' : ''}`
-  let known: { readonly server_id: string; readonly server_name: string } | undefined
-  return async (signal: AbortSignal): Promise<ServerView> => {
-    const { server_id, account_details } = await server.ask(path, parseAnswer, signal)
-    // The answer has no name. The id is another one after each start.
-    if (known?.server_id !== server_id) {
-      known = await server.ask('/varz', (answer) => parseFields(VARZ, answer), signal)
-    }
-    if (known.server_id !== server_id) throw new Error(`${server.url}: ${BALANCED}`)
-    const { server_name } = known
-    const streams = account_details.flatMap(({ name, id, stream_detail }) =>
-      stream_detail.map((each) => viewOf(each, server_name, { name, id: id ?? name })),
-    )
-    return { server: server_name, streams }
-  }
-}
-
-const BALANCED = 'different servers answer in turn. Give the monitoring URL of each server'
-
-/** A server that was not heard of for this long is not connected. Idle mirrors are heard of each 5 seconds. */
-const LOST_NANOS = 15e9
-
-/** What stands for the name of a server that was not up since the leader started. */
-const UNKNOWN_NAME = 'Server name unknown'
-
-const VARZ = { server_id: required(text), server_name: required(text) }
-const ANSWER = { server_id: required(text), account_details: array }
+const META = { leader: optional(anyText), replicas: array, cluster_size: optional(integer) }
 const ACCOUNT = { name: required(text), id: optional(text), stream_detail: array }
 const STREAM = {
   name: required(text),
-  created: required(text),
-  cluster: optional(object),
-  config: optional(object),
-  state: required(object),
-  mirror: optional(object),
-  consumer_detail: array,
+  created: raw,
+  cluster: raw,
+  config: raw,
+  state: raw,
+  mirror: raw,
+  consumer_detail: raw,
 }
 const STATE = { messages: required(integer), last_seq: required(integer), last_ts: optional(text) }
-const CONFIG = { num_replicas: optional(integer), mirror: optional(object) }
 const CLUSTER = { leader: optional(anyText), replicas: array }
 const REPLICA = { name: required(text), offline: optional(boolean), active: nanos }
 const UPSTREAM = {
@@ -102,10 +43,31 @@ const UPSTREAM = {
 const MIRROR = { active: nanos, error: optional(object) }
 const CONSUMER = {
   name: required(text),
-  cluster: optional(object),
-  config: optional(object),
+  created: optional(text),
+  cluster: raw,
+  config: raw,
+  num_pending: raw,
+  num_ack_pending: raw,
+  delivered: raw,
+  ack_floor: raw,
+}
+const COUNTS = {
   num_pending: count,
   num_ack_pending: count,
+  delivered: streamSeq,
+  ack_floor: streamSeq,
+}
+
+/** A server that was not heard of for this long is not connected. Idle mirrors are heard of each 5 seconds. */
+const LOST_NANOS = 15e9
+
+/** What stands for the name of a server that was not up since the leader started. */
+const UNKNOWN_NAME = 'Server name unknown'
+
+const MAX_COUNT = 2n ** 64n - 1n
+
+function raw(value: unknown): unknown {
+  return value
 }
 
 function anyText(value: unknown): string | undefined {
@@ -114,100 +76,169 @@ function anyText(value: unknown): string | undefined {
 
 /** How long ago. It is −1 if that never happened. */
 function nanos(value: unknown, name: string): number {
-  return required((each) => (typeof each === 'number' ? each : undefined))(value ?? 0, name)
+  const parse = (each: unknown) => (/^-?\d+$/.test(String(each)) ? Number(each) : undefined)
+  return required(parse)(value ?? 0, name)
 }
 
 /** A count that can be far too high, through bugs of some versions. */
 function count(value: unknown, name: string): bigint {
-  const isHuge = typeof value === 'number' && value > Number.MAX_SAFE_INTEGER
-  return required(integer)(isHuge ? Number.MAX_SAFE_INTEGER : value, name)
+  const isHuge = typeof value === 'string' && /^\d{20,}$/.test(value)
+  return isHuge ? MAX_COUNT : required(integer)(value, name)
 }
 
-function parseAnswer(answer: unknown) {
-  const { server_id, account_details } = parseFields(ANSWER, answer)
-  const accounts = account_details.map((each) => {
-    const account = parseFields(ACCOUNT, each)
-    return { ...account, stream_detail: account.stream_detail.map(parseStream) }
-  })
-  return { server_id, account_details: accounts }
+/** The stream's part of a pair of sequences. 0 if there is none. */
+function streamSeq(value: unknown, name: string): bigint {
+  const { stream_seq } = (value ?? {}) as { stream_seq?: unknown }
+  return optional(integer)(stream_seq, `${name}.stream_seq`) ?? 0n
 }
 
-function parseStream(answer: unknown) {
-  const { cluster, config, state, mirror, consumer_detail, ...stream } = parseFields(STREAM, answer)
-  const { num_replicas, mirror: upstream } = parseFields(CONFIG, config)
+/** @throws Error that names the invalid field. */
+export function parseAnswer(answer: unknown): Answer {
+  const { server_id, disabled, meta_cluster, account_details } = parseFields(ANSWER, answer)
   return {
-    ...stream,
-    ...parseFields(STATE, state),
-    cluster: parseCluster(cluster),
-    copies: Number(num_replicas ?? 1n),
-    mirror: mirror && parseFields(MIRROR, mirror),
-    upstream: upstream && parseFields(UPSTREAM, upstream),
-    consumers: consumer_detail.map(parseConsumer),
+    id: server_id,
+    isDisabled: disabled === true,
+    meta: meta_cluster,
+    accounts: account_details,
   }
 }
 
-/** A server that is not in a cluster has none, and leads all that it has. */
-function parseCluster(cluster: object | undefined) {
-  if (!cluster) return undefined
-  const { leader, replicas } = parseFields(CLUSTER, cluster)
-  return { leader, replicas: replicas.map((each) => parseFields(REPLICA, each)) }
+/** Parses all parts of an answer. Those that are invalid are left out, and noted as faults. */
+export function parseView(answer: Answer, server: string, configs: Configs): ParsedView {
+  const faults: string[] = []
+  const streams = new Map<string, StreamView>()
+  const members = attempt(faults, 'meta_cluster: ', () => parseMembers(answer.meta))
+  for (const each of answer.accounts) {
+    const account = attempt(faults, `account ${nameOf(each)}: `, () => parseFields(ACCOUNT, each))
+    if (!account) continue
+    const { name, id = name, stream_detail } = account
+    for (const detail of stream_detail) {
+      const stream = attempt(faults, `stream ${nameOf(detail)} of account ${name}: `, () =>
+        parseStream(detail, { id, name }, server, configs),
+      )
+      if (stream) streams.set(stream.key, stream)
+    }
+  }
+  return { server, hasJetStream: !answer.isDisabled, members, streams, faults }
 }
 
-function parseConsumer(answer: unknown) {
-  const { cluster, config, ...consumer } = parseFields(CONSUMER, answer)
-  const { durable_name } = parseFields({ durable_name: optional(anyText) }, config)
-  return { ...consumer, cluster: parseCluster(cluster), isDurable: Boolean(durable_name) }
+function parseMembers(meta: unknown): Members | undefined {
+  if (!object(meta)) return undefined
+  const { leader, replicas, cluster_size } = parseFields(META, meta)
+  const others = replicas.map((each) => parseFields(REPLICA, each).name).filter(isKnown)
+  const names = leader ? [leader, ...others] : others
+  return { leader, names, size: Number(cluster_size ?? names.length) }
 }
 
-function viewOf(
-  stream: ReturnType<typeof parseStream>,
+function parseStream(
+  detail: unknown,
+  account: Account,
   server: string,
-  account: { readonly name: string; readonly id: string },
+  configs: Configs,
 ): StreamView {
-  const { name, created, cluster, copies, last_seq, messages, last_ts = '', consumers } = stream
-  const leaderOf = (group: typeof cluster) => (group ? group.leader : server)
-  const replicas = cluster?.replicas ?? []
+  const { name, created, cluster, config, state, mirror, consumer_detail } = parseFields(
+    STREAM,
+    detail,
+  )
+  const faults: string[] = []
+  const key = `${account.id}/${name}`
+  const group = attempt(faults, '', () => parseGroup(cluster, server, faults))
+  const consumers = attempt(faults, '', () =>
+    array(consumer_detail, 'consumer_detail').flatMap((each) => {
+      return (
+        attempt(faults, `consumer ${nameOf(each)}: `, () =>
+          parseConsumer(each, key, server, configs),
+        ) ?? []
+      )
+    }),
+  )
+  const info = object(mirror)
+  const upstream = attempt(faults, 'mirror: ', () =>
+    info
+      ? configs.get(`${key} ${String(created)}`, config, (each) => parseUpstream(each, account.id))
+      : undefined,
+  )
   return {
     server,
-    key: `${account.id}/${name}`,
-    account: account.name,
+    key,
+    account,
     stream: name,
-    leader: leaderOf(cluster),
-    created,
-    lastSeq: last_seq,
-    messages,
-    lastTime: Math.max(0, Date.parse(last_ts)),
-    copies,
-    replicas: replicas
-      .filter(({ name }) => !name.startsWith(UNKNOWN_NAME))
-      .map((each) => ({
-        name: each.name,
-        isAlive: each.offline !== true && isRecent(each.active),
-      })),
-    consumers: consumers.map((each) => ({
-      name: each.name,
-      leader: leaderOf(each.cluster),
-      isDurable: each.isDurable,
-      pending: each.num_pending,
-      unacknowledged: each.num_ack_pending,
-    })),
-    mirror: mirrorOf(stream, account.id),
+    leader: group?.leader,
+    replicas: group?.replicas ?? [],
+    hasUnknown: group?.hasUnknown === true,
+    state: attempt(faults, '', () => parseState(created, state)),
+    consumers: consumers ?? [],
+    mirror: info && { upstream, ...parseMirror(info) },
+    faults,
   }
 }
 
-function mirrorOf(
-  { mirror, upstream }: ReturnType<typeof parseStream>,
-  account: string,
-): MirrorView | undefined {
-  if (!mirror || !upstream) return undefined
-  const { name, filter_subject = '', subject_transforms, external } = upstream
-  const isPartial = filter_subject !== '' || subject_transforms.length > 0
-  const { description } = parseFields({ description: optional(anyText) }, mirror.error)
+/** A server that is not in a cluster leads all that it has. */
+function parseCluster(cluster: unknown, server: string) {
+  if (cluster === undefined) return { leader: server, replicas: [] }
+  return parseFields(CLUSTER, required(object)(cluster, 'cluster'))
+}
+
+function parseGroup(cluster: unknown, server: string, faults: string[]) {
+  const { leader, replicas } = parseCluster(cluster, server)
+  const parsed = replicas.flatMap((each) => {
+    return attempt(faults, `replica ${nameOf(each)}: `, () => parseFields(REPLICA, each)) ?? []
+  })
+  const known = parsed.filter(({ name }) => isKnown(name) && name !== leader)
+  const views = known.map(({ name, offline, active }) => {
+    return [name, { name, isAlive: offline !== true && isRecent(active) }] as const
+  })
+  const hasUnknown = parsed.some(({ name }) => !isKnown(name))
+  return { leader, replicas: [...new Map(views).values()], hasUnknown }
+}
+
+function parseConsumer(
+  detail: unknown,
+  stream: string,
+  server: string,
+  configs: Configs,
+): ConsumerView {
+  const { name, created = '', cluster, config, ...counts } = parseFields(CONSUMER, detail)
+  const faults: string[] = []
+  const group = attempt(faults, '', () => parseCluster(cluster, server))
+  const state = attempt(faults, '', () => {
+    const { num_pending, num_ack_pending, delivered, ack_floor } = parseFields(COUNTS, counts)
+    return { pending: num_pending, unacknowledged: num_ack_pending, delivered, ackFloor: ack_floor }
+  })
+  const isDurable = configs.get(`${stream} ${name} ${created}`, config, (each) =>
+    Boolean(parseFields({ durable_name: optional(anyText) }, each).durable_name),
+  )
+  return { name, created, leader: group?.leader, isDurable: isDurable ?? false, state, faults }
+}
+
+function parseMirror(info: object) {
+  const faults: string[] = []
+  const state = attempt(faults, '', () => parseFields(MIRROR, info))
+  const { description } = parseFields({ description: optional(anyText) }, state?.error)
+  const error = faults[0] ?? (state?.error && (description ?? 'it has an error'))
+  return { isAlive: error === undefined && isRecent(state?.active ?? -1), error }
+}
+
+function parseState(created: unknown, state: unknown): StreamState {
+  const fields = parseFields(STATE, required(object)(state, 'state'))
   return {
-    upstream: isPartial || external ? undefined : `${account}/${name}`,
-    isAlive: !mirror.error && isRecent(mirror.active),
-    error: mirror.error && (description ?? 'it has an error'),
+    created: required(text)(created, 'created'),
+    lastSeq: fields.last_seq,
+    messages: fields.messages,
+    lastTime: Math.max(0, Date.parse(fields.last_ts ?? '')),
   }
+}
+
+function parseUpstream(config: object, account: string): string | undefined {
+  const { mirror } = config as { mirror?: unknown }
+  if (!object(mirror)) return undefined
+  const { name, filter_subject = '', subject_transforms, external } = parseFields(UPSTREAM, mirror)
+  const isPartial = filter_subject !== '' || subject_transforms.length > 0
+  return isPartial || external ? undefined : `${account}/${name}`
+}
+
+function isKnown(name: string): boolean {
+  return !name.startsWith(UNKNOWN_NAME)
 }
 
 function isRecent(active: number): boolean {

@@ -1,6 +1,10 @@
-import type { ConsumerView, ReplicaView, ServerView, StreamView } from './answer.js'
 import { unreachable } from '../shared/nodes.js'
-import type { FollowerReading } from '../source.js'
+import type { FollowerReading, ShardReading } from '../source.js'
+import type { Cluster } from './cluster.js'
+import type { CaughtUp } from './consumers.js'
+import { AHEAD, NO_LEADER, OLD_UPSTREAM } from './errors.js'
+import { groupBy, type LeaderView } from './leaders.js'
+import type { ConsumerView, ReplicaView, StreamView } from './view.js'
 
 /** A follower, as the `filter` option sees it. */
 export interface JetStreamFollower {
@@ -13,143 +17,141 @@ export interface JetStreamFollower {
   readonly isEphemeral: boolean
 }
 
-const AHEAD = 'it has messages that the leader does not have: they have diverged'
-const OLD_UPSTREAM = 'its upstream was recreated, and it still has messages of the old one'
+/** What the servers that hold a stream answer about it. */
+export type Copies = readonly [StreamView, ...StreamView[]]
 
-/** Finds the leader of each stream. Two servers can claim it for a while: the one that was replaced has no newer messages. */
-export function leadersOf(streams: readonly StreamView[]): Map<string, StreamView> {
-  const leaders = new Map<string, StreamView>()
-  for (const each of streams) {
-    const other = leaders.get(each.key)
-    if (each.leader === each.server && (!other || isNewer(each, other))) leaders.set(each.key, each)
-  }
-  return leaders
-}
+type Named = FollowerReading & { readonly replica: string }
+type Consumer = ConsumerView & { readonly copy: StreamView }
 
-function isNewer(a: StreamView, b: StreamView): boolean {
-  if (a.created === b.created) return a.lastSeq > b.lastSeq
-  return Date.parse(a.created) > Date.parse(b.created)
-}
-
-/** What the servers say of their streams, to find the followers of each. */
-export class Cluster {
-  /** One view of each stream, with or without a leader. */
-  readonly streams: readonly StreamView[]
-  /** What all servers say of each stream, by its key. */
-  private readonly copies: ReadonlyMap<string, readonly [StreamView, ...StreamView[]]>
-  /** The servers that lead a stream which has followers on other servers. */
-  readonly followed: ReadonlySet<string>
-  /** The leaders of mirrors, by the key of their upstream. */
-  private readonly mirrors: ReadonlyMap<string, readonly StreamView[]>
-  private readonly servers: ReadonlySet<string>
-
-  /** @param missing why a server is not among the views */
+/** Finds the followers of streams. */
+export class Followers {
   constructor(
-    views: readonly ServerView[],
-    private readonly missing: Error,
-  ) {
-    const streams = views.flatMap((each) => each.streams)
-    const leaders = [...leadersOf(streams).values()]
-    this.servers = new Set(views.map(({ server }) => server))
-    this.copies = groupBy(streams, ({ key }) => key)
-    this.streams = [...this.copies.values()].map(([first]) => first)
-    this.mirrors = groupBy(leaders, ({ mirror }) => mirror?.upstream ?? '')
-    const isFollowed = ({ key, copies }: StreamView) => copies > 1 || this.mirrors.has(key)
-    this.followed = new Set(leaders.filter(isFollowed).map(({ server }) => server))
-  }
+    private readonly cluster: Cluster,
+    private readonly caughtUp: CaughtUp,
+    private readonly passes: (follower: JetStreamFollower) => boolean,
+  ) {}
 
-  /**
-   * Returns the followers of a stream that the filter lets through.
-   *
-   * @param leader was read after the views.
-   */
-  followersOf(
-    leader: StreamView,
-    passes: (follower: JetStreamFollower) => boolean,
-  ): FollowerReading[] {
-    const { account, stream, key, replicas } = leader
-    const found: FollowerReading[] = []
+  /** Returns the reading of a stream, with the followers that the filter lets through. */
+  read(shard: string, copies: Copies, epochOf: (leader: LeaderView) => string): ShardReading {
+    const [{ key, stream, account }] = copies
+    const { leader, claims = [] } = this.cluster.leaders.get(key) ?? {}
+    const epoch = leader && epochOf(leader)
+    const followers: FollowerReading[] = []
     const add = (kind: JetStreamFollower['kind'], reading: Named, isEphemeral = false) => {
       const { replica } = reading
-      if (passes({ kind, replica, account, stream, isEphemeral })) found.push(reading)
+      const follower = { kind, replica, account: account.name, stream, isEphemeral }
+      if (this.passes(follower)) followers.push(reading)
     }
-    const others = listOf(this.copies, key).filter(({ server }) => server !== leader.server)
-    for (const replica of replicas) add('server', this.readServer(leader, replica, others))
-    const consumers = groupBy(
-      [leader, ...others].flatMap((copy) => copy.consumers.map((each) => ({ ...each, copy }))),
-      ({ name }) => name,
+    for (const each of this.serversOf(copies, leader)) add('server', this.readServer(leader, each))
+    const consumers = copies.flatMap((copy) => copy.consumers.map((each) => ({ ...each, copy })))
+    for (const views of groupBy(consumers, ({ name }) => name).values()) {
+      const consumer = views.find((each) => each.leader === each.copy.server) ?? views[0]
+      add('consumer', this.readConsumer(leader, consumer, epoch), !consumer.isDurable)
+    }
+    for (const each of this.cluster.mirrors.get(key) ?? [])
+      add('mirror', readMirror(leader, each, this.cluster))
+    const problem = this.problemOf(copies, leader, claims)
+    return {
+      shard,
+      leaderSeqno: leader?.state.lastSeq,
+      epoch,
+      followers,
+      // A follower that leads now is not one that has disconnected.
+      ...(leader && { removed: [leader.server] }),
+      ...(problem && { problem }),
+    }
+  }
+
+  private problemOf(copies: Copies, leader: LeaderView | undefined, claims: readonly string[]) {
+    const faults = copies.flatMap(({ server, faults }) =>
+      faults.map((each) => `${server}: ${each}`),
     )
-    for (const views of consumers.values()) {
-      const view = views.find((each) => each.leader === each.copy.server) ?? views[0]
-      add('consumer', this.readConsumer(leader, view), !view.isDurable)
-    }
-    for (const mirror of listOf(this.mirrors, key)) add('mirror', readMirror(leader, mirror))
-    return found
+    if (faults.length > 0) return faults.join('; ')
+    if (claims.length > 1) return `${claims.join(' and ')} say that they lead it`
+    if (leader) return undefined
+    const name = copies.find((each) => each.leader)?.leader
+    if (!name) return NO_LEADER
+    return `its leader ${name} cannot be read: ${this.cluster.whyNot(name)}`
+  }
+
+  /** Returns the servers that hold a stream, other than its leader. */
+  private serversOf(copies: Copies, leader: LeaderView | undefined): Iterable<ReplicaView> {
+    if (leader) return leader.replicas
+    const leaders = new Set(copies.map((each) => each.leader))
+    const names = copies.flatMap(({ server, replicas }) => [
+      server,
+      ...replicas.map(({ name }) => name),
+    ])
+    const others = [...new Set(names)].filter((name) => !leaders.has(name))
+    return others.map((name) => ({ name, isAlive: false }))
   }
 
   private readServer(
-    leader: StreamView,
-    replica: ReplicaView,
-    others: readonly StreamView[],
+    leader: LeaderView | undefined,
+    { name: replica, isAlive: connected }: ReplicaView,
   ): Named {
-    const { name, isAlive: connected } = replica
-    if (!this.servers.has(name)) return { ...unreachable(name, this.missing), replica: name }
-    const copy = others.find(({ server }) => server === name)
+    const { cluster } = this
+    const view = cluster.views.get(replica)
+    if (!view) return cannotRead(replica, cluster.whyNot(replica))
+    if (!leader) return { replica, connected }
+    const copy = view.streams.get(leader.key)
+    if (copy && !copy.state) return cannotRead(replica, copy.faults.join('; '))
     // It has not created its copy yet, or still has the copy of a stream that was removed.
-    if (copy?.created !== leader.created) return { replica: name, connected }
-    if (copy.lastSeq > leader.lastSeq) return { replica: name, connected, problem: AHEAD }
-    return { replica: name, connected, appliedSeqno: copy.lastSeq }
+    if (copy?.state?.created !== leader.state.created) return { replica, connected }
+    const comparedWith = cluster.leaderWhen(leader, replica)
+    if (!comparedWith) return { replica, connected }
+    const { lastSeq } = copy.state
+    if (lastSeq > comparedWith.leaderSeqno) return { replica, diverged: true, problem: AHEAD }
+    return { replica, connected, appliedSeqno: lastSeq, comparedWith }
   }
 
   /** Counts only what the consumer waits for. Differences of sequence numbers also count what it does not want, or is deleted. */
-  private readConsumer(
-    leader: StreamView,
-    view: ConsumerView & { readonly copy: StreamView },
-  ): Named {
-    const { name, copy, pending, unacknowledged } = view
+  private readConsumer(leader: LeaderView | undefined, consumer: Consumer, epoch = ''): Named {
+    const { cluster } = this
+    const { name, created, copy, state, faults } = consumer
     const replica = `consumer/${name}`
-    if (view.leader !== undefined && !this.servers.has(view.leader)) {
-      return { ...unreachable(replica, this.missing), replica }
+    if (consumer.leader && !cluster.views.has(consumer.leader)) {
+      return cannotRead(replica, cluster.whyNot(consumer.leader))
     }
-    if (view.leader !== copy.server || copy.created !== leader.created) {
-      return { replica, connected: false }
-    }
-    const lastSeq = min(copy.lastSeq, leader.lastSeq)
-    const receivedSeqno = lastSeq - min(pending, copy.messages, lastSeq)
-    const appliedSeqno = receivedSeqno - min(unacknowledged, receivedSeqno)
-    return { replica, receivedSeqno, appliedSeqno }
+    if (!state || faults.length > 0) return cannotRead(replica, faults.join('; '))
+    const isOf = consumer.leader === copy.server && copy.state?.created === leader?.state.created
+    if (!leader || !copy.state || !isOf) return { replica, connected: false }
+    const comparedWith = cluster.leaderWhen(leader, copy.server)
+    if (!comparedWith) return { replica }
+    const lastSeq = min(copy.state.lastSeq, comparedWith.leaderSeqno)
+    const receivedSeqno = lastSeq - min(state.pending, copy.state.messages, lastSeq)
+    const appliedSeqno = receivedSeqno - min(state.unacknowledged, receivedSeqno)
+    const upTo = this.caughtUp.upTo(`${copy.key} ${epoch} ${name} ${created}`, state, lastSeq)
+    const appliedUpTo = min(upTo, appliedSeqno)
+    return { replica, receivedSeqno, appliedSeqno, appliedUpTo, comparedWith }
   }
 }
 
-type Named = FollowerReading & { readonly replica: string }
-
 /** A mirror has the sequence numbers of its upstream. */
-function readMirror(
-  upstream: StreamView,
-  { stream, mirror, lastSeq, lastTime }: StreamView,
-): Named {
-  const reading = { replica: `mirror/${stream}`, connected: mirror?.isAlive === true }
+function readMirror(upstream: LeaderView | undefined, mirror: LeaderView, cluster: Cluster): Named {
+  const replica = `mirror/${mirror.stream}`
+  const { lastSeq, lastTime } = mirror.state
+  const { isAlive = false, error: problem } = mirror.mirror ?? {}
+  const comparedWith = upstream && cluster.leaderWhen(upstream, mirror.server)
+  if (!comparedWith) return { replica, connected: isAlive && upstream !== undefined }
   // In a mirror of a mirror, messages are older than the stream.
-  const isOld = !upstream.mirror && lastTime > 0 && lastTime < Date.parse(upstream.created)
-  if (isOld || lastSeq > upstream.lastSeq) return { ...reading, problem: OLD_UPSTREAM }
-  const problem = mirror?.error
-  return { ...reading, appliedSeqno: lastSeq, ...(problem !== undefined && { problem }) }
+  const isOld = !upstream.mirror && lastTime > 0 && lastTime < Date.parse(upstream.state.created)
+  if (isOld || lastSeq > comparedWith.leaderSeqno) {
+    return { replica, diverged: true, problem: OLD_UPSTREAM }
+  }
+  return {
+    replica,
+    connected: isAlive,
+    appliedSeqno: lastSeq,
+    comparedWith,
+    ...(problem && { problem }),
+  }
+}
+
+function cannotRead(replica: string, why: string): Named {
+  return { ...unreachable(replica, new Error(why)), replica }
 }
 
 function min(...values: [bigint, ...bigint[]]): bigint {
   return values.reduce((a, b) => (a < b ? a : b))
-}
-
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string) {
-  const groups = new Map<string, [T, ...T[]]>()
-  for (const item of items) {
-    const group = groups.get(keyOf(item))
-    if (group) group.push(item)
-    else groups.set(keyOf(item), [item])
-  }
-  return groups
-}
-
-function listOf<T>(groups: ReadonlyMap<string, readonly T[]>, key: string): readonly T[] {
-  return groups.get(key) ?? []
 }

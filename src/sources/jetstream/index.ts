@@ -1,17 +1,17 @@
 import { parseName } from '../../support/names.js'
-import {
-  checkBoolean,
-  checkObject,
-  optionError,
-  warnAboutUnknown,
-} from '../../support/option-errors.js'
-import { checkFetch, describeFailures, parseServers, type Fetch } from '../shared/http.js'
-import { askServer, type ServerView, type StreamView } from './answer.js'
-import { Cluster, leadersOf, type JetStreamFollower } from './followers.js'
-import { askAll, Node, type Answered } from '../shared/nodes.js'
-import { RemovedFollowers } from '../shared/removed-followers.js'
-import type { ReplicationReading, ReplicationSource, ShardReading } from '../source.js'
-import { checkNameAndFilter, passesFilter } from '../shared/options.js'
+import { checkBoolean, checkObject, optionError } from '../../support/option-errors.js'
+import { checkFetch, parseServers, type Fetch } from '../shared/http.js'
+import { Nodes } from '../shared/nodes.js'
+import { checkCommonOptions } from '../shared/options.js'
+import type { ReplicationSource } from '../source.js'
+import { Cluster } from './cluster.js'
+import { CaughtUp } from './consumers.js'
+import { Discovery } from './discovery.js'
+import { ADVICE, NO_STREAM, NOT_ENABLED } from './errors.js'
+import { Followers, type JetStreamFollower } from './followers.js'
+import { findFollowed } from './leaders.js'
+import { Histories, ShardNames } from './shards.js'
+import type { StreamView } from './view.js'
 
 export type { JetStreamFollower } from './followers.js'
 
@@ -28,32 +28,32 @@ export interface JetStreamSourceOptions {
    *
    * @default the global `fetch`
    */
-  readonly fetch?: Fetch
+  readonly fetch?: Fetch | undefined
   /**
    * The streams to report, by the name of the stream or of its shard.
    *
    * @default all
    */
-  readonly streams?: readonly string[]
+  readonly streams?: readonly string[] | undefined
   /**
    * Whether to report the consumers of each stream too, as `consumer/NAME`.
    *
    * @default false
    */
-  readonly consumers?: boolean
+  readonly consumers?: boolean | undefined
   /**
    * The name of the source: the `source` attribute of its metrics.
    *
    * @default `jetstream:` and the host of the first server
    */
-  readonly name?: string
+  readonly name?: string | undefined
   /**
    * Decides which followers to report. It is called for each follower at each read.
    *
    * @default all are reported
    * @example ({ isEphemeral }) => !isEphemeral
    */
-  readonly filter?: (follower: JetStreamFollower) => boolean
+  readonly filter?: ((follower: JetStreamFollower) => boolean) | undefined
 }
 
 /**
@@ -65,87 +65,78 @@ export interface JetStreamSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSource {
-  const { servers, streams, consumers, name, passes } = checkOptions(options)
-  const nodes = new Map(servers.map((each) => [each.url, new Node(askServer(each, consumers))]))
-  const removed = new RemovedFollowers()
-
-  const isWanted = (each: StreamView) =>
-    !streams || streams.has(each.stream) || streams.has(shardOf(each))
-
-  async function read(signal: AbortSignal): Promise<ReplicationReading> {
-    const first = await askAll(nodes, signal)
-    const failures = describeFailures(first)
-    const views = viewsIn(first)
-    if (views.length === 0) throw new Error(`no server of JetStream can be read: ${failures}`)
-    const cluster = new Cluster(views, new Error(failures || NOT_A_SERVER))
-
-    // Leaders are read again, after their followers.
-    const isFollowed = (view?: ServerView) =>
-      view !== undefined && cluster.followed.has(view.server)
-    const followed = [...nodes].filter(([url]) => isFollowed(first.get(url)?.answer))
-    const second = viewsIn(await askAll(new Map(followed), signal))
-    signal.throwIfAborted()
-    const newest = [...views.filter((view) => !isFollowed(view)), ...second]
-    const leaders = leadersOf(newest.flatMap((view) => view.streams))
-
-    const wanted = cluster.streams.filter(isWanted)
-    const led = wanted.flatMap(({ key }) => leaders.get(key) ?? [])
-    const shards = led.map((leader): ShardReading => {
-      const followers = cluster.followersOf(leader, passes)
-      const { lastSeq: leaderSeqno, created: epoch } = leader
-      return { shard: shardOf(leader), leaderSeqno, epoch, followers }
-    })
-    const faults = [wanted.length > led.length ? LEADERLESS : '', failures].filter(Boolean)
-    const note = faults.join(': ')
-    if (shards.length === 0 && wanted.length > 0) throw new Error(note)
-    if (wanted.length === 0) return { shards, note: note || NO_STREAM }
-    // Whoever is missing from such a reading may still be there.
-    if (note !== '' || !led.every(isWhole)) return { shards, note }
-    return { shards: removed.addTo(shards) }
-  }
+  const { servers, open, streams, parameters, name, passes } = checkOptions(options)
+  const nodes = new Nodes(findFollowed)
+  const discovery = new Discovery(servers, nodes, open, parameters)
+  const isWanted = ({ stream, account }: StreamView, shard: string) =>
+    !streams || [shard, stream, `${account.name}/${stream}`].some((each) => streams.has(each))
+  const histories = new Histories()
+  const shardNames = new ShardNames()
+  const caughtUp = new CaughtUp()
 
   return {
     name,
-    read: (signal) =>
-      read(signal).catch((error: unknown) => {
-        throw signal.aborted ? signal.reason : error
-      }),
+    async read(signal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS) {
+      const survey = await nodes.read(signal, timeoutMillis)
+      const cluster = new Cluster(survey, (url) => discovery.nameOf(url))
+      const left = timeoutMillis * MOST - (performance.now() - survey.startedAt)
+      await discovery.update(cluster, Math.min(left, timeoutMillis * FINDING))
+      signal.throwIfAborted()
+      const { views, copies, isComplete, failures } = cluster
+      if (views.size === 0) throw new Error(`no server of JetStream can be read: ${failures}`)
+      const isEnabled = [...views.values()].some(({ hasJetStream }) => hasJetStream)
+      if (!isEnabled) throw new Error([NOT_ENABLED, failures].filter(Boolean).join(': '))
+      const followers = new Followers(cluster, caughtUp, passes)
+      shardNames.update([...copies.values()].flat(), isComplete)
+      const wanted = [...copies.values()].filter(([each]) => isWanted(each, shardNames.of(each)))
+      const shards = wanted.map((each) =>
+        followers.read(shardNames.of(each[0]), each, (leader) => histories.epochOf(leader)),
+      )
+      if (isComplete) histories.forgetOthers(copies)
+      caughtUp.endReading(isComplete)
+      const [first] = shards
+      if (first && shards.every(({ leaderSeqno }) => leaderSeqno === undefined)) {
+        const faults = [`${first.shard}: ${String(first.problem)}`, failures]
+        throw new Error(`no stream can be read: ${faults.filter(Boolean).join('; ')}`)
+      }
+      const note = failures || (wanted.length === 0 ? NO_STREAM : undefined)
+      return { shards, complete: isComplete, note }
+    },
   }
 }
 
-const NOT_A_SERVER = 'no server of this name is among the monitoring URLs'
-const LEADERLESS = 'JetStream has streams without a leader that can be read'
-const NO_STREAM = 'JetStream has none of the streams'
+/** How long a read may take if its caller does not say so. */
+const DEFAULT_TIMEOUT_MILLIS = 5000
 
-function viewsIn(answers: ReadonlyMap<string, Answered<ServerView>>): ServerView[] {
-  return [...answers.values()].flatMap(({ answer = [] }) => answer)
-}
-
-/** Whether the leader knows the servers of all copies by name. It does not know one that is down since it has started. */
-function isWhole({ replicas, copies }: StreamView): boolean {
-  return replicas.length + 1 >= copies
-}
-
-/** Streams of other accounts than the default one can have the same name. Names of streams have no slash. */
-function shardOf({ account, stream }: StreamView): string {
-  return account === '$G' ? stream : `${account}/${stream}`
-}
+/** Which part of the time of a read servers may be looked for, and which part may have passed when that ends. */
+const [FINDING, MOST] = [0.2, 0.8]
 
 function checkOptions(options: JetStreamSourceOptions) {
   checkObject('options', options)
-  const { servers, fetch, streams, consumers = false, name, filter, ...unknown } = options
-  warnAboutUnknown('jetstreamSource', unknown)
-  const parsed = parseServers('servers', servers, fetch)
+  const { servers, fetch, streams, consumers = false, ...rest } = options
+  const parse = (urls: unknown) => parseServers('servers', urls, fetch, ADVICE)
+  const parsed = parse(servers)
+  const open = (url: string) => parse([url])[0]
   const isList = Array.isArray(streams) && streams.every((each) => parseName(each) !== undefined)
   if (streams !== undefined && !isList) throw optionError('streams', 'an array of names', streams)
   checkBoolean('consumers', consumers)
   checkFetch(fetch)
-  checkNameAndFilter({ name, filter })
+  const { name = `jetstream:${parsed[0].host}`, passes } = checkCommonOptions('jetstream', rest)
+  const consumed = consumers ? '&consumers=true' : ''
+  const parameters = `${consumed}${accountOf(streams ?? [])}`
   return {
     servers: parsed,
+    open,
     streams: streams && new Set(streams),
-    consumers,
-    name: name ?? `jetstream:${parsed[0].host}`,
-    passes: (follower: JetStreamFollower) => passesFilter(filter, follower),
+    parameters,
+    name,
+    passes,
   }
+}
+
+/** Returns the parameter for the only account of some shards. A server that does not know the account ignores it. */
+function accountOf(streams: readonly string[]): string {
+  const [account = '', ...others] = new Set(streams.map((each) => each.replace(/\/?[^/]*$/, '')))
+  if (account === '' || others.length > 0) return ''
+  return `&accounts=true&acc=${encodeURIComponent(account)}`
 }

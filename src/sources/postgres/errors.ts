@@ -1,24 +1,20 @@
-import { describeError } from '../../support/log.js'
-import { withAdvice, type Advice } from '../shared/advice.js'
+import { explain, type Advice } from '../shared/errors.js'
 
-/** What to do about an error, by its code or message. The first that matches. */
+/** What to do about errors of PostgreSQL and of pg, by their codes or messages. The first that matches. */
 const ADVICE: Advice = [
   [/still wait for/, 'it has no connectionTimeoutMillis, or one that exceeds the poll timeout'],
   [/exceeded when trying to connect/, 'it is in use: give the source a Pool of its own'],
-  [/connection timeout|ETIMEDOUT|UNREACH/, 'check host, port, network, firewall, and the server'],
-  [/ECONNREFUSED|ENOENT/, 'check host and port, and whether the server runs'],
-  [/ENOTFOUND|EAI_AGAIN/, 'check the name of the host'],
+  [/connection timeout/, 'check host, port, network, firewall, and the server'],
+  [/ENOENT/, 'check the folder of the socket, and whether the server runs'],
   [/not queryable|onnection terminated/, 'a Client does not reconnect: if it is one, use a Pool'],
   [/ERR_INVALID_URL/, 'check the port, and encode special characters of the password (%40 for @)'],
   [/client password must be/, 'no password is set: put it into the URL, or set PGPASSWORD'],
   [/does not support SSL/, 'leave out sslmode, or turn on ssl at the server'],
-  [/ALTNAME_INVALID/, 'use a name of the host that is in its certificate'],
-  [/CERT_HAS_EXPIRED/, 'renew the certificate of the server'],
   [
-    /SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)/,
+    /SELF_SIGNED|UNABLE_TO_(VERIFY|GET)/,
     'trust its authority: sslrootcert=/path/to/ca.pem in the URL, or NODE_EXTRA_CA_CERTS',
   ],
-  [/28P01/, 'check user and password. In a URL, encode special characters (%40 for @)'],
+  [/28P01/, 'check the password and the role. In a URL, encode special characters (%40 for @)'],
   [/28000/, 'check the role, pg_hba.conf, and whether the server wants SSL'],
   [/3D000/, 'name a database that exists, such as postgres'],
   [/42501/, 'grant pg_monitor to the role'],
@@ -39,14 +35,11 @@ interface Server {
 }
 
 /** Returns an error that names host, port and role, never the password, and says what happened and what to do. */
-export function explain(error: unknown, client: object): Error {
+export function explainError(error: unknown, client: object): Error {
   const { host, port, user, fault } = findServer(client)
+  if (fault !== undefined) return new Error(`PostgreSQL: ${fault}`)
   const address = host === undefined ? '' : ` at ${host}:${port}`
-  const server = `PostgreSQL${address}${user === undefined ? '' : `, role ${user}`}`
-  const { code, hint } = (error ?? {}) as Partial<Record<string, unknown>>
-  const description = describeError(error) + (typeof hint === 'string' ? ` (hint: ${hint})` : '')
-  const message = `${server}: ${fault ?? withAdvice(description, ADVICE)}`
-  return Object.assign(new Error(message), typeof code === 'string' && { code })
+  return explain(`PostgreSQL${address}${user ? `, role ${user}` : ''}`, error, ADVICE)
 }
 
 /** Returns the server that a Client or a Pool connects to. */

@@ -20,8 +20,9 @@ export interface PostgresFollower {
 /** The options that decide about followers. */
 export interface FollowerOptions {
   readonly expect: readonly string[]
-  readonly filter: (follower: PostgresFollower) => boolean
-  readonly intermittent: (follower: PostgresFollower) => boolean
+  /** The option `filter`. */
+  readonly passes: (follower: PostgresFollower) => boolean
+  readonly intermittent: ((follower: PostgresFollower) => boolean) | undefined
 }
 
 /** What is remembered of a permanent slot for as long as it exists. */
@@ -50,8 +51,7 @@ export class Followers {
 
   constructor(private readonly options: FollowerOptions) {}
 
-  /** @returns what to report, or `undefined` if there is no leader position to compare with. */
-  read({ node, rows, problems }: Answer): Omit<ShardReading, 'shard'> | undefined {
+  read({ node, rows, problems }: Answer): Omit<ShardReading, 'shard'> {
     const { leader, in_recovery } = node
     this.updateEpoch(node)
     const problem = [...problems, ...this.updateSlots(rows)].join('; ')
@@ -60,13 +60,11 @@ export class Followers {
     const isAhead = ({ applied = 0n, slot_type }: Row) =>
       leader !== undefined && applied > leader && slot_type !== 'logical'
     const isKnown = leader !== undefined && !(in_recovery && [...named.values()].some(isAhead))
-    if (isKnown) this.leader = leader
-    if (this.leader === undefined) return undefined
-    const current = new Map([...named].filter(([name, row]) => this.passes('filter', name, row)))
+    const leaderSeqno = isKnown ? leader : undefined
+    const passes = ([name, row]: [string, Row]) => this.options.passes(toFollower(name, row))
+    const current = new Map([...named].filter(passes))
     const removed = this.forget(current, named, rows, in_recovery)
-    const followers = [...current].map(([name, row]) =>
-      this.toReading(name, row, isKnown ? leader : undefined),
-    )
+    const followers = [...current].map(([name, row]) => this.toReading(name, row, leaderSeqno))
     const connected = rows.filter((row) => row.connected)
     const others = connected.map((row) => row.slot_name ?? row.application_name)
     const present = new Set([...named.keys(), ...others, ...removed, ...this.ownNames(node)])
@@ -75,8 +73,7 @@ export class Followers {
       followers.push(...missing.map((replica) => ({ replica, connected: false })))
     }
     return {
-      leaderSeqno: this.leader,
-      epoch: this.epoch,
+      ...(isKnown && { leaderSeqno, epoch: this.epoch }),
       followers,
       ...(in_recovery && { cascading: true }),
       ...(removed.length > 0 && { removed }),
@@ -95,11 +92,11 @@ export class Followers {
     // The position of a primary never falls, unless its files were replaced by older ones.
     const [now = 0n, before = 0n] = [leader, this.leader]
     const isRestored = isSameHistory && !in_recovery && now < before
+    this.leader = leader
     if (isSameHistory && !isRestored) return
     this.restores = isRestored ? this.restores + 1 : 0
     const history = `${system_identifier}/${this.timeline}`
     this.epoch = isRestored ? `${history}/${this.restores}` : history
-    this.leader = undefined
     this.known.clear()
     for (const slot of this.slots.values()) slot.applied = undefined
   }
@@ -153,14 +150,12 @@ export class Followers {
     )
   }
 
-  /** Calls an option for a follower. @throws TypeError if it does not return a boolean. */
-  private passes(option: 'filter' | 'intermittent', replica: string, row: Row): boolean {
-    const { slot_name: slotName, slot_type: slotType, client_addr: address } = row
-    const applicationName = row.application_name
-    const follower = { replica, slotName, slotType, applicationName, address }
-    const passes: unknown = this.options[option](follower)
-    if (typeof passes === 'boolean') return passes
-    throw optionError(option, 'a function that returns a boolean', passes)
+  /** @throws TypeError if the option does not return a boolean. */
+  private isIntermittent(follower: PostgresFollower): boolean {
+    const { intermittent } = this.options
+    const isIntermittent: unknown = intermittent ? intermittent(follower) : false
+    if (typeof isIntermittent === 'boolean') return isIntermittent
+    throw optionError('intermittent', 'a function that returns a boolean', isIntermittent)
   }
 
   /** The names of the node itself, which is not its own follower. A primary on timeline 1 was never a follower. */
@@ -204,7 +199,7 @@ export class Followers {
     // The WAL stream of a base backup may use the slot of the standby that the backup is for.
     const isBackup = onlyReceives(row)
     const isConnected = row.connected === true && !isBackup
-    const connected = isConnected || this.passes('intermittent', replica, row)
+    const connected = isConnected || this.isIntermittent(toFollower(replica, row))
     const slotProblem = describeSlotProblem(row)
     const reading = { replica, connected, ...(slotProblem && { problem: slotProblem }) }
     if (leader === undefined) return reading
@@ -221,6 +216,11 @@ export class Followers {
       ...(received !== undefined && !isBackup && { receivedSeqno: min(received, leader) }),
     }
   }
+}
+
+function toFollower(replica: string, row: Row): PostgresFollower {
+  const { slot_name: slotName, slot_type: slotType, client_addr: address } = row
+  return { replica, slotName, slotType, applicationName: row.application_name, address }
 }
 
 function min(one: bigint, other: bigint): bigint {

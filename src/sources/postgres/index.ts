@@ -1,16 +1,11 @@
 import { OncePerSubject } from '../../support/log.js'
 import { parseName, type ShardId } from '../../support/names.js'
-import {
-  checkObject,
-  hasMethods,
-  optionError,
-  warnAboutUnknown,
-} from '../../support/option-errors.js'
+import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
 import type { ReplicationReading, ReplicationSource } from '../source.js'
-import { checkNameAndFilter, parseShard } from '../shared/options.js'
+import { checkShardOptions } from '../shared/options.js'
 import { Connection, EXPECTED_CLIENT, isPool } from './connection.js'
 import type { PostgresClient, PostgresPool } from './connection.js'
-import { explain } from './errors.js'
+import { explainError } from './errors.js'
 import { Followers, type PostgresFollower } from './followers.js'
 import { parseAnswer, type Answer } from './answer.js'
 
@@ -84,10 +79,10 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
     servers.add(started)
     lastServer = started
     const reading = (in_recovery ? standby : primary).read(answer)
-    if (!reading) return { shards: [], note: 'a standby whose newest position is not known yet' }
     const isWhole = reading.followers.every(({ connected }) => connected)
     connection.maxAgeMillis = isWhole ? MAX_AGE_MILLIS : MAX_AGE_IN_DOUBT_MILLIS
     const shards = [{ shard, ...reading }]
+    if (reading.leaderSeqno === undefined) return { shards, note: UNKNOWN_POSITION }
     if (reading.followers.length > 0) return { shards }
     return { shards, note: in_recovery ? UNUSED_STANDBY : UNUSED_PRIMARY }
   }
@@ -98,7 +93,7 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
       try {
         return toReading(parseAnswer(await connection.query(signal)))
       } catch (error) {
-        throw explain(error, client)
+        throw explainError(error, client)
       }
     },
   }
@@ -108,6 +103,7 @@ export function postgresSource(options: PostgresSourceOptions): ReplicationSourc
 const MAX_AGE_MILLIS = 60_000
 const MAX_AGE_IN_DOUBT_MILLIS = 5_000
 
+const UNKNOWN_POSITION = 'a standby whose newest position is not known at the moment'
 const UNUSED_PRIMARY = 'a primary that no follower streams from'
 const UNUSED_STANDBY = 'a standby that no follower streams from: its upstream reports its lag'
 const DIFFERENT_SERVERS =
@@ -116,28 +112,16 @@ const DIFFERENT_SERVERS =
 
 function checkOptions(options: PostgresSourceOptions) {
   checkObject('options', options)
-  const { client, shard, name, filter, intermittent, expect = [], ...unknown } = options
-  warnAboutUnknown('postgresSource', unknown)
-  const check = (option: string, isValid: boolean, expected: string, value: unknown) => {
-    if (!isValid) throw optionError(option, expected, value)
-  }
+  const { client, intermittent, expect = [], ...rest } = options
   const isClient = hasMethods(client, 'query') || (hasMethods(client, 'connect') && isPool(client))
   // A connection string can hold a password.
   const shown = typeof client === 'string' ? String(client).replace(/(?<=[:=]).*/s, '…') : client
-  check('client', isClient, EXPECTED_CLIENT, shown)
-  const id = parseShard(shard)
-  checkNameAndFilter({ name, filter })
-  const isFunction = intermittent === undefined || hasMethods(intermittent, 'call')
-  check('intermittent', isFunction, 'a function', intermittent)
-  const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
-  check('expect', isList, 'an array of names', expect)
-  const names = expect.map(String)
-  return {
-    client,
-    shard: id,
-    name: name ?? `postgres:${id}`,
-    filter: filter ?? (() => true),
-    intermittent: intermittent ?? (() => false),
-    expect: names,
+  if (!isClient) throw optionError('client', EXPECTED_CLIENT, shown)
+  const checked = checkShardOptions('postgres', rest)
+  if (intermittent !== undefined && !hasMethods(intermittent, 'call')) {
+    throw optionError('intermittent', 'a function', intermittent)
   }
+  const isList = Array.isArray(expect) && expect.every((each) => parseName(each) !== undefined)
+  if (!isList) throw optionError('expect', 'an array of names', expect)
+  return { ...checked, client, intermittent, expect: expect.map(String) }
 }

@@ -1,6 +1,7 @@
 import { describeError, formatValue } from '../../support/log.js'
 import { hasMethods, optionError } from '../../support/option-errors.js'
-import { explain } from './errors.js'
+import { explain, type Advice } from './errors.js'
+import { parseExactJson } from './exact-json.js'
 import { required } from './fields.js'
 
 /** The part of `fetch` that is used. The global `fetch` is one. */
@@ -48,15 +49,21 @@ export interface HttpServer {
 
 const EXPECTED_URLS = 'an array of distinct http or https URLs without a query'
 
-/** @throws TypeError that names the option if it is not a list of URLs. Passwords are not shown. */
+/**
+ * Returns a server for each URL.
+ *
+ * @param advice what to do about errors that only this system has
+ * @throws TypeError that names the option if it is not a list of URLs. Passwords are not shown.
+ */
 export function parseServers(
   option: string,
   urls: unknown,
   fetch?: Fetch,
+  advice?: Advice,
 ): [HttpServer, ...HttpServer[]] {
   const texts: readonly unknown[] = Array.isArray(urls) ? urls : []
   const [first, ...others] = texts.map((text) => {
-    const server = createServer(text, fetch)
+    const server = createServer(text, fetch, advice)
     if (server) return server
     const shown = typeof text === 'string' ? text.replace(/^.*@|(?<=[?#]).*/gs, '…') : text
     throw optionError(option, EXPECTED_URLS, shown)
@@ -66,7 +73,7 @@ export function parseServers(
   return [first, ...others]
 }
 
-function createServer(text: unknown, fetch?: Fetch): HttpServer | undefined {
+function createServer(text: unknown, fetch?: Fetch, advice?: Advice): HttpServer | undefined {
   const parsed = parseUrl(text)
   if (!parsed) return undefined
   const { url, host, authorization } = parsed
@@ -88,7 +95,7 @@ function createServer(text: unknown, fetch?: Fetch): HttpServer | undefined {
       try {
         return parse(await send(url, path, request, fetch))
       } catch (error) {
-        throw explain(`${url}${path.replace(/\?.*/, '')}`, error)
+        throw explain(`${url}${path.replace(/\?.*/, '')}`, error, advice)
       }
     },
   }
@@ -129,7 +136,7 @@ async function send(
       `it redirects to ${shown}, which is not followed: configure that URL if it is right`,
     )
   }
-  const answer = parseJson(text)
+  const answer = parseExactJson(text)
   if (!ok) {
     const { message = answer ?? text } = (answer ?? {}) as { message?: unknown }
     const isDenied = status === 401 || status === 403
@@ -180,14 +187,6 @@ function isIterable(body: unknown): body is AsyncIterable<Uint8Array | string> {
     typeof (body as Partial<AsyncIterable<unknown>> | undefined)?.[Symbol.asyncIterator] ===
     'function'
   )
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /**

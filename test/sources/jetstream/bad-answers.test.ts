@@ -5,46 +5,159 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
+import { fakeFetch, FakeResponse } from '../shared/http-fakes.js'
 import { mutated, validate } from '../shared/http-fuzz.js'
 import { ANSWERS } from './answers.js'
 import { createFake } from './fakes.js'
 
-describe('a field of an answer', () => {
-  const read = (change: (fake: ReturnType<typeof createFake>) => void) => {
-    const fake = createFake({ servers: ['http://nats_2'], consumers: true })
+describe('what is invalid in an answer', () => {
+  const change = (change: (fake: ReturnType<typeof createFake>) => void) => {
+    const fake = createFake({ consumers: true })
     change(fake)
-    return fake.read()
+    return fake
   }
 
-  it('is an unsigned integer that JSON can hold', async () => {
-    for (const value of [undefined, null, '', '-1', -1, 1.5, 2 ** 53, true, [], {}]) {
-      const reading = read(({ stream }) => (stream('nats_2').state.last_seq = value))
-      await expect(reading).rejects.toThrow(
-        /http:\/\/nats_2\/jsz: field last_seq (is missing|has an invalid value)/,
-      )
-    }
-    const exact = await read(({ stream }) => (stream('nats_2').state.last_seq = `${2n ** 63n}`))
-    expect(exact.shards[0]).toMatchObject({ leaderSeqno: 2n ** 63n })
-  })
-
-  it.each([
-    ['active', { cluster: { leader: 'nats_2', replicas: [{ name: 'a', active: 'long' }] } }],
-    ['replicas', { cluster: { leader: 'nats_2', replicas: 7 } }],
-    ['leader', { cluster: { leader: 7, replicas: [] } }],
-    ['created', { created: '' }],
-    ['state', { state: 'none' }],
-    ['num_pending', { consumer_detail: [{ name: 'a', num_ack_pending: 1 }] }],
-  ])('is named if it is invalid: %s', async (field, fields) => {
-    const reading = read(({ stream }) => Object.assign(stream('nats_2'), fields))
-    await expect(reading).rejects.toThrow(`http://nats_2/jsz: field ${field}`)
-  })
-
-  it('can be missing: a server without JetStream has no streams', async () => {
-    const { server_id } = ANSWERS.nats_2.varz
-    const reading = read(({ answers }) => {
-      Object.assign(answers['nats_2'] ?? {}, { jsz: { server_id, disabled: true } })
+  it.each<[string, object, string]>([
+    [
+      'last_seq',
+      { state: { messages: 1, last_seq: -1 } },
+      'field last_seq has an invalid value: -1',
+    ],
+    ['created', { created: '' }, 'field created has an invalid value: ""'],
+    ['state', { state: 'none' }, 'field state has an invalid value: "none"'],
+    ['leader', { cluster: { leader: 7 } }, 'field leader has an invalid value: 7'],
+    ['replicas', { cluster: { replicas: 7 } }, 'field replicas has an invalid value: 7'],
+    ['cluster', { cluster: 7 }, 'field cluster has an invalid value: 7'],
+  ])('leaves out the position of one stream only, and is named: %s', async (_, fields, fault) => {
+    const { read } = change(({ stream }) => {
+      Object.assign(stream('nats_2'), fields)
+      if ('cluster' in fields) stream('nats_2').consumer_detail = []
     })
-    expect(await reading).toEqual({ shards: [], note: 'JetStream has none of the streams' })
+    const { shards, complete } = await read()
+    expect(shards).toMatchObject([
+      { shard: 'ORDERS', problem: `nats_2: ${fault}` },
+      { shard: 'PART', leaderSeqno: 0n },
+      { shard: 'COPY', leaderSeqno: 31n },
+    ])
+    expect(shards[0]?.leaderSeqno).toBeUndefined()
+    expect(complete).toBe(false)
+  })
+
+  it.each<[string, object, string]>([
+    [
+      'a replica',
+      { replicas: [{ name: 'nats_1', active: 'long' }, { name: 'nats_3' }] },
+      'replica nats_1: field active',
+    ],
+    [
+      'without a name',
+      { replicas: [{ name: 7 }, { name: 'nats_3' }] },
+      'replica without a name: field name',
+    ],
+  ])('leaves out one replica only, and is named: %s', async (_, group, fault) => {
+    const { readShard } = change(({ stream }) => {
+      Object.assign(stream('nats_2').cluster ?? {}, group)
+    })
+    const { names, problem, leaderSeqno, complete } = await readShard()
+    expect(names).toEqual(['nats_3', 'consumer/billing', 'consumer/temp', 'mirror/COPY'])
+    expect(problem).toContain(`nats_2: ${fault}`)
+    expect({ leaderSeqno, complete }).toEqual({ leaderSeqno: 31n, complete: false })
+  })
+
+  it('makes one copy of a stream unknown, and not the stream', async () => {
+    const { readShard } = change(({ stream }) => (stream('nats_3').state.last_seq = 1.5))
+    const { follower, leaderSeqno } = await readShard()
+    const problem = 'cannot be read: field last_seq has an invalid value: 1.5'
+    expect(follower('nats_3')).toEqual({ replica: 'nats_3', connected: false, problem })
+    expect(follower('nats_1')).toMatchObject({ connected: true, appliedSeqno: 31n })
+    expect(leaderSeqno).toBe(31n)
+  })
+
+  it.each<[string, object]>([
+    ['num_pending', { num_pending: undefined }],
+    ['num_ack_pending', { num_ack_pending: -1 }],
+    ['ack_floor.stream_seq', { ack_floor: { stream_seq: 'x' } }],
+    ['leader', { cluster: { leader: 7 } }],
+  ])('makes one consumer unknown, and is named: %s', async (field, fields) => {
+    const { readShard } = change(({ consumer }) => {
+      Object.assign(consumer('nats_2', 'temp'), fields)
+    })
+    const { follower, problem } = await readShard()
+    expect(follower('consumer/temp')).toEqual({
+      replica: 'consumer/temp',
+      connected: false,
+      problem: expect.stringContaining(`cannot be read: field ${field}`) as string,
+    })
+    expect(follower('consumer/billing')).toMatchObject({ appliedSeqno: 0n })
+    expect(problem).toBeUndefined()
+  })
+
+  it('is named if it is the name of a consumer', async () => {
+    const { readShard } = change(({ consumer }) => {
+      Object.assign(consumer('nats_2', 'temp'), { name: '' })
+    })
+    const { names, problem, complete } = await readShard()
+    expect(names).toEqual(['nats_1', 'nats_3', 'consumer/billing', 'mirror/COPY'])
+    expect(problem).toBe('nats_2: consumer without a name: field name has an invalid value: ""')
+    expect(complete).toBe(false)
+  })
+
+  it.each<[string, unknown, object]>([
+    [
+      'active',
+      { name: 'ORDERS', active: 'x' },
+      { problem: 'field active has an invalid value: "x"' },
+    ],
+    ['error', { name: 'ORDERS', error: 'x' }, { problem: 'field error has an invalid value: "x"' }],
+  ])('makes one mirror disconnected: %s', async (_, mirror, expected) => {
+    const { readShard } = change(({ stream }) => {
+      Object.assign(stream('nats_2', 'COPY'), { mirror })
+    })
+    expect((await readShard()).follower('mirror/COPY')).toMatchObject({
+      connected: false,
+      ...expected,
+    })
+  })
+
+  it.each<[string, object]>([
+    ['account X: field stream_detail', { name: 'X', stream_detail: 7 }],
+    ['account without a name: field name', {}],
+    ['stream without a name of account X: field name', { name: 'X', stream_detail: [{}] }],
+  ])('is noted if it belongs to no stream: %s', async (fault, account) => {
+    const { read } = change(({ answers }) => {
+      const { account_details } = answers['nats_1']?.jsz as { account_details: object[] }
+      account_details.push(account)
+    })
+    const { shards, complete, note } = await read()
+    expect(shards).toHaveLength(3)
+    expect(complete).toBe(false)
+    expect(note).toContain(`nats_1: ${fault}`)
+  })
+
+  it('fails the server if nothing can be read', async () => {
+    const { readShard } = change(({ answers }) => {
+      Object.assign(answers['nats_1']?.jsz as object, { account_details: 7 })
+    })
+    expect((await readShard()).follower('nats_1')).toMatchObject({
+      connected: false,
+      problem: expect.stringContaining('nats_1:8222/jsz: field account_details') as string,
+    })
+  })
+})
+
+describe('a large number', () => {
+  it('is exact', async () => {
+    const { readShard, text } = createFake()
+    text.replace = (json) => json.replaceAll('"last_seq":31', '"last_seq":9007199254740993')
+    const { leaderSeqno, follower } = await readShard()
+    expect(leaderSeqno).toBe(2n ** 53n + 1n)
+    expect(follower('nats_1')).toMatchObject({ connected: true, appliedSeqno: 2n ** 53n + 1n })
+  })
+
+  it('is a time since long ago', async () => {
+    const { readShard, text } = createFake()
+    text.replace = (json) => json.replaceAll('"active":96190370', '"active":9007199254740993')
+    expect((await readShard()).leaderSeqno).toBe(31n)
   })
 })
 
@@ -63,12 +176,74 @@ it('any answers make a valid reading or one clear error', async () => {
         Object.assign(fake.answers, each)
         validate(
           await fake.read().catch((error: unknown) => error),
-          /field \w+ (is missing|has an invalid value)|JetStream (has|can)|different servers/,
+          /field \w+ (is missing|has an invalid value)|JetStream|stream can be read|different servers/,
         )
       }
     }),
     { numRuns: 150 },
   )
+})
+
+describe('an error says what to do', () => {
+  const read = (answer: (path: string) => unknown) =>
+    jetstreamSource({ servers: ['http://nats_1:8222'], fetch: fakeFetch(answer) }).read(
+      AbortSignal.timeout(5000),
+    )
+  const { server_id } = ANSWERS.nats_1.varz
+
+  it.each<[string, RegExp, (path: string) => unknown]>([
+    [
+      'a port for clients of NATS',
+      /this is not a port for HTTP: give the monitoring port of the server, `http_port`/,
+      () => {
+        throw new TypeError('fetch failed', {
+          cause: new Error('Response does not match the HTTP/1.1 protocol (Expected HTTP/)'),
+        })
+      },
+    ],
+    [
+      'another web server',
+      /the answer is not JSON: "<html>": this is not a NATS monitoring port: /,
+      () => new FakeResponse(200, '<html>'),
+    ],
+    ['another API', /field server_id is missing: this is not a NATS monitoring port: /, () => ({})],
+    [
+      'a port for https',
+      /this port is for https: begin the URL with https:\/\//,
+      () => new FakeResponse(400, 'Client sent an HTTP request to an HTTPS server.'),
+    ],
+    [
+      'a server without JetStream',
+      /^JetStream is not enabled on these servers\. Enable it in their configuration/,
+      (path) =>
+        path === '/varz'
+          ? ANSWERS.nats_1.varz
+          : path === '/healthz'
+            ? { status: 'ok' }
+            : { server_id, disabled: true },
+    ],
+    [
+      'a server whose JetStream has failed',
+      /JetStream is enabled in the configuration of this server, but does not run\. Its log says why/,
+      (path) =>
+        path === '/varz'
+          ? ANSWERS.nats_1.varz
+          : path === '/healthz'
+            ? new FakeResponse(503, '{"status":"unavailable"}')
+            : { server_id, disabled: true },
+    ],
+  ])('for %s', async (_, message, answer) => {
+    await expect(read(answer)).rejects.toThrow(message)
+  })
+
+  it('and a server without JetStream is no fault where others have it', async () => {
+    const fake = createFake()
+    Object.assign(fake.answers['nats_1'] ?? {}, {
+      jsz: { server_id: ANSWERS.nats_1.varz.server_id, disabled: true },
+    })
+    Object.assign(fake.meta('nats_2'), { replicas: [{ name: 'nats_3' }], cluster_size: 2 })
+    expect(await fake.read()).toMatchObject({ complete: true, note: undefined })
+  })
 })
 
 describe('an option', () => {

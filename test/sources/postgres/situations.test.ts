@@ -1,3 +1,4 @@
+import type { PostgresFollower } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -162,17 +163,100 @@ describe('a consumer of changes', () => {
       applicationName: 'consumer',
       slot: 'quiet',
       publication: table,
+      // As Debezium and subscriptions do.
+      messages: false,
     })
     await primary.query(`insert into ${table} values (1)`)
     await eventually(async () => expect((await readLags(source))['quiet']).toBeLessThan(10_000))
+    const isBehind = async () => {
+      const { quiet } = await readFollowers(source)
+      expect(quiet?.connected).toBe(true)
+      expect(quiet?.lag).toBeGreaterThan(100_000)
+    }
     await write(primary)
-    const { quiet } = await readFollowers(source)
-    expect(quiet?.connected).toBe(true)
-    expect(quiet?.lag).toBeGreaterThan(100_000)
-    // A heartbeat that every consumer gets.
+    await isBehind()
+    // Messages are not sent to it.
+    await primary.query("select pg_logical_emit_message(false, 'heartbeat', '')")
+    await write(primary)
+    await isBehind()
     await eventually(async () => {
-      await primary.query("select pg_logical_emit_message(false, 'heartbeat', '')")
+      await primary.query(`update ${table} set id = id + 1`)
       expect((await readLags(source))['quiet']).toBeLessThan(10_000)
+    })
+  })
+
+  itFrom15('A consumer of changes that takes messages has nothing to do', async () => {
+    const table = await publish()
+    await primary.query('create database other template postgres')
+    const other = await connect(primary, { database: 'other' })
+    await primary.query("select pg_create_logical_replication_slot('listening', 'pgoutput')")
+    onTestFinished(() => dropSlot(primary, 'listening'))
+    const source = createSource(primary)
+    const receiver = { applicationName: 'consumer', slot: 'listening', publication: table }
+    await WalReceiver.start(primary, receiver)
+    const beat = "select pg_logical_emit_message(false, 'heartbeat', '')"
+    await primary.query(beat)
+    await eventually(async () => expect((await readLags(source))['listening']).toBeLessThan(10_000))
+    await write(primary)
+    // A message of another database does not reach it.
+    await other.query(beat)
+    await primary.query(`select pg_sleep(0.3)`)
+    const { listening } = await readFollowers(source)
+    expect(listening?.connected).toBe(true)
+    expect(listening?.lag).toBeGreaterThan(100_000)
+    await eventually(async () => {
+      await primary.query(beat)
+      expect((await readLags(source))['listening']).toBeLessThan(10_000)
+    })
+  })
+
+  it('A consumer of changes connects now and then', async () => {
+    const table = await publish()
+    await primary.query("select pg_create_logical_replication_slot('batches', 'pgoutput')")
+    onTestFinished(() => dropSlot(primary, 'batches'))
+    const intermittent = ({ slotName }: PostgresFollower) => slotName === 'batches'
+    const metrics = poll([createSource(primary, { intermittent })])
+    const isAway = () => {
+      const follower = metrics.find('batches')
+      expect(follower).toMatchObject({ connected: true })
+      expect(follower?.lagSeqno).toBeGreaterThan(100_000)
+      expect(follower?.retainedSeqno).toBeGreaterThan(100_000)
+    }
+    await write(primary)
+    await eventually(isAway)
+    const receiver = { applicationName: 'batch', slot: 'batches', publication: table }
+    const batch = await WalReceiver.start(primary, receiver)
+    await eventually(async () => {
+      await primary.query(`insert into ${table} select coalesce(max(id), 0) + 1 from ${table}`)
+      expect(metrics.find('batches')?.lagSeqno).toBeLessThan(10_000)
+    })
+    await batch.stop()
+    await write(primary)
+    await eventually(isAway)
+  })
+
+  it('A consumer of changes confirms more than there is', async () => {
+    const publication = await publish()
+    await primary.query("select pg_create_logical_replication_slot('hasty', 'pgoutput')")
+    onTestFinished(() => dropSlot(primary, 'hasty'))
+    const receiver = { applicationName: 'hasty', slot: 'hasty', publication, confirms: false }
+    const consumer = await WalReceiver.start(primary, receiver)
+    const source = createSource(primary)
+    // Some consumers confirm the byte after the last one.
+    await eventually(async () => {
+      consumer.confirm((await primary.position()) + 1n)
+      expect(await readFollowers(source)).toEqual({ hasty: { connected: true, lag: 0 } })
+    })
+    await eventually(async () => {
+      consumer.confirm((await primary.position()) + 1_000_000n)
+      const [shard] = (await read(source)).shards
+      expect(shard?.followers).toEqual([
+        expect.objectContaining({
+          replica: 'hasty',
+          diverged: true,
+          problem: expect.stringContaining('after the end of the WAL') as string,
+        }),
+      ])
     })
   })
 

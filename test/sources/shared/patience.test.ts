@@ -8,7 +8,7 @@ import { fakeFetch } from './http-fakes.js'
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
-it('a node that hangs is given up after 2 seconds, also if garbage is collected meanwhile', async () => {
+it('a node that hangs does not fail the read, even if garbage is collected meanwhile', async () => {
   const source = jetstreamSource({
     servers: ['http://nats_1', 'http://nats_2', 'http://nats_3'],
     fetch: fakeFetch((path, { url }) => {
@@ -22,6 +22,6 @@ it('a node that hangs is given up after 2 seconds, also if garbage is collected 
   expect(shards[0]?.followers).toContainEqual({
     replica: 'nats_3',
     connected: false,
-    problem: 'cannot be read: http://nats_3: no answer within 2 seconds',
+    problem: 'cannot be read: http://nats_3: no answer in time',
   })
 })

@@ -7,7 +7,7 @@ import { postgresSource } from '../sources/postgres/index.js'
 import { redisSource } from '../sources/redis/index.js'
 import type { ReplicationSource } from '../sources/source.js'
 import { connectMysql, connectRedis, createKafkaAdmin, createPostgresPool } from './clients.js'
-import { within, type Host, type SourceUrl } from './configuration.js'
+import { within, type Host, type SourceUrl } from './source-url.js'
 
 /** A kind of URL. */
 interface Kind {
@@ -22,6 +22,7 @@ interface Kind {
 const postgres: Kind = {
   system: 'postgres',
   prepare(url) {
+    if (url.hosts.length > 1) throw new Error('expected one host. Add a source for each server')
     const connect = createPostgresPool(toText(url))
     return () => postgresSource({ shard: url.name, client: connect() })
   },
@@ -92,14 +93,18 @@ const kafka: Kind = {
     const groups = list(url, 'groups')
     if (!groups) throw new Error('name the consumer groups, as in kafka://broker?groups=billing')
     const topics = list(url, 'topics')
-    const mechanism = url.parameters.get('mechanism') ?? 'plain'
+    const mechanism = single(url, 'mechanism') ?? 'plain'
     const connect = createKafkaAdmin(url, flag(url, 'ssl'), mechanism)
     return () => {
       const admin = connect()
       const name = `kafka:${url.name}`
       const source = kafkaSource({ admin, groups, name, ...(topics && { topics }) })
       // The timers of a connected client keep the process running, so each read opens a new connection.
-      return { name, read: (signal) => source.read(signal).finally(() => admin.disconnect()) }
+      return {
+        name,
+        read: (signal, timeoutMillis) =>
+          source.read(signal, timeoutMillis).finally(() => admin.disconnect()),
+      }
     }
   },
 }
@@ -119,11 +124,24 @@ const KINDS: ReadonlyMap<string, Kind> = new Map([
 ])
 
 /**
- * Creates the source that a URL describes. Its client is loaded at its first read.
+ * Creates the sources that URLs describe. Each loads its client at its first read.
  *
  * @throws Error that names the source, and says what is wrong with the URL or which package is missing.
  */
-export function createSource(url: SourceUrl): ReplicationSource {
+export function createSources(urls: readonly SourceUrl[]): ReplicationSource[] {
+  const names = new Map<string, string>()
+  return urls.map((url) => {
+    const source = createSource(url)
+    const other = names.get(source.name)
+    if (other !== undefined) {
+      throw new Error(`${url.where}: expected another name than ${url.name}, which ${other} has`)
+    }
+    names.set(source.name, url.where)
+    return source
+  })
+}
+
+function createSource(url: SourceUrl): ReplicationSource {
   const { name } = url
   try {
     const kind = kindOf(url)
@@ -160,12 +178,21 @@ function byAddress<Client>(
   return Object.fromEntries(hosts.map((host) => [host.address, connect(host)]))
 }
 
+/** Returns what a parameter lists, which may be there several times; `undefined` if it lists nothing. */
 function list({ parameters }: SourceUrl, name: string): string[] | undefined {
-  return parameters.get(name)?.split(',')
+  const all = parameters.getAll(name).flatMap((value) => value.split(','))
+  const given = all.filter((each) => each !== '')
+  return given.length > 0 ? given : undefined
 }
 
-function flag({ parameters }: SourceUrl, name: string): boolean {
-  const value = parameters.get(name) ?? 'false'
+function single({ parameters }: SourceUrl, name: string): string | undefined {
+  const [value, another] = parameters.getAll(name)
+  if (another !== undefined) throw new Error(`${name}: expected one, got several`)
+  return value
+}
+
+function flag(url: SourceUrl, name: string): boolean {
+  const value = single(url, name) ?? 'false'
   if (value === 'true' || value === 'false') return value === 'true'
   throw new Error(`${name}: expected true or false`)
 }

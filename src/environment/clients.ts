@@ -1,11 +1,10 @@
-import { createRequire } from 'node:module'
 import { connect as connectTcp, type Socket } from 'node:net'
-import { join } from 'node:path'
 import type { KafkajsAdmin } from '../sources/kafka/index.js'
 import type { MysqlClient } from '../sources/mysql-family/mysql.js'
 import type { PostgresPool } from '../sources/postgres/index.js'
 import type { RedisClient } from '../sources/redis/index.js'
-import type { Host, SourceUrl } from './configuration.js'
+import { findPackage as find } from './packages.js'
+import type { Host, SourceUrl } from './source-url.js'
 
 // Clients come from the application. Each function here first checks that the package is there, and returns one that loads
 // it and connects: a package that is loaded before the OpenTelemetry SDK starts would not be instrumented. Connections do
@@ -105,24 +104,4 @@ interface IoRedis extends Emitter, RedisClient {
   readonly status: string
   readonly stream: Socket
   connect(): Promise<void>
-}
-
-/**
- * Finds a package of the application.
- *
- * @returns a function that loads it.
- * @throws Error that says how to install it.
- */
-function find(name: string): () => unknown {
-  // As `--import` does: a package manager may hide the packages of the application from this one.
-  const require = createRequire(join(process.cwd(), 'package.json'))
-  try {
-    const path = require.resolve(name)
-    return () => require(path) as unknown
-  } catch (cause) {
-    const [missing] = name.split('/')
-    throw new Error(`the package ${missing} is missing. Install it: npm install ${missing}`, {
-      cause,
-    })
-  }
 }
