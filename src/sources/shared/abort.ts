@@ -1,4 +1,4 @@
-/** Settles as the promise does, or rejects with the signal's reason once that is aborted. */
+/** Settles as the promise does, or rejects with the reason of the signal once the signal aborts. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason as Error)

@@ -42,7 +42,7 @@ export function optional<T>(parse: Parser<T>): Field<T | undefined> {
   return (value, name) => nullable(parse)(value ?? null, name)
 }
 
-/** A non-empty text that can be used as a name. */
+/** A non-empty string that can be used as a name. */
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' ? parseName(value) : undefined
 }

@@ -126,7 +126,7 @@ async function send(
 ): Promise<unknown> {
   const response = await fetch(`${url}${path}`, request)
   const { ok, status } = response
-  // The body is read in any case, so that the connection can be used again.
+  // Always read the body, so that the connection can be reused.
   const text = await readText(response)
   const target = targetOf(response, url, path)
   // Its answer is not shown, because another server may have sent it.
