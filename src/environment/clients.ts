@@ -69,8 +69,8 @@ export function createKafkaAdmin(
   { hosts, user, password }: SourceUrl,
   ssl: boolean,
   mechanism: string,
-): () => KafkaAdmin {
-  const load = find('kafkajs') as () => { Kafka: Constructor<{ admin(): KafkaAdmin }> }
+): () => KafkajsAdmin {
+  const load = find('kafkajs') as () => { Kafka: Constructor<{ admin(): KafkajsAdmin }> }
   return () => {
     const { Kafka } = load()
     const kafka = new Kafka({
@@ -90,10 +90,6 @@ type Constructor<T> = new (options: object) => T
 
 interface Emitter {
   on(event: string, listener: (argument: unknown) => void): unknown
-}
-
-interface KafkaAdmin extends KafkajsAdmin {
-  disconnect(): Promise<void>
 }
 
 interface Mysql2 {

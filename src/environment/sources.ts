@@ -90,22 +90,11 @@ const kafka: Kind = {
   system: 'kafka',
   parameters: ['groups', 'topics', 'ssl', 'mechanism'],
   prepare(url) {
-    const groups = list(url, 'groups')
-    if (!groups) throw new Error('name the consumer groups, as in kafka://broker?groups=billing')
-    const topics = list(url, 'topics')
+    const [groups, topics] = [list(url, 'groups'), list(url, 'topics')]
     const mechanism = single(url, 'mechanism') ?? 'plain'
-    const connect = createKafkaAdmin(url, flag(url, 'ssl'), mechanism)
-    return () => {
-      const admin = connect()
-      const name = `kafka:${url.name}`
-      const source = kafkaSource({ admin, groups, name, ...(topics && { topics }) })
-      // The timers of a connected client keep the process running, so each read opens a new connection.
-      return {
-        name,
-        read: (signal, timeoutMillis) =>
-          source.read(signal, timeoutMillis).finally(() => admin.disconnect()),
-      }
-    }
+    const admin = createKafkaAdmin(url, flag(url, 'ssl'), mechanism)
+    const source = kafkaSource({ admin, groups, topics, name: `kafka:${url.name}` })
+    return () => source
   },
 }
 

@@ -121,8 +121,6 @@ describe('an invalid list of sources is one clear error:', () => {
     ['a parameter of a URL that has none', 'a=etcd+http://a?b=c', 'parameter b, expected none'],
     ['replicas of Redis', 'a=redis://a?replicas=b', 'All nodes are hosts, as in redis://a,b,c'],
     ['several hosts of PostgreSQL', 'a=postgres://b,c/d', 'a: expected one host. Add a source for'],
-    ['no consumer group', 'a=kafka://a', 'a: name the consumer groups'],
-    ['an empty consumer group', 'a=kafka://a?groups=', 'a: name the consumer groups'],
     ['a flag that is no boolean', 'a=mysql://a?ssl=1', 'a: ssl: expected true or false'],
     ['a flag twice', 'a=mysql://a?ssl=true&ssl=false', 'a: ssl: expected one, got several'],
     [

@@ -126,7 +126,7 @@ export class KafkaCluster {
     const { gate } = this.brokers[0]
     const brokers = this.brokers.map((each) => `127.0.0.1:${each.gate.port}`)
     const groups = fault === 'missing right' ? [SECRET] : [...GROUPS]
-    if (fault === 'missing right') await this.#hide(SECRET)
+    if (fault === 'missing right') await this.hide('group', SECRET)
     const password = fault === 'wrong password' ? 'wrong' : 'monitor'
     const login = { username: 'monitor', password }
     if (client === '@platformatic/kafka') {
@@ -143,17 +143,34 @@ export class KafkaCluster {
         close: () => admin.close(),
       }
     }
-    const admin = new kafkajs.Kafka({
+    const monitor = new kafkajs.Kafka({
       brokers,
       sasl: { mechanism: 'plain', ...login },
       logLevel: kafkajs.logLevel.NOTHING,
       retry: { retries: 2 },
-    }).admin()
+    })
     return {
-      source: kafkaSource({ admin, groups, ...source }),
+      source: kafkaSource({ admin: () => monitor.admin(), groups, ...source }),
       gate,
-      close: () => admin.disconnect(),
+      close: () => Promise.resolve(),
     }
+  }
+
+  /** Denies the user of the sources to describe something. @param {'group' | 'topic'} kind @param {string} name */
+  async hide(kind, name) {
+    await this.admin.createAcls({
+      creations: [
+        {
+          resourceType: kind === 'group' ? ResourceTypes.GROUP : ResourceTypes.TOPIC,
+          resourceName: name,
+          resourcePatternType: ResourcePatternTypes.LITERAL,
+          principal: 'User:monitor',
+          host: '*',
+          operation: AclOperations.DESCRIBE,
+          permissionType: AclPermissionTypes.DENY,
+        },
+      ],
+    })
   }
 
   /** Commits an offset for a group that has no consumer. @param {string} group @param {string} topic @param {number} offset */
@@ -199,14 +216,18 @@ export class KafkaCluster {
     this.#consumers.delete(group)
   }
 
-  /** @param {string} group @param {string} [topic] */
-  async restart(group, topic = TOPIC) {
+  /** @param {string} group @param {string} [topic] @param {{ commits?: boolean }} [options] */
+  async restart(group, topic = TOPIC, { commits = true } = {}) {
     const consumer = this.client.consumer({ groupId: group, maxWaitTimeInMs: 50 })
     this.#consumers.set(group, consumer)
     await consumer.connect()
     await consumer.subscribe({ topic, fromBeginning: true })
     const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve))
-    await consumer.run({ autoCommitThreshold: 1, eachMessage: () => Promise.resolve() })
+    await consumer.run({
+      autoCommit: commits,
+      autoCommitThreshold: 1,
+      eachMessage: () => Promise.resolve(),
+    })
     await joined
   }
 
@@ -293,23 +314,6 @@ export class KafkaCluster {
     const clusterId = 'AAAAAAAAAAAAAAAAAAAAAQ'
     const parameters = [...JAVA, ...MAIN, 'kafka.tools.StorageTool', 'format']
     await run('java', [...parameters, '-t', clusterId, '-c', file])
-  }
-
-  /** Denies everybody to see a group. @param {string} group */
-  async #hide(group) {
-    await this.admin.createAcls({
-      creations: [
-        {
-          resourceType: ResourceTypes.GROUP,
-          resourceName: group,
-          resourcePatternType: ResourcePatternTypes.LITERAL,
-          principal: 'User:*',
-          host: '*',
-          operation: AclOperations.DESCRIBE,
-          permissionType: AclPermissionTypes.DENY,
-        },
-      ],
-    })
   }
 
   async #disconnect() {

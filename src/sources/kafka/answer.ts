@@ -1,103 +1,212 @@
 import { hasMethods } from '../../support/option-errors.js'
-import { fieldError, integer, parseFields, required, text } from '../shared/fields.js'
+import { parseName } from '../../support/names.js'
+import { fieldError } from '../shared/fields.js'
 
-/** What a group has committed for a partition: nothing if there is no offset. */
-export interface Commit {
-  readonly group: string
-  readonly topic: string
-  readonly partition: number
-  readonly offset: bigint | undefined
+/** What a source wants to know. */
+export interface Question {
+  /** Default: all groups. */
+  readonly groups: readonly string[] | undefined
+  /** Default: the topics that the groups consume. */
+  readonly topics: readonly string[] | undefined
 }
 
-/** The log of a partition. */
-export interface Log {
-  readonly topic: string
-  readonly partition: number
-  readonly start: bigint
-  readonly end: bigint
-  /** Whether it ends at the last stable offset, before open transactions. */
-  readonly endsAtStable: boolean
-  /** Identifies the topic, also if another one gets its name. */
-  readonly topicId?: string
-  /** The broker that leads, and all that have a copy. */
-  readonly leader?: number
-  readonly replicas?: readonly number[]
+/** What a client has found. */
+export interface Cluster {
+  readonly groups: ReadonlyMap<string, Group | Failure>
+  readonly topics: ReadonlyMap<string, Topic | Failure>
+  /** Why the list of groups cannot be read. */
+  readonly listFailure?: unknown
 }
 
-/** Offsets by the keys of partitions. */
-export type Offsets = ReadonlyMap<string, bigint>
+/** Something that cannot be read. */
+export interface Failure {
+  readonly error: unknown
+}
+
+/** A consumer group. */
+export interface Group {
+  readonly commits: Offsets
+  /** It is `undefined` where the client cannot find out. */
+  readonly hasMembers: boolean | undefined
+  /** What its members have subscribed to, as far as the client can find out. */
+  readonly subscribed: readonly string[]
+}
+
+/** Offsets of partitions by their numbers, by topic. An invalid one is `null`. */
+export type Offsets = ReadonlyMap<string, readonly (bigint | null | undefined)[]>
+
+export interface Topic {
+  /** Identifies the topic, even if another one gets its name. */
+  readonly id?: string | undefined
+  readonly partitions: readonly Partition[]
+}
+
+/** One partition. Its log is read again and again. */
+export interface Partition {
+  readonly partition: number
+  /** The broker that leads. It is -1 if there is none. */
+  readonly leader: number
+  /** All brokers that have a copy. */
+  readonly replicas: readonly number[]
+  /** The offset at which the log starts, and the one at which it ends for consumers. */
+  start: bigint
+  end: bigint | undefined
+  /** The offset at which it ends beyond open transactions, where the client can ask for that. */
+  highWatermark: bigint | undefined
+  /** Why there is no end. */
+  error: unknown
+}
+
+export function createPartition(
+  partition: number,
+  leader = -1,
+  replicas: readonly number[] = [],
+): Partition {
+  const [end, highWatermark, error] = [undefined, undefined, undefined]
+  return { partition, leader, replicas, start: 0n, end, highWatermark, error }
+}
 
 /** What the source needs of a client. */
 export interface KafkaClient {
-  listTopics(): Promise<readonly string[]>
-  readCommits(groups: readonly string[]): Promise<Commit[]>
-  /** Reads the logs of all partitions of these topics, their ends last. */
-  readLogs(topics: readonly string[], commits: readonly Commit[]): Promise<Log[]>
+  /** Rejects if nothing can be read. */
+  read(question: Question, deadline: Deadline): Promise<Cluster>
 }
 
-export function keyOf({ topic, partition }: Pick<Log, 'topic' | 'partition'>): string {
-  return `${topic}/${partition}`
+/** The end of a read. */
+export interface Deadline {
+  readonly signal: AbortSignal
+  /** How many milliseconds are left. */
+  readonly left: () => number
 }
 
-export function byTopic<T>(
-  partitions: readonly Pick<Log, 'topic' | 'partition'>[],
-  toRow: (partition: number) => T,
-): { name: string; partitions: T[] }[] {
-  const topics = new Map<string, T[]>()
-  for (const { topic, partition } of partitions) {
-    const rows = topics.get(topic) ?? []
-    rows.push(toRow(partition))
-    topics.set(topic, rows)
+/** Numbers of partitions, by topic. */
+export type Places = ReadonlyMap<string, readonly number[]>
+
+export function addPlace(
+  all: Map<string, Map<string, number[]>>,
+  key: string,
+  topic: string,
+  partition: number,
+): void {
+  let places = all.get(key)
+  if (!places) all.set(key, (places = new Map<string, number[]>()))
+  const partitions = places.get(topic)
+  if (partitions) partitions.push(partition)
+  else places.set(topic, [partition])
+}
+
+/** Returns the rows of a question about partitions. */
+export function toQuestion<Row>(
+  places: Places,
+  toRow: (partition: number) => Row,
+): { name: string; partitions: Row[] }[] {
+  return [...places].map(([name, all]) => ({ name, partitions: all.map(toRow) }))
+}
+
+export function isFailure(value: object): value is Failure {
+  return 'error' in value
+}
+
+/** Lets the event loop run between two pieces of work. */
+export function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Returns the topics to read: those that were named, or those that groups consume. */
+export function topicsOf(
+  { topics }: Question,
+  groups: ReadonlyMap<string, Group | Failure>,
+): readonly string[] {
+  if (topics) return topics
+  const all = new Set<string>()
+  for (const group of groups.values()) {
+    if (isFailure(group)) continue
+    for (const topic of group.commits.keys()) all.add(topic)
+    for (const topic of group.subscribed) all.add(topic)
   }
-  return [...topics].map(([name, rows]) => ({ name, partitions: rows }))
+  return [...all]
 }
 
-/** Parses the topics of an answer to ListOffsets. */
-export function parseOffsets(topics: unknown): Offsets {
-  const entries = list('topics', topics, (each) => {
-    const { name: topic, partitions } = parseFields(NAMED_TOPIC, each)
-    return list('partitions', partitions, (row): [string, bigint] => {
-      const { partitionIndex: partition, offset } = parseFields(OFFSET, row)
-      return [keyOf({ topic, partition }), offset]
-    })
-  })
-  return new Map(entries.flat())
+const [MIN, MAX] = [-(2n ** 63n), 2n ** 64n - 1n]
+
+/** Returns the offset, which can be negative, or `null` if it is not one. */
+export function parseOffset(value: unknown): bigint | null {
+  if (typeof value === 'bigint') return value >= MIN && value <= MAX ? value : null
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : null
+  if (typeof value !== 'string' || !/^-?\d{1,20}$/.test(value)) return null
+  return parseOffset(BigInt(value))
 }
 
-/** Parses the names of topics. */
-export function parseTopics(topics: unknown): string[] {
-  return list('topics', topics, (topic) => required(text)(topic, 'topic'))
+/** Adds the offsets of the partitions of one topic. */
+export function addOffsets(
+  all: Map<string, (bigint | null | undefined)[]>,
+  topic: string,
+  rows: readonly unknown[],
+  partitionField: string,
+  offsetField: string,
+): void {
+  const offsets = all.get(topic) ?? []
+  all.set(topic, offsets)
+  for (const row of rows) {
+    const fields = fieldsOf(row)
+    if (Number(fields['errorCode'] ?? 0) !== 0) continue
+    offsets[index(fields[partitionField], partitionField)] = parseOffset(fields[offsetField])
+  }
 }
 
-export function list<T>(
-  name: string,
-  value: unknown,
-  parse: (each: unknown, index: number) => T,
-): T[] {
-  if (!Array.isArray(value)) throw fieldError(name, value)
-  return (value as unknown[]).map(parse)
-}
-
-/** A number of a partition. */
+/** A number of a partition, or the id of a broker. */
 export function index(value: unknown, name: string): number {
-  return Number(required(integer)(value, name))
+  if (Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 31) return Number(value)
+  throw fieldError(name, value)
 }
 
-/** A committed offset. Kafka answers −1 if the group has committed nothing. */
-export function committed(value: unknown, name: string): bigint | undefined {
-  const isNone = value === '-1' || value === -1n
-  return isNone ? undefined : required(integer)(value, name)
+/** The fields of something that may not be an object. */
+export function fieldsOf(value: unknown): Partial<Record<string, unknown>> {
+  return Object(value) as Partial<Record<string, unknown>>
 }
 
-export function map(value: unknown, name: string): ReadonlyMap<unknown, unknown> {
+export function list(value: unknown, name: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw fieldError(name, value)
+  return value as unknown[]
+}
+
+export function name(value: unknown, field: string): string {
+  const text = typeof value === 'string' ? parseName(value) : undefined
+  if (text === undefined) throw fieldError(field, value)
+  return text
+}
+
+export function map(value: unknown, field: string): ReadonlyMap<unknown, unknown> {
   // Not `instanceof`, because the Map can come from another realm, as in Jest.
-  if (!hasMethods(value, 'get', 'has')) throw fieldError(name, value)
+  if (!hasMethods(value, 'get', 'has', 'keys')) throw fieldError(field, value)
   return value as ReadonlyMap<unknown, unknown>
 }
 
-export function unparsed(value: unknown): unknown {
-  return value
+/** The topics in the metadata of a member: its version, and then an array of strings. */
+export function parseSubscription(metadata: unknown): string[] {
+  if (!(metadata instanceof Uint8Array)) return []
+  const bytes = Buffer.from(metadata.buffer, metadata.byteOffset, metadata.byteLength)
+  const topics: string[] = []
+  try {
+    let at = 6
+    for (let left = bytes.readInt32BE(2); left > 0; left--) {
+      const length = bytes.readInt16BE(at)
+      topics.push(bytes.toString('utf8', at + 2, at + 2 + length))
+      at += 2 + length
+    }
+  } catch {
+    // A member that is joining has no metadata, and other kinds of groups have some of another form.
+  }
+  return topics.filter((topic) => parseName(topic) !== undefined)
 }
 
-export const NAMED_TOPIC = { name: required(text), partitions: unparsed }
-const OFFSET = { partitionIndex: index, offset: required(integer) }
+/** The topics in an answer, with their places and their rows of partitions. */
+export function topicsIn(
+  rows: readonly unknown[],
+  field: 'name' | 'topic' = 'name',
+): (readonly [number, string, readonly unknown[]])[] {
+  return rows.map((row, i) => {
+    const fields = fieldsOf(row)
+    return [i, name(fields[field], field), list(fields['partitions'], 'partitions')]
+  })
+}

@@ -1,9 +1,21 @@
-import { describeError } from '../../support/log.js'
-import { parseFields } from '../shared/fields.js'
-import { byTopic, keyOf, map, parseOffsets, unparsed, type Log, type Offsets } from './answer.js'
-import type { PlatformaticAdmin } from './platformatic.js'
-import { askAll, Node, unreachable, type Answered } from '../shared/nodes.js'
+import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
+import {
+  addOffsets,
+  addPlace,
+  fieldsOf,
+  isFailure,
+  map,
+  pause,
+  topicsIn,
+  toQuestion,
+  type Cluster,
+  type Deadline,
+  type Offsets,
+  type Partition,
+} from './answer.js'
+import { answerOf } from './errors.js'
+import type { PlatformaticAdmin } from './platformatic-admin.js'
 
 /** What is used of `listOffsetsV9` of `@platformatic/kafka`. */
 export interface ListOffsets {
@@ -20,10 +32,11 @@ export interface ListOffsets {
   }
 }
 
-/** The log of a partition, where it ends for its followers, and these. */
-export interface FollowedLog {
-  readonly log: Log
-  readonly end: bigint
+/** Where the log of a partition ends at its leader, and the brokers that copy it. */
+export interface Copies {
+  readonly end?: bigint | undefined
+  /** Why there is no end. */
+  readonly error?: unknown
   readonly followers: readonly FollowerReading[]
 }
 
@@ -32,97 +45,109 @@ const DEBUG_REPLICA = -2
 
 /** Brokers, each asked for the ends of its own logs. */
 export class KafkaBrokers {
-  /** They stay, because one that hangs must not be asked again. */
-  private readonly brokers = new Map<number, Broker>()
+  private questions = new Map<string, ReturnType<typeof toQuestion<Row>>>()
+  private leaders: ReadonlySet<string> = new Set()
+  private readonly nodes = new Nodes<Offsets>(() => this.leaders)
 
   constructor(
     private readonly admin: PlatformaticAdmin,
     private readonly listOffsets: ListOffsets,
   ) {}
 
-  /** Reads the followers of all logs first, and then their leaders. */
-  async read(logs: readonly Log[], signal: AbortSignal): Promise<FollowedLog[]> {
-    const copies = await this.ask(logs, followersOf, signal)
-    signal.throwIfAborted()
-    const leaders = await this.ask(logs, ({ leader = -1 }) => [leader], signal)
-    signal.throwIfAborted()
-    return logs.map((log) => {
-      const end = leaders(Number(log.leader), log)
-      if ('error' in end) {
-        throw new Error(`broker ${log.leader} leads ${keyOf(log)}: ${describeError(end.error)}`)
+  /** Returns a function that finds the copies of a partition. */
+  async read(
+    topics: Cluster['topics'],
+    { signal, left }: Deadline,
+  ): Promise<(topic: string, partition: Partition) => Copies> {
+    await this.prepare(topics)
+    const survey = await this.nodes.read(signal, left())
+    const momentOf = momentsIn(survey)
+    return (topic, { partition, leader, replicas }) => {
+      const endIn = (offsets: Offsets | undefined) => {
+        const end = offsets?.get(topic)?.[partition] ?? -1n
+        return end < 0n ? undefined : end
       }
-      const followers = followersOf(log).map((id) =>
-        toFollower(`broker/${id}`, copies(id, log), end.answer),
-      )
-      return { log, end: end.answer, followers }
-    })
-  }
-
-  /** Asks the brokers of each log. Returns a function that finds what a broker has answered about a log. */
-  private async ask(
-    logs: readonly Log[],
-    brokersOf: (log: Log) => readonly number[],
-    signal: AbortSignal,
-  ): Promise<(id: number, log: Log) => Answered<bigint>> {
-    const asked = new Map<number, Log[]>()
-    for (const log of logs) {
-      for (const id of brokersOf(log)) asked.set(id, [...(asked.get(id) ?? []), log])
-    }
-    const nodes = [...asked].map(([id, its]) => [`${id}`, this.broker(id).about(its)] as const)
-    const answers = await askAll(new Map(nodes), signal)
-    return (id, log) => {
-      const answered = answers.get(`${id}`) as Answered<Offsets>
-      if (answered.answer === undefined) return answered
-      const answer = answered.answer.get(keyOf(log))
-      return answer === undefined ? { error: new Error('it has no copy') } : { answer }
+      const end = endIn(survey.last(`${leader}`)?.answer)
+      const followers: FollowerReading[] = []
+      for (const id of replicas) {
+        if (id === leader || replicas.length === 1) continue
+        followers.push(toFollower(id, survey, endIn, momentOf(leader, id)))
+      }
+      if (end !== undefined) return { end, followers }
+      const cause = survey.failures.get(`${leader}`) ?? NO_COPY
+      const error = leader < 0 ? NO_LEADER : new Error(`broker ${leader} leads it`, { cause })
+      return { error, followers }
     }
   }
 
-  private broker(id: number): Broker {
-    const broker = this.brokers.get(id) ?? new Broker(id, this.admin, this.listOffsets)
-    this.brokers.set(id, broker)
-    return broker
-  }
-}
-
-class Broker {
-  private logs: readonly Log[] = []
-  private readonly node = new Node(() => this.readEnds())
-
-  constructor(
-    private readonly id: number,
-    private readonly admin: PlatformaticAdmin,
-    private readonly listOffsets: ListOffsets,
-  ) {}
-
-  about(logs: readonly Log[]): Node<Offsets> {
-    this.logs = logs
-    return this.node
+  /** Collects which broker is asked about which partitions. */
+  private async prepare(topics: Cluster['topics']): Promise<void> {
+    const parts = new Map<string, Map<string, number[]>>()
+    const leaders = new Set<string>()
+    for (const [topic, found] of topics) {
+      for (const { partition, leader, replicas } of isFailure(found) ? [] : found.partitions) {
+        for (const id of replicas) addPlace(parts, `${id}`, topic, partition)
+        leaders.add(`${leader}`)
+      }
+    }
+    this.leaders = leaders
+    for (const id of this.questions.keys()) if (!parts.has(id)) this.nodes.delete(id)
+    this.questions = new Map()
+    for (const [id, places] of parts) {
+      this.questions.set(id, toQuestion(places, toRow))
+      if (!this.nodes.has(id)) this.nodes.set(id, () => this.askEnds(Number(id)))
+      await pause()
+    }
   }
 
-  private async readEnds(): Promise<Offsets> {
-    const topics = byTopic(this.logs, (partitionIndex) => ({
-      partitionIndex,
-      currentLeaderEpoch: -1,
-      timestamp: -1n,
-    }))
-    const connections = map(await this.admin.connectToBrokers([this.id]), 'connections')
-    const connection = connections.get(this.id)
+  private async askEnds(id: number): Promise<Offsets> {
+    const connection = map(await this.admin.connectToBrokers([id]), 'connections').get(id)
     if (!connection) throw new Error('it is not in the cluster')
-    const answer = await this.listOffsets.api.async(connection as never, DEBUG_REPLICA, 0, topics)
-    return parseOffsets(parseFields({ topics: unparsed }, answer).topics)
+    const topics = this.questions.get(`${id}`) ?? []
+    const asking = this.listOffsets.api.async(connection as never, DEBUG_REPLICA, 0, topics)
+    const ofAnswer = asking.then((answer) => fieldsOf(answer)['topics'])
+    const { rows } = await answerOf(ofAnswer, 'topics')
+    const offsets = new Map<string, (bigint | null | undefined)[]>()
+    for (const [, topic, partitions] of topicsIn(rows)) {
+      addOffsets(offsets, topic, partitions, 'partitionIndex', 'offset')
+    }
+    return offsets
   }
 }
 
-function followersOf({ leader, replicas = [] }: Log): readonly number[] {
-  return replicas.filter((id) => id !== leader)
+type Row = ReturnType<typeof toRow>
+
+function toRow(partitionIndex: number) {
+  return { partitionIndex, currentLeaderEpoch: -1, timestamp: -1n }
 }
 
-function toFollower(replica: string, end: Answered<bigint>, leaderEnd: bigint): FollowerReading {
-  if (end.answer === undefined) return unreachable(replica, end.error)
-  return end.answer > leaderEnd
-    ? { replica, problem: LONGER }
-    : { replica, appliedSeqno: end.answer }
+function toFollower(
+  id: number,
+  { answers }: Survey<Offsets>,
+  endIn: (offsets: Offsets | undefined) => bigint | undefined,
+  moment: Moment<Offsets> | undefined,
+): FollowerReading {
+  const replica = `broker/${id}`
+  const outcome = answers.get(`${id}`)
+  if (!outcome || 'error' in outcome) return unreachable(replica, outcome?.error)
+  const appliedSeqno = endIn(outcome.answer)
+  if (appliedSeqno === undefined) return unreachable(replica, NO_COPY)
+  const leaderSeqno = endIn(moment?.answer)
+  if (!moment || leaderSeqno === undefined) return { replica }
+  if (appliedSeqno > leaderSeqno) return { replica, diverged: true, problem: LONGER }
+  return { replica, appliedSeqno, comparedWith: { leaderSeqno, at: moment.at } }
 }
 
+const NO_COPY = new Error('it has no copy')
+const NO_LEADER = new Error('it has no leader')
 const LONGER = 'its log is longer than that of the leader: it has not followed this leader yet'
+
+/** Finds where a leader was when a follower answered. There are few pairs of brokers, and many partitions. */
+function momentsIn(survey: Survey<Offsets>) {
+  const moments = new Map<number, Moment<Offsets> | undefined>()
+  return (leader: number, follower: number) => {
+    const key = leader * 2 ** 24 + follower
+    if (!moments.has(key)) moments.set(key, survey.leaderWhen(`${leader}`, `${follower}`))
+    return moments.get(key)
+  }
+}

@@ -1,39 +1,53 @@
-import type { ShardReading } from '../source.js'
+interface Log {
+  end: bigint
+  /** How often it has become shorter. */
+  falls: number
+  topicId: string | undefined
+  name: string
+  /** The reading that it was last in. */
+  reading: number
+}
 
-/** Remembers the last reading, for what only a comparison shows. */
-export class KafkaHistory {
-  private last: ReadonlyMap<string, ShardReading> = new Map()
-  /** How often the log of a shard has become shorter. */
-  private readonly falls = new Map<string, number>()
+/**
+ * Names the histories of logs. Another one begins with another topic of the same name, which not every client can tell, and
+ * when records are lost. Both make the log shorter.
+ */
+export class Epochs {
+  private readonly logs = new Map<string, Log>()
+  private reading = 0
+  private count = 0
 
-  /**
-   * Returns the epoch of a shard. Another one begins with another topic of the same name, which not every client can tell,
-   * and when records are lost. Both make the log shorter.
-   */
-  epochOf(shard: string, end: bigint, topicId?: string): string {
-    const last = this.last.get(shard)?.leaderSeqno ?? 0n
-    let falls = this.falls.get(shard) ?? 0
-    if (end < BigInt(last)) this.falls.set(shard, ++falls)
-    return topicId === undefined ? `${falls}` : `${topicId}/${falls}`
+  epochOf(shard: string, end: bigint, topicId: string | undefined): string {
+    const log = this.logs.get(shard)
+    if (!log) this.logs.set(shard, this.create(end, topicId))
+    this.count++
+    if (!log) return nameOf(0, topicId)
+    log.reading = this.reading
+    if (end < log.end || topicId !== log.topicId) {
+      if (end < log.end) log.falls++
+      log.topicId = topicId
+      log.name = nameOf(log.falls, topicId)
+    }
+    log.end = end
+    return log.name
   }
 
-  /**
-   * Adds who is not there any more: a group whose commits have expired or were deleted, a broker that has no copy any more.
-   * They have no position, and would count as disconnected and ever further behind otherwise.
-   */
-  addRemoved(shards: readonly ShardReading[]): ShardReading[] {
-    const now = new Map(shards.map((each) => [String(each.shard), each]))
-    const gone = [...this.last].filter(([shard]) => !now.has(shard))
-    const ended = gone.map(([, each]) => ({ ...each, followers: [] }))
-    const all = [...shards, ...ended].map((each) => {
-      const names = new Set(each.followers.map(({ replica }) => replica))
-      const before = this.last.get(String(each.shard))?.followers ?? []
-      const removed = before.flatMap(({ replica }) =>
-        replica === undefined || names.has(replica) ? [] : [replica],
-      )
-      return removed.length === 0 ? each : { ...each, removed }
-    })
-    this.last = now
-    return all
+  /** Ends a reading. Logs that a complete one lacks do not exist. */
+  end(isComplete: boolean): void {
+    if (isComplete && this.count < this.logs.size) {
+      for (const [shard, { reading }] of this.logs) {
+        if (reading !== this.reading) this.logs.delete(shard)
+      }
+    }
+    this.reading++
+    this.count = 0
   }
+
+  private create(end: bigint, topicId: string | undefined): Log {
+    return { end, falls: 0, topicId, name: nameOf(0, topicId), reading: this.reading }
+  }
+}
+
+function nameOf(falls: number, topicId: string | undefined): string {
+  return topicId === undefined ? `${falls}` : `${topicId}/${falls}`
 }

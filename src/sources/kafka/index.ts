@@ -1,76 +1,76 @@
-import { describeError } from '../../support/log.js'
 import { parseName } from '../../support/names.js'
-import {
-  checkObject,
-  hasMethods,
-  optionError,
-  warnAboutUnknown,
-} from '../../support/option-errors.js'
-import { KafkaBrokers, type FollowedLog, type ListOffsets } from './brokers.js'
-import { keyOf, type KafkaClient, type Log } from './answer.js'
+import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
+import { checkCommonOptions } from '../shared/options.js'
+import type { ReplicationSource } from '../source.js'
+import type { Deadline, KafkaClient } from './answer.js'
+import { KafkaBrokers, type ListOffsets } from './brokers.js'
+import { Epochs } from './epochs.js'
+import { explainFailure } from './errors.js'
+import { Report, type KafkaFollower } from './followers.js'
 import { isKafkajs, KafkajsClient, type KafkajsAdmin } from './kafkajs.js'
-import { isPlatformatic, PlatformaticClient, type PlatformaticAdmin } from './platformatic.js'
-import { KafkaHistory } from './epochs.js'
-import { withAdvice, type Advice } from '../shared/advice.js'
-import { Node } from '../shared/nodes.js'
-import { checkNameAndFilter, passesFilter } from '../shared/options.js'
-import type { FollowerReading, ReplicationSource, ShardReading } from '../source.js'
+import { PlatformaticClient } from './platformatic.js'
+import { isPlatformatic, type PlatformaticAdmin } from './platformatic-admin.js'
 
 export type { ListOffsets } from './brokers.js'
+export type { KafkaFollower } from './followers.js'
 export type { KafkajsAdmin } from './kafkajs.js'
-export type { PlatformaticAdmin } from './platformatic.js'
-
-/** A follower of one partition, as the `filter` option sees it. */
-export interface KafkaFollower {
-  /** The name that it is reported under: a group, or `broker/ID`. */
-  readonly replica: string
-  readonly topic: string
-  readonly partition: number
-}
+export type { PlatformaticAdmin } from './platformatic-admin.js'
 
 /** Options of {@link kafkaSource}. */
 export interface KafkaSourceOptions {
   /**
-   * An admin client of `kafkajs`, which is connected if it is not, or an `Admin` of `@platformatic/kafka`. Its user needs the right to
-   * describe the groups and the topics.
-   */
-  readonly admin: KafkajsAdmin | PlatformaticAdmin
-  /** The consumer groups to report. It may be empty if there are `brokers` and `topics`. */
-  readonly groups: readonly string[]
-  /**
-   * The topics to report. Each group is reported for each of them, also without a committed offset.
+   * An `Admin` of `@platformatic/kafka`, or of `kafkajs` an admin client or a function that creates one. The function is
+   * better: a client of `kafkajs` fails for all topics once one was deleted or has no leader, and only then the source can
+   * replace it. Such a client is closed after each read.
    *
-   * @default for each group the topics that it has committed offsets for
+   * Its user needs `Describe` on the groups and the topics.
+   *
+   * @example () => kafka.admin()
    */
-  readonly topics?: readonly string[]
+  readonly admin: KafkajsAdmin | PlatformaticAdmin | (() => KafkajsAdmin)
+  /**
+   * The consumer groups to report. It may be empty if there are `brokers` and `topics`.
+   *
+   * @default all groups that the client lists, new ones from the next read on
+   */
+  readonly groups?: readonly string[] | undefined
+  /**
+   * The topics to report. Each of the `groups` is reported for each of them, even without a commit.
+   *
+   * @default for each group the topics that it has commits for or that its members have subscribed to
+   */
+  readonly topics?: readonly string[] | undefined
   /**
    * Reports the brokers that hold a copy of a partition, too. Pass `listOffsetsV9` of `@platformatic/kafka`: no admin client
    * has a method for it, and `kafkajs` cannot do it.
    *
    * @default brokers are not reported
    */
-  readonly brokers?: ListOffsets
+  readonly brokers?: ListOffsets | undefined
   /**
    * Where the log ends for the groups: at the last stable offset (`read_committed`), or at the high watermark, beyond
    * transactions that are open. Choose what the consumers have. `kafkajs` can only ask for the last stable offset.
    *
    * @default 'read_uncommitted', and 'read_committed' with kafkajs
    */
-  readonly isolation?: 'read_committed' | 'read_uncommitted'
+  readonly isolation?: 'read_committed' | 'read_uncommitted' | undefined
   /**
    * The name of the source: the `source` attribute of its metrics.
    *
-   * @default `kafka:` and the groups
+   * @default `kafka:` and the groups, or `kafka`
    */
-  readonly name?: string
+  readonly name?: string | undefined
   /**
    * Decides which followers to report. It is called for each follower of each partition at each read.
    *
    * @default all are reported
-   * @example ({ replica, topic }) => !(replica === 'billing' && topic === 'retired')
+   * @example ({ replica, topic }) => !replica.startsWith('console-') && topic !== 'retired'
    */
-  readonly filter?: (follower: KafkaFollower) => boolean
+  readonly filter?: ((follower: KafkaFollower) => boolean) | undefined
 }
+
+/** How long a read may take if its caller does not say so. */
+const DEFAULT_TIMEOUT_MILLIS = 5000
 
 /**
  * Reads how far consumer groups are behind the ends of the partitions that they consume.
@@ -83,128 +83,58 @@ export interface KafkaSourceOptions {
  * @throws TypeError that names the invalid option.
  */
 export function kafkaSource(options: KafkaSourceOptions): ReplicationSource {
-  const { client, brokers, groups, topics, name, passes } = checkOptions(options)
-  const history = new KafkaHistory()
-  const groupsAndLogs = new Node(() => readGroupsAndLogs())
-
-  function toShards(suffix: string, logs: readonly FollowedLog[]): ShardReading[] {
-    return logs.flatMap(({ log, end, followers: all }) => {
-      const shard = `${keyOf(log)}${suffix}`
-      const { topic, partition, topicId } = log
-      const epoch = history.epochOf(shard, end, topicId)
-      const followers = all.filter(({ replica }) =>
-        passes({ replica: String(replica), topic, partition }),
-      )
-      return followers.length === 0 ? [] : [{ shard, leaderSeqno: end, epoch, followers }]
-    })
-  }
-
+  const { client, brokers, question, name, passes } = checkOptions(options)
+  const epochs = new Epochs()
   return {
     name,
-    async read(signal) {
+    async read(signal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS) {
+      const deadline = startDeadline(signal, timeoutMillis)
       try {
-        const { followed, missing } = await groupsAndLogs.ask(signal)
-        const logs = followed.map(({ log }) => log)
-        const copies = brokers ? await brokers.read(logs, signal) : []
-        const shards = [...toShards('', followed), ...toShards('/brokers', copies)]
-        const note = missing.length > 0 ? { note: `${missing.join(', ')}: ${MISSING}` } : {}
-        return { shards: history.addRemoved(shards), ...note }
+        const cluster = await client.read(question, deadline)
+        const copiesOf = await brokers?.read(cluster.topics, deadline)
+        return await new Report(question, cluster, copiesOf, epochs, passes).create()
       } catch (error) {
-        throw signal.aborted ? signal.reason : explain(error)
+        signal.throwIfAborted()
+        throw explainFailure(error)
       }
     },
   }
-
-  async function readGroupsAndLogs() {
-    // A topic that does not exist would make a client fail for all topics.
-    const existing = topics && new Set(await client.listTopics())
-    const commits = await client.readCommits(groups)
-    const offsets = new Map(commits.map((each) => [`${keyOf(each)}/${each.group}`, each.offset]))
-    const consumed = new Set(commits.map(({ topic, group }) => `${topic}/${group}`))
-    const wanted = topics ?? [...new Set(commits.map(({ topic }) => topic))]
-    const found = wanted.filter((topic) => existing?.has(topic) !== false)
-    const followed = (await client.readLogs(found, commits)).map((log): FollowedLog => {
-      const names = groups.filter(
-        (group) => topics !== undefined || consumed.has(`${log.topic}/${group}`),
-      )
-      const followers = names.map((group) =>
-        toFollower(group, offsets.get(`${keyOf(log)}/${group}`), log),
-      )
-      return { log, end: log.end, followers }
-    })
-    const silent = groups.filter((group) => !commits.some((each) => each.group === group))
-    const lost = wanted.filter((topic) => !found.includes(topic))
-    const missing = [...silent.map((id) => `group ${id}`), ...lost.map((id) => `topic ${id}`)]
-    return { followed, missing }
-  }
 }
 
-const MISSING = 'nothing is known. It has no commits, does not exist, or may not be described'
-const AHEAD = 'it has committed more than the log has: the log has lost records'
-
-function toFollower(replica: string, offset: bigint | undefined, log: Log): FollowerReading {
-  if (offset === undefined) return { replica }
-  // Past the last stable offset are records of open transactions, which some groups consume.
-  if (offset > log.end) return log.endsAtStable ? { replica } : { replica, problem: AHEAD }
-  // What was deleted before it was consumed cannot be consumed any more. A client may read the start after the end.
-  const start = log.start < log.end ? log.start : log.end
-  return { replica, appliedSeqno: offset < start ? start : offset }
+function startDeadline(signal: AbortSignal, timeoutMillis: number): Deadline {
+  const end = performance.now() + timeoutMillis
+  return { signal, left: () => Math.max(1, end - performance.now()) }
 }
 
-/** What to do about an error. The first that matches. */
-const ADVICE: Advice = [
-  [/group authorization failed/i, 'grant the user the right Describe on the groups'],
-  [/topic authorization failed/i, 'grant the user the right Describe on the topics'],
-  [/authentication/i, 'check the user and its password'],
-  [
-    /find group coordinator/i,
-    'grant the user the right Describe on the groups, and check whether the brokers run',
-  ],
-  [
-    /does not host this topic-partition/i,
-    'if a topic was deleted, kafkajs needs a new admin client',
-  ],
-  [
-    /connect|ECONN|timed? ?out|not answered yet|has no leader/i,
-    'check whether the brokers run and can be reached',
-  ],
-]
-
-function explain(error: unknown): Error {
-  return new Error(`Kafka: ${withAdvice(describeError(error), ADVICE)}`)
-}
-
-const EXPECTED_ADMIN = 'an admin client of kafkajs or an Admin of @platformatic/kafka'
+const EXPECTED_ADMIN =
+  'an Admin of @platformatic/kafka, an admin client of kafkajs, or a function that creates one'
 
 function checkOptions(options: KafkaSourceOptions) {
   checkObject('options', options)
-  const { admin, groups, topics, brokers, isolation, name, filter, ...unknown } = options
-  warnAboutUnknown('kafkaSource', unknown)
+  const { admin, groups, topics, brokers, isolation, ...common } = options
   const check = (option: string, isValid: boolean, expected: string, value: unknown) => {
     if (!isValid) throw optionError(option, expected, value)
   }
   const client = createClient(admin, isolation)
   const isList = (value: unknown) =>
-    Array.isArray(value) && value.every((each) => typeof each === 'string' && parseName(each))
+    value === undefined ||
+    (Array.isArray(value) && value.every((each) => typeof each === 'string' && parseName(each)))
   check('groups', isList(groups), 'an array of group ids', groups)
-  check('topics', topics === undefined || isList(topics), 'an array of topics', topics)
-  const isUseful = groups.length > 0 || (brokers !== undefined && topics !== undefined)
+  check('topics', isList(topics), 'an array of topics', topics)
+  const isUseful = groups?.length !== 0 || (brokers !== undefined && topics !== undefined)
   check('groups', isUseful, 'at least one group, or brokers and topics', groups)
   const canAsk =
     brokers === undefined ||
     (isPlatformatic(admin) && hasMethods((brokers as ListOffsets | null)?.api, 'async'))
   check('brokers', canAsk, 'listOffsetsV9 of @platformatic/kafka, and its Admin', brokers)
-  checkNameAndFilter({ name, filter })
+  const { name, passes } = checkCommonOptions<KafkaFollower>('kafka', common)
   return {
     client,
     brokers: brokers && new KafkaBrokers(admin as PlatformaticAdmin, brokers),
-    groups: [...new Set(groups)],
-    topics: topics && [...new Set(topics)],
+    question: { groups: groups && [...new Set(groups)], topics: topics && [...new Set(topics)] },
     name:
-      name ??
-      parseName(['kafka', ...(groups.length > 0 ? [groups.join()] : [])].join(':')) ??
-      'kafka',
-    passes: (follower: KafkaFollower) => passesFilter(filter, follower),
+      name ?? parseName(['kafka', ...(groups?.length ? [groups.join()] : [])].join(':')) ?? 'kafka',
+    passes: common.filter && passes,
   }
 }
 
@@ -216,7 +146,10 @@ function createClient(admin: unknown, isolation: unknown): KafkaClient {
   if (isPlatformatic(admin)) {
     return new PlatformaticClient(admin, isolation === 'read_committed' ? 1 : 0)
   }
-  if (!isKafkajs(admin)) throw optionError('admin', EXPECTED_ADMIN, admin)
-  if (isolation !== levels[0]) return new KafkajsClient(admin)
+  if (!isKafkajs(admin) && typeof admin !== 'function') {
+    throw optionError('admin', EXPECTED_ADMIN, admin)
+  }
+  if (isolation !== levels[0])
+    return new KafkajsClient(admin as KafkajsAdmin | (() => KafkajsAdmin))
   throw optionError('isolation', 'read_committed, as kafkajs asks for nothing else', isolation)
 }

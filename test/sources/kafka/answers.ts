@@ -12,8 +12,30 @@ import {
 
 export const TOPIC_ID = '8ccf4aca-eb59-45a6-817c-e8d039e7f7de'
 
+/** A group with one member, which has subscribed to `orders`. Group `idle` has none. */
+function describeGroup(groupId: string) {
+  const memberMetadata = Buffer.from('\0\x01\0\0\0\x01\0\x06orders\0\0\0\0')
+  const isIdle = groupId === 'idle'
+  return {
+    errorCode: 0,
+    groupId,
+    state: isIdle ? 'Empty' : 'Stable',
+    protocolType: isIdle ? '' : 'consumer',
+    protocol: 'RoundRobinAssigner',
+    members: isIdle ? [] : [{ memberId: 'member', memberMetadata }],
+  }
+}
+
 export const KAFKAJS = {
-  listTopics: ['orders', '__consumer_offsets'],
+  listGroups: {
+    groups: [
+      { groupId: 'billing', protocolType: 'consumer' },
+      { groupId: 'idle', protocolType: '' },
+      { groupId: 'sharing', protocolType: 'share' },
+    ],
+  } as unknown,
+  describeGroups: (groups: string[]) => ({ groups: groups.map((id) => describeGroup(id)) }),
+  fetchTopicMetadata: { topics: [] } as unknown,
   fetchOffsets: [{ topic: 'orders', partitions: [{ partition: 0, offset: '4', metadata: null }] }],
   fetchTopicOffsets: [
     { partition: 0, offset: '10', high: '10', low: '2' },
@@ -33,7 +55,16 @@ const offsets = (first: bigint) => [
 ]
 
 export const PLATFORMATIC = {
-  listTopics: ['orders'],
+  listGroups: new Map([
+    [
+      'billing',
+      { id: 'billing', state: 'STABLE', groupType: 'consumer', protocolType: 'consumer' },
+    ],
+    ['idle', { id: 'idle', state: 'EMPTY', groupType: 'classic', protocolType: '' }],
+    ['sharing', { id: 'sharing', state: 'STABLE', groupType: 'share', protocolType: 'share' }],
+  ]) as unknown,
+  findCoordinator: (groups: string[]) =>
+    groups.map((key) => ({ key, nodeId: 1, host: '127.0.0.1', port: 40147 })),
   metadata: {
     id: 'AAAAAAAAAAAAAAAAAAAAAQ',
     brokers: new Map([
@@ -69,9 +100,10 @@ export const PLATFORMATIC = {
 /** An answer, or a function that returns or throws it. */
 type Answers<T> = { [Name in keyof T]?: unknown }
 
-function answerWith(answer: unknown): Promise<unknown> {
+function answerWith(answer: unknown, question: unknown): Promise<unknown> {
+  const isFunction = typeof answer === 'function'
   return new Promise((resolve) =>
-    resolve(typeof answer === 'function' ? (answer as () => unknown)() : answer),
+    resolve(isFunction ? (answer as (question: unknown) => unknown)(question) : answer),
   )
 }
 
@@ -79,17 +111,20 @@ function answerWith(answer: unknown): Promise<unknown> {
 export function createKafkajs(changes: Answers<typeof KAFKAJS> = {}) {
   const answers = { ...KAFKAJS, ...changes }
   const calls: string[] = []
-  const call = (name: string, answer: unknown) => {
+  const call = (name: string, answer: unknown, question?: unknown) => {
     calls.push(name)
-    return answerWith(answer)
+    return answerWith(answer, question)
   }
   const admin: KafkajsAdmin = {
     connect: () => call('connect', undefined),
-    listGroups: () => call('listGroups', { groups: [] }),
-    listTopics: () => call('listTopics', answers.listTopics),
+    listGroups: () => call('listGroups', answers.listGroups),
+    describeGroups: (groups) => call('describeGroups', answers.describeGroups, groups),
+    fetchTopicMetadata: ({ topics }) =>
+      call('fetchTopicMetadata', answers.fetchTopicMetadata, topics),
+    disconnect: () => call('disconnect', undefined),
     fetchOffsets: ({ groupId }) =>
-      call('fetchOffsets', groupId === 'idle' ? [] : answers.fetchOffsets),
-    fetchTopicOffsets: () => call('fetchTopicOffsets', answers.fetchTopicOffsets),
+      call('fetchOffsets', groupId === 'idle' ? [] : answers.fetchOffsets, groupId),
+    fetchTopicOffsets: (topic) => call('fetchTopicOffsets', answers.fetchTopicOffsets, topic),
   }
   return { admin, calls }
 }
@@ -98,19 +133,20 @@ export function createKafkajs(changes: Answers<typeof KAFKAJS> = {}) {
 export function createPlatformatic(changes: Answers<typeof PLATFORMATIC> = {}) {
   const answers = { ...PLATFORMATIC, ...changes }
   const calls: string[] = []
-  const call = (name: string, answer: unknown) => {
+  const call = (name: string, answer: unknown, question?: unknown) => {
     calls.push(name)
-    return answerWith(answer)
+    return answerWith(answer, question)
   }
   const admin: PlatformaticAdmin = {
-    listTopics: () => call('listTopics', answers.listTopics),
-    metadata: () => call('metadata', answers.metadata),
-    listConsumerGroupOffsets: () =>
-      call('listConsumerGroupOffsets', answers.listConsumerGroupOffsets),
+    metadata: ({ topics }) => call('metadata', answers.metadata, topics),
+    listGroups: () => call('listGroups', answers.listGroups),
+    findCoordinator: ({ keys }) => call('findCoordinator', answers.findCoordinator, keys),
+    listConsumerGroupOffsets: ({ groups }) =>
+      call('listConsumerGroupOffsets', answers.listConsumerGroupOffsets, groups),
     listOffsets({ topics, isolationLevel }) {
       const isStart = topics[0]?.partitions[0]?.timestamp === -2n
       const name = isStart ? 'starts' : `ends at isolation ${isolationLevel}`
-      return call(name, isStart ? answers.starts : answers.ends)
+      return call(name, isStart ? answers.starts : answers.ends, topics)
     },
     connectToBrokers: (ids) =>
       call(`connect ${ids.join()}`, new Map(ids.filter((id) => id < 3).map((id) => [id, { id }]))),

@@ -19,7 +19,7 @@ export function useCluster(count: number): () => KafkaCluster {
 export async function connect(
   cluster: KafkaCluster,
   client: string,
-  source: Partial<KafkaSourceOptions>,
+  source: { [Name in keyof KafkaSourceOptions]?: KafkaSourceOptions[Name] | undefined },
 ): Promise<ReplicationSource> {
   const connected = await cluster.connect({ client, source: { ...source } })
   onTestFinished(() => connected.close())
@@ -42,12 +42,14 @@ export async function seen(source: ReplicationSource, shard: string, replica: st
   return { connected, problem, lag: behind(appliedSeqno) }
 }
 
+type Seen = NonNullable<Awaited<ReturnType<typeof seen>>>
+
 /** Waits until a source reports this of a follower. */
 export function untilSeen(
   source: ReplicationSource,
   shard: string,
   replica: string,
-  expected: Partial<NonNullable<Awaited<ReturnType<typeof seen>>>>,
+  expected: { [Name in keyof Seen]?: unknown },
 ): Promise<void> {
   return eventually(async () => {
     expect(await seen(source, shard, replica)).toEqual(

@@ -4,6 +4,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
+import { eventually } from '../../support/eventually.js'
 import {
   createKafkajs,
   createPlatformatic,
@@ -16,12 +17,16 @@ import {
 const groups = ['billing']
 const { signal } = new AbortController()
 
+/** A group without members that has committed nothing. */
+const idle = (start: bigint) => ({ replica: 'idle', connected: false, appliedSeqno: start })
+
 describe.each([
   ['kafkajs', createKafkajs, '0'],
   ['@platformatic/kafka', createPlatformatic, `${TOPIC_ID}/0`],
 ])('a reading through %s', (_, create, epoch) => {
-  it('has what a group has committed, and no position of a partition without a commit', async () => {
+  it('has what a group has committed, and the start of the log where it has committed nothing', async () => {
     expect(await readOnce({ admin: create().admin, groups })).toEqual({
+      complete: true,
       shards: [
         {
           shard: 'orders/0',
@@ -29,7 +34,12 @@ describe.each([
           epoch,
           followers: [{ replica: 'billing', appliedSeqno: 4n }],
         },
-        { shard: 'orders/1', leaderSeqno: 0n, epoch, followers: [{ replica: 'billing' }] },
+        {
+          shard: 'orders/1',
+          leaderSeqno: 0n,
+          epoch,
+          followers: [{ replica: 'billing', appliedSeqno: 0n }],
+        },
       ],
     })
   })
@@ -38,6 +48,15 @@ describe.each([
     const { admin, calls } = create()
     await readOnce({ admin, groups, topics: ['orders'] })
     expect(calls.at(-1)).toMatch(/^fetchTopicOffsets|ends at isolation 0$/)
+  })
+
+  it('has all groups that are listed, without share groups', async () => {
+    const { admin } = create()
+    const source = kafkaSource({ admin, topics: ['orders'] })
+    expect((await source.read(signal)).shards).toMatchObject([
+      { shard: 'orders/0', followers: [{ replica: 'billing' }] },
+      { shard: 'orders/1', followers: [{ replica: 'billing' }] },
+    ])
   })
 
   it('says which groups have no commits, and does not report them', async () => {
@@ -49,12 +68,13 @@ describe.each([
     expect(note).toMatch(/^group idle: nothing is known/)
   })
 
-  it('has all groups for topics that are named, and says which topics do not exist', async () => {
+  it('has each named group for each named topic, from the start of the log', async () => {
     const { admin } = create()
-    const topics = ['orders', 'nowhere', 'orders']
-    const { shards, note } = await readOnce({ admin, groups: ['billing', 'idle'], topics })
-    expect(shards.map(({ followers }) => followers.length)).toEqual([2, 2])
-    expect(note).toMatch(/^group idle, topic nowhere: nothing is known/)
+    const { shards } = await readOnce({ admin, groups: ['billing', 'idle'], topics: ['orders'] })
+    expect(shards).toMatchObject([
+      { leaderSeqno: 10n, followers: [{ replica: 'billing' }, idle(2n)] },
+      { leaderSeqno: 0n, followers: [{ replica: 'billing' }, idle(0n)] },
+    ])
   })
 
   it('has only the followers that pass the filter', async () => {
@@ -77,32 +97,36 @@ describe.each([
     )
   })
 
-  it('rejects with the reason of the signal when that is aborted', async () => {
+  it('rejects with the reason of the signal when that is aborted, and is not asked again meanwhile', async () => {
     const hanging = () => new Promise(() => undefined)
-    const { admin } = create({ listTopics: hanging })
+    const { admin, calls } = create({ metadata: hanging, fetchOffsets: hanging })
     const source = kafkaSource({ admin, groups, topics: ['orders'] })
     const controller = new AbortController()
     const reading = source.read(controller.signal)
+    await eventually(() => expect(calls.at(-1)).toMatch(/metadata|fetchOffsets/))
     controller.abort(new Error('too late'))
     await expect(reading).rejects.toThrow('too late')
-    await expect(source.read(signal)).rejects.toThrow(
-      'Kafka: the last question is not answered yet: check whether the brokers run',
+    const { length } = calls
+    await expect(source.read(signal, 100)).rejects.toThrow(
+      'Kafka: no answer in time: check whether the brokers run',
     )
+    expect(calls.slice(length).filter((name) => !/^connect$/.test(name))).toEqual([])
   })
 
   it.each([
     ['Not authorized to access group: Group authorization failed', 'Describe on the groups'],
     ['Topic authorization failed.', 'Describe on the topics'],
+    ['Cluster authorization failed.', 'Describe on the cluster, or name the groups'],
     ['SASL authentication failed.', 'check the user and its password'],
     ['Failed to find group coordinator', 'Describe on the groups, and check whether'],
-    ['connect ECONNREFUSED 127.0.0.1:9092', 'check whether the brokers run'],
+    ['connect ECONNREFUSED 127.0.0.1:9092', 'check host and port, and whether the server runs'],
+    ['Connection closed', 'check whether the brokers run'],
     ['Something else', 'Something else'],
   ])('says what to do about an error: %s', async (message, advice) => {
-    const { admin } = create({
-      listTopics() {
-        throw new Error(message)
-      },
-    })
+    const fail = () => {
+      throw new Error(message)
+    }
+    const { admin } = create({ metadata: fail, fetchOffsets: fail })
     const reading = readOnce({ admin, groups, topics: ['orders'] })
     await expect(reading).rejects.toThrow(`Kafka: ${message}`)
     await expect(reading).rejects.toThrow(advice)
@@ -116,18 +140,30 @@ describe('a commit', () => {
     return shards[0]?.followers[0]
   }
 
-  it('does not exist if its offset is -1', async () => {
-    expect(await commit('-1')).toEqual({ replica: 'billing' })
+  it('does not exist if its offset is -1: the group will begin at the start of the log', async () => {
+    expect(await commit('-1')).toEqual({ replica: 'billing', appliedSeqno: 2n })
   })
 
-  it('before the start of the log counts as the start', async () => {
-    expect(await commit('1')).toEqual({ replica: 'billing', appliedSeqno: 2n })
+  it.each(['-5', '-1001', '1.5'])('that is no offset is named: %s', async (offset) => {
+    expect(await commit(offset)).toEqual({
+      replica: 'billing',
+      diverged: true,
+      problem: expect.stringContaining('its commit is not an offset') as string,
+    })
+  })
+
+  it('before the start of the log counts as the start, and it is said that records are lost', async () => {
+    expect(await commit('1')).toEqual({
+      replica: 'billing',
+      appliedSeqno: 2n,
+      problem: expect.stringContaining('records were deleted before it consumed them') as string,
+    })
   })
 
   it('before a start that has passed the end meanwhile counts as the end', async () => {
     const fetchTopicOffsets = [{ partition: 0, high: '10', low: '12' }]
     const { shards } = await readOnce({ admin: createKafkajs({ fetchTopicOffsets }).admin, groups })
-    expect(shards[0]?.followers).toEqual([{ replica: 'billing', appliedSeqno: 10n }])
+    expect(shards[0]?.followers).toMatchObject([{ replica: 'billing', appliedSeqno: 10n }])
   })
 
   it('past the last stable offset is no position', async () => {
@@ -135,33 +171,48 @@ describe('a commit', () => {
     expect(await commit('11')).toEqual({ replica: 'billing' })
   })
 
-  it('past the end of the log is no position, and a problem', async () => {
+  it('past the end of the log has diverged, whatever the reason', async () => {
     const [billing] = PLATFORMATIC.listConsumerGroupOffsets
     const partitions = [{ partitionIndex: 0, committedOffset: 11n }]
     const listConsumerGroupOffsets = [{ ...billing, topics: [{ name: 'orders', partitions }] }]
     const { admin } = createPlatformatic({ listConsumerGroupOffsets })
+    const diverged = {
+      replica: 'billing',
+      diverged: true,
+      problem: expect.stringMatching(/^its commit is past the end of the log/) as string,
+    }
     const { shards } = await readOnce({ admin, groups })
-    expect(shards[0]?.followers).toEqual([
-      { replica: 'billing', problem: expect.stringContaining('lost records') as string },
-    ])
+    expect(shards[0]?.followers).toEqual([diverged])
     const committed = await readOnce({ admin, groups, isolation: 'read_committed' })
-    expect(committed.shards[0]?.followers).toEqual([{ replica: 'billing' }])
+    expect(committed.shards[0]?.followers).toEqual([diverged])
+  })
+
+  it('between the last stable offset and the end of the log is no position', async () => {
+    const { admin, calls } = createPlatformatic({
+      ends: () => [
+        {
+          name: 'orders',
+          partitions: [
+            { partitionIndex: 0, offset: calls.includes('ends at isolation 1') ? 3n : 10n },
+            { partitionIndex: 1, offset: 0n },
+          ],
+        },
+      ],
+    })
+    const { shards } = await readOnce({ admin, groups, isolation: 'read_committed' })
+    expect(shards[0]).toMatchObject({ leaderSeqno: 3n })
+    expect(shards[0]?.followers).toEqual([{ replica: 'billing' }])
   })
 })
 
-describe('what is not there any more', () => {
-  it('is removed: a group without commits, and a topic that was deleted', async () => {
+describe('what does not exist any more', () => {
+  it('is not in a complete reading: a group without commits', async () => {
     let { fetchOffsets } = KAFKAJS
-    const { admin } = createKafkajs({ fetchOffsets: () => fetchOffsets })
+    const { admin } = createKafkajs({ fetchOffsets: () => fetchOffsets, describeGroups: undefined })
     const source = kafkaSource({ admin, groups: ['billing', 'shipping'] })
-    await source.read(signal)
+    expect((await source.read(signal)).shards).toHaveLength(2)
     fetchOffsets = []
-    const removed = ['billing', 'shipping']
-    expect((await source.read(signal)).shards).toMatchObject([
-      { shard: 'orders/0', leaderSeqno: 10n, followers: [], removed },
-      { shard: 'orders/1', leaderSeqno: 0n, followers: [], removed },
-    ])
-    expect((await source.read(signal)).shards).toEqual([])
+    expect(await source.read(signal)).toMatchObject({ shards: [], complete: true })
   })
 
   it('is another epoch when the log has become shorter', async () => {
@@ -202,13 +253,29 @@ describe('kafkajs', () => {
     expect((await readOnce({ admin, groups })).shards).toHaveLength(2)
   })
 
-  it('is told from a new one when it keeps a topic that was deleted', async () => {
-    const { admin } = createKafkajs({
-      fetchTopicOffsets() {
-        throw new Error('This server does not host this topic-partition')
-      },
+  it('that a function creates is closed after each read, and created again when it is outdated', async () => {
+    const deleted = Object.assign(new Error('This server does not host this topic-partition'), {
+      type: 'UNKNOWN_TOPIC_OR_PARTITION',
     })
-    await expect(readOnce({ admin, groups })).rejects.toThrow('kafkajs needs a new admin client')
+    const clients: ReturnType<typeof createKafkajs>[] = []
+    const fetchTopicOffsets = () => {
+      if (clients.length === 1 && isDeleted) throw deleted
+      return KAFKAJS.fetchTopicOffsets
+    }
+    let isDeleted = false
+    const create = () => {
+      const client = createKafkajs({ fetchTopicOffsets })
+      clients.push(client)
+      return client.admin
+    }
+    const source = kafkaSource({ admin: create, groups })
+    for (let i = 0; i < 2; i++) expect((await source.read(signal)).shards).toHaveLength(2)
+    expect(clients).toHaveLength(1)
+    expect(clients[0]?.calls.filter((name) => name === 'disconnect')).toHaveLength(2)
+    isDeleted = true
+    await expect(source.read(signal)).rejects.toThrow('pass a function that creates one')
+    expect((await source.read(signal)).shards).toHaveLength(2)
+    expect(clients).toHaveLength(2)
   })
 })
 
@@ -216,29 +283,7 @@ describe('@platformatic/kafka', () => {
   it('is asked for the last stable offset with read_committed', async () => {
     const { admin, calls } = createPlatformatic()
     await readOnce({ admin, groups, isolation: 'read_committed' })
-    expect(calls.slice(-2)).toEqual(['starts', 'ends at isolation 1'])
-  })
-
-  it('is not asked about topics without metadata, nor for no partition', async () => {
-    const { admin, calls } = createPlatformatic({
-      metadata: { topics: new Map(), brokers: new Map() },
-    })
-    expect(await readOnce({ admin, groups })).toEqual({ shards: [] })
-    expect(calls).not.toContain('starts')
-  })
-
-  it('must answer about each partition', async () => {
-    const { admin } = createPlatformatic({ ends: [{ name: 'orders', partitions: [] }] })
-    await expect(readOnce({ admin, groups })).rejects.toThrow('Kafka: field offset is missing')
-  })
-
-  it('is not asked about a partition that nobody leads, and the error says so', async () => {
-    const metadata = { ...(PLATFORMATIC.metadata as object), brokers: new Map() }
-    const { admin, calls } = createPlatformatic({ metadata })
-    await expect(readOnce({ admin, groups })).rejects.toThrow(
-      'Kafka: orders/0 has no leader: check',
-    )
-    expect(calls).not.toContain('starts')
+    expect(calls.slice(-3)).toEqual(['starts', 'ends at isolation 0', 'ends at isolation 1'])
   })
 })
 
@@ -246,6 +291,11 @@ describe('brokers', () => {
   const readBrokers = (changes = {}) => {
     const { admin, calls, listOffsets: brokers } = createPlatformatic(changes)
     return { calls, reading: readOnce({ admin, groups: [], topics: ['orders'], brokers }) }
+  }
+  /** Broker 2, compared with where its leader was then. */
+  const broker2 = (appliedSeqno: bigint, leaderSeqno: bigint) => {
+    const comparedWith = { leaderSeqno, at: expect.any(Number) as number }
+    return { replica: 'broker/2', appliedSeqno, comparedWith }
   }
   const log = (offset: bigint, partitions = [{ partitionIndex: 0, offset }]) => ({
     topics: [{ name: 'orders', partitions: [...partitions, { partitionIndex: 1, offset: 0n }] }],
@@ -259,16 +309,17 @@ describe('brokers', () => {
         shard: 'orders/0/brokers',
         leaderSeqno: 12n,
         epoch,
-        followers: [{ replica: 'broker/2', appliedSeqno: 9n }],
+        followers: [broker2(9n, 12n)],
       },
       {
         shard: 'orders/1/brokers',
         leaderSeqno: 0n,
         epoch,
-        followers: [{ replica: 'broker/2', appliedSeqno: 0n }],
+        followers: [broker2(0n, 0n)],
       },
     ])
-    expect(calls.slice(-4)).toEqual(['connect 2', 'broker 2 as -2', 'connect 1', 'broker 1 as -2'])
+    expect(calls).toContain('broker 2 as -2')
+    expect(calls.slice(-2)).toEqual(['connect 1', 'broker 1 as -2'])
     expect(calls).not.toContain('listConsumerGroupOffsets')
   })
 
@@ -277,8 +328,8 @@ describe('brokers', () => {
     const { shards } = await readOnce({ admin, groups, brokers })
     expect(shards.map(({ shard, leaderSeqno }) => [shard, leaderSeqno])).toEqual([
       ['orders/0', 10n],
-      ['orders/1', 0n],
       ['orders/0/brokers', 12n],
+      ['orders/1', 0n],
       ['orders/1/brokers', 0n],
     ])
   })
@@ -306,17 +357,27 @@ describe('brokers', () => {
     ])
   })
 
-  it('that are ahead of their leader have no position', async () => {
+  it('that are ahead of their leader have diverged', async () => {
     const { shards } = await readBrokers({ brokers: { 1: log(12n), 2: log(13n) } }).reading
     expect(shards[0]?.followers).toEqual([
-      { replica: 'broker/2', problem: expect.stringContaining('is longer than') as string },
+      {
+        replica: 'broker/2',
+        diverged: true,
+        problem: expect.stringContaining('is longer than') as string,
+      },
     ])
   })
 
-  it('that lead and do not answer fail the read', async () => {
+  it('that lead and do not answer hide only what they lead', async () => {
     const broken = () => Promise.reject(new Error('closed'))
-    await expect(readBrokers({ brokers: { 1: broken, 2: log(9n) } }).reading).rejects.toThrow(
-      'Kafka: broker 1 leads orders/0: closed',
+    const { shards } = await readBrokers({ brokers: { 1: broken, 2: log(9n) } }).reading
+    expect(shards).toEqual(
+      [0, 1].map((partition) => ({
+        shard: `orders/${partition}/brokers`,
+        followers: [{ replica: 'broker/2', connected: false }],
+        problem:
+          'cannot be read: broker 1 leads it (closed): check whether the brokers run and can be reached',
+      })),
     )
   })
 })
@@ -328,9 +389,12 @@ describe('an option', () => {
 
   it.each<[unknown, RegExp]>([
     [undefined, /^options: expected an object/],
-    [{ groups }, /^admin: expected an admin client of kafkajs or an Admin of @platformatic\/kafka/],
+    [
+      { groups },
+      /^admin: expected an Admin of @platformatic\/kafka, an admin client of kafkajs, or a/,
+    ],
     [{ admin: {}, groups }, /^admin: /],
-    [{ admin }, /^groups: expected an array of group ids/],
+    [{ admin, groups: null }, /^groups: expected an array of group ids/],
     [{ admin, groups: 'billing' }, /^groups: expected an array of group ids, got "billing"/],
     [{ admin, groups: [''] }, /^groups: expected an array of group ids/],
     [{ admin, groups: [7] }, /^groups: expected an array of group ids/],
@@ -359,6 +423,7 @@ describe('an option', () => {
 
   it('name is by default kafka and the groups', () => {
     expect(create({ admin, groups: ['a', 'b'] }).name).toBe('kafka:a,b')
+    expect(create({ admin, name: undefined, filter: undefined }).name).toBe('kafka')
     const topics = ['orders']
     const ofBrokers = { admin: platformatic, groups: [], topics, brokers: listOffsets }
     expect(create(ofBrokers).name).toBe('kafka')
@@ -381,7 +446,13 @@ it('reports what the answers say of all groups, each partition once', async () =
   })
   const { shards } = await readOnce({ admin, groups: ['billing', 'shipping', 'billing'] })
   expect(shards.map(({ followers }) => followers)).toEqual([
-    [{ replica: 'billing', appliedSeqno: 4n }, { replica: 'shipping' }],
-    [{ replica: 'billing' }, { replica: 'shipping', appliedSeqno: 0n }],
+    [
+      { replica: 'billing', appliedSeqno: 4n },
+      { replica: 'shipping', appliedSeqno: 2n },
+    ],
+    [
+      { replica: 'billing', appliedSeqno: 0n },
+      { replica: 'shipping', appliedSeqno: 0n },
+    ],
   ])
 })

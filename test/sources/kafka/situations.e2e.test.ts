@@ -1,3 +1,4 @@
+import { kafkaSource } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { kafka } from '../../servers/kafka.mjs'
 import { eventually } from '../../support/eventually.js'
@@ -34,67 +35,144 @@ await describeInstalled(kafka, () => {
   describe.each(CLIENTS)('through %s', (client) => {
     const connectTo = (source: Parameters<typeof connect>[2]) => connect(started(), client, source)
 
-    it('reports no position of a partition without a commit, also of one that was added', async () => {
-      const topic = await createTopic(10)
-      const source = await connectTo({ groups: [`${topic}-group`] })
+    it('reports a partition without a commit from the start of its log, and one that was added', async () => {
+      const topic = await createTopic(10, 2)
+      const group = `${topic}-group`
+      const source = await connectTo({ groups: [group] })
       expect(await read(source)).toMatchObject({
         shards: [],
-        note: expect.stringContaining(`group ${topic}-group: nothing is known`) as string,
+        complete: true,
+        note: expect.stringContaining(`group ${group}: nothing is known`) as string,
       })
-      await started().commit(`${topic}-group`, topic, 4)
-      await untilSeen(source, `${topic}/0`, `${topic}-group`, { lag: 6 })
-      await started().admin.createPartitions({ topics: [{ name: topic, count: 2 }] })
+      await started().commit(group, topic, 4)
+      await untilSeen(source, `${topic}/0`, group, { lag: 6, connected: false })
+      await started().write(3, { topic, partition: 1 })
+      await untilSeen(source, `${topic}/1`, group, { lag: 3, connected: false })
+      await started().admin.createPartitions({ topics: [{ name: topic, count: 3 }] })
       await eventually(async () => {
         const known = await started().producer.metadata({ topics: [topic], forceUpdate: true })
-        expect(known.topics.get(topic)?.partitionsCount).toBe(2)
+        expect(known.topics.get(topic)?.partitionsCount).toBe(3)
       })
-      await started().write(3, { topic, partition: 1 })
-      const fresh = await connectTo({ groups: [`${topic}-group`] })
-      await untilSeen(fresh, `${topic}/1`, `${topic}-group`, { lag: undefined })
-      await started().commit(`${topic}-group`, topic, 1, 1)
-      await untilSeen(source, `${topic}/1`, `${topic}-group`, { lag: 2 })
-      await untilSeen(fresh, `${topic}/1`, `${topic}-group`, { lag: 2 })
+      await started().write(5, { topic, partition: 2 })
+      const fresh = await connectTo({ groups: [group] })
+      await untilSeen(fresh, `${topic}/2`, group, { lag: 5, connected: false })
+      await started().commit(group, topic, 1, 2)
+      await untilSeen(source, `${topic}/2`, group, { lag: 4, connected: false })
     })
 
-    it('reports each group for topics that are named, and says which do not exist', async () => {
+    it('reports each named group for topics that are named, and names a topic that does not exist', async () => {
       const topic = await createTopic(2)
       const source = await connectTo({ groups: ['idle'], topics: [topic, 'nowhere'] })
-      expect(await seen(source, `${topic}/0`, 'idle')).toMatchObject({ lag: undefined })
-      const { note, shards } = await read(source)
-      expect(note).toMatch(/^group idle, topic nowhere: nothing is known/)
-      expect(shards).toHaveLength(1)
+      await untilSeen(source, `${topic}/0`, 'idle', { lag: 2, connected: expect.anything() })
+      const { shards, complete } = await read(source)
+      expect(complete).toBe(false)
+      expect(shards).toMatchObject([
+        { shard: `${topic}/0` },
+        { shard: 'nowhere', followers: [], problem: expect.stringContaining('nowhere') as string },
+      ])
     })
 
-    it('counts no records that were deleted before a group consumed them', async () => {
+    it('finds all groups, new ones and those that have committed nothing, and leaves some out', async () => {
+      const topic = await createTopic(4)
+      const names = ['a', 'b', 'left-out'].map((name) => `${topic}-${name}`)
+      const filter = ({ replica }: { replica: string }) =>
+        replica.startsWith(topic) && !replica.endsWith('left-out')
+      const source = await connectTo({ groups: undefined, filter })
+      expect(await seen(source, `${topic}/0`, `${topic}-a`)).toBeUndefined()
+      for (const name of names) await started().commit(name, topic, 1)
+      await untilSeen(source, `${topic}/0`, `${topic}-a`, { lag: 3, connected: false })
+      await untilSeen(source, `${topic}/0`, `${topic}-b`, { lag: 3, connected: false })
+      expect(await seen(source, `${topic}/0`, `${topic}-left-out`)).toBeUndefined()
+      const subscribed = await createTopic(6)
+      await started().restart(`${topic}-c`, subscribed, { commits: false })
+      onTestFinished(() => started().kill(`${topic}-c`))
+      await untilSeen(source, `${subscribed}/0`, `${topic}-c`, { lag: 6 })
+    })
+
+    it('names a group that may not be described, and reads the others', async () => {
+      const topic = await createTopic(4)
+      const [hidden, other] = [`${topic}-hidden`, `${topic}-other`]
+      for (const group of [hidden, other]) await started().commit(group, topic, 1)
+      await started().hide('group', hidden)
+      const source = await connectTo({ groups: [hidden, other] })
+      const { shards, complete } = await read(source)
+      expect(complete).toBe(false)
+      expect(shards).toMatchObject([
+        { shard: `${topic}/0`, leaderSeqno: 4n, followers: [{ replica: other, appliedSeqno: 1n }] },
+        { shard: 'groups', followers: [], problem: expect.stringContaining(hidden) as string },
+      ])
+    })
+
+    it('names a topic that may not be described, and reads the others', async () => {
+      const [hidden, other] = [await createTopic(4), await createTopic(4)]
+      const source = await connectTo({ groups: ['anything'], topics: [hidden, other] })
+      await untilSeen(source, `${hidden}/0`, 'anything', { lag: 4, connected: expect.anything() })
+      await started().hide('topic', hidden)
+      const fresh = await connectTo({ groups: ['anything'], topics: [hidden, other] })
+      await eventually(async () => {
+        const { shards } = await read(fresh)
+        expect(shards).toMatchObject([
+          {
+            shard: hidden,
+            followers: [],
+            problem: expect.stringContaining('Describe on the topics') as string,
+          },
+          { shard: `${other}/0`, leaderSeqno: 4n },
+        ])
+      })
+    })
+
+    it('names a commit that is no offset, and reads the others', async () => {
+      const topic = await createTopic(4, 2)
+      const group = `${topic}-group`
+      await started().write(4, { topic, partition: 1 })
+      await started().commit(group, topic, -5)
+      await started().commit(group, topic, 3, 1)
+      const source = await connectTo({ groups: [group] })
+      expect((await read(source)).shards).toMatchObject([
+        {
+          shard: `${topic}/0`,
+          followers: [
+            { replica: group, diverged: true, problem: 'its commit is not an offset: -5' },
+          ],
+        },
+        { shard: `${topic}/1`, followers: [{ replica: group, appliedSeqno: 3n }] },
+      ])
+    })
+
+    it('counts no records that were deleted before a group consumed them, and says so', async () => {
       const topic = await createTopic(50)
       const group = `${topic}-group`
       await started().commit(group, topic, 10)
       const source = await connectTo({ groups: [group] })
-      await untilSeen(source, `${topic}/0`, group, { lag: 40 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 40, connected: false })
       const deleteUpTo = (offset: bigint) => {
         const topics = [{ name: topic, partitions: [{ partition: 0, offset }] }]
         return started().admin.deleteRecords({ topics })
       }
+      const problem = expect.stringContaining('records were deleted before') as unknown as string
       await deleteUpTo(30n)
-      await untilSeen(source, `${topic}/0`, group, { lag: 20 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 20, connected: false, problem })
       await deleteUpTo(50n)
-      await untilSeen(source, `${topic}/0`, group, { lag: 0 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 0, connected: false, problem })
+      await started().commit(group, topic, 50)
+      await untilSeen(source, `${topic}/0`, group, { lag: 0, connected: false })
     })
 
-    it('keeps a group whose consumers are gone, and removes it when its commits are', async () => {
+    it('shows at once that a group has no members, and removes it with its commits', async () => {
       const topic = await createTopic(5)
       const group = `${topic}-group`
       await started().restart(group, topic)
       const source = await connectTo({ groups: [group] })
       await untilSeen(source, `${topic}/0`, group, { lag: 0 })
       await started().kill(group)
+      await untilSeen(source, `${topic}/0`, group, { lag: 0, connected: false })
       await started().write(7, { topic })
-      await untilSeen(source, `${topic}/0`, group, { lag: 7 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 7, connected: false })
       await started().admin.deleteGroups({ groups: [group] })
-      expect((await read(source)).shards).toMatchObject([
-        { shard: `${topic}/0`, followers: [], removed: [group] },
-      ])
-      expect((await read(source)).shards).toEqual([])
+      await eventually(async () =>
+        expect(await read(source)).toMatchObject({ shards: [], complete: true }),
+      )
     })
 
     it('ends where open transactions begin with read_committed', async () => {
@@ -103,15 +181,16 @@ await describeInstalled(kafka, () => {
       await started().commit(group, topic, 8)
       const source = await connectTo({ groups: [group], isolation: 'read_committed' })
       const transaction = await beginTransaction(topic, 5)
-      await untilSeen(source, `${topic}/0`, group, { lag: 2 })
+      const connected = false
+      await untilSeen(source, `${topic}/0`, group, { lag: 2, connected })
       // This group has consumed records of the open transaction.
       await started().commit(group, topic, 12)
-      await untilSeen(source, `${topic}/0`, group, { lag: undefined })
+      await untilSeen(source, `${topic}/0`, group, { lag: undefined, connected })
       await transaction.commit()
       // The end of the transaction takes an offset of its own.
-      await untilSeen(source, `${topic}/0`, group, { lag: 4 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 4, connected })
       await started().commit(group, topic, 15)
-      await untilSeen(source, `${topic}/0`, group, { lag: 1 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 1, connected })
     })
 
     it('starts from scratch when a topic was recreated', async () => {
@@ -119,7 +198,7 @@ await describeInstalled(kafka, () => {
       const group = `${topic}-group`
       await started().commit(group, topic, 15)
       const source = await connectTo({ groups: [group] })
-      await untilSeen(source, `${topic}/0`, group, { lag: 5 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 5, connected: false })
       const before = (await read(source)).shards[0]
       await started().admin.deleteTopics({ topics: [topic] })
       await eventually(async () => {
@@ -127,7 +206,7 @@ await describeInstalled(kafka, () => {
         await started().write(4, { topic })
       })
       await started().commit(group, topic, 3)
-      await untilSeen(source, `${topic}/0`, group, { lag: 1 })
+      await untilSeen(source, `${topic}/0`, group, { lag: 1, connected: false })
       const after = (await read(source)).shards[0]
       expect(after?.epoch).not.toBe(before?.epoch)
     })
@@ -138,28 +217,35 @@ await describeInstalled(kafka, () => {
       await started().write(9, { topic, partition: 39 })
       for (const partition of [0, 39]) await started().commit(group, topic, 0, partition)
       const source = await connectTo({ groups: [group] })
-      await untilSeen(source, `${topic}/39`, group, { lag: 9 })
+      await untilSeen(source, `${topic}/39`, group, { lag: 9, connected: false })
       expect((await read(source)).shards).toHaveLength(40)
     })
   })
 
-  it('removes the followers of a topic that was deleted, with @platformatic/kafka', async () => {
-    const [deleted, other] = [await createTopic(3), await createTopic(3)]
-    const group = `${deleted}-group`
-    for (const topic of [deleted, other]) await started().commit(group, topic, 1)
-    const source = await connect(started(), '@platformatic/kafka', { groups: [group] })
-    await untilSeen(source, `${deleted}/0`, group, { lag: 2 })
-    await started().admin.deleteTopics({ topics: [deleted] })
-    await eventually(async () => {
-      const { shards } = await read(source)
-      expect(shards).toContainEqual(
-        expect.objectContaining({ shard: `${deleted}/0`, followers: [], removed: [group] }),
-      )
-    })
-    await untilSeen(source, `${other}/0`, group, { lag: 2 })
-  })
+  it.each(CLIENTS)(
+    'removes the followers of a topic that was deleted, through %s',
+    async (client) => {
+      const [deleted, other, added] = [
+        await createTopic(3),
+        await createTopic(3),
+        await createTopic(3),
+      ]
+      const group = `${deleted}-group`
+      for (const topic of [deleted, other]) await started().commit(group, topic, 1)
+      const source = await connect(started(), client, { groups: [group] })
+      await untilSeen(source, `${deleted}/0`, group, { lag: 2, connected: false })
+      await started().admin.deleteTopics({ topics: [deleted] })
+      // A client of kafkajs looks up its topics again now, and fails for all of them.
+      await started().commit(group, added, 1)
+      await eventually(async () => {
+        const { shards, complete } = await read(source)
+        expect(complete).toBe(true)
+        expect(shards.map(({ shard }) => shard).sort()).toEqual([`${other}/0`, `${added}/0`].sort())
+      })
+    },
+  )
 
-  it('says that kafkajs needs a new client after a topic was deleted', async () => {
+  it('says that one client of kafkajs needs to be replaced after a topic was deleted', async () => {
     const [deleted, other, added] = [
       await createTopic(3),
       await createTopic(3),
@@ -167,16 +253,13 @@ await describeInstalled(kafka, () => {
     ]
     const group = `${deleted}-group`
     for (const topic of [deleted, other]) await started().commit(group, topic, 1)
-    const source = await connect(started(), 'kafkajs', { groups: [group] })
-    await untilSeen(source, `${deleted}/0`, group, { lag: 2 })
+    const admin = started().client.admin({ retry: { retries: 0 } })
+    onTestFinished(() => admin.disconnect())
+    const source = kafkaSource({ admin, groups: [group] })
+    await untilSeen(source, `${deleted}/0`, group, { lag: 2, connected: false })
     await started().admin.deleteTopics({ topics: [deleted] })
-    // It looks up its topics again now, and else after some minutes.
     await started().commit(group, added, 1)
-    await eventually(() =>
-      expect(read(source)).rejects.toThrow('if a topic was deleted, kafkajs needs a new admin'),
-    )
-    const fresh = await connect(started(), 'kafkajs', { groups: [group] })
-    await untilSeen(fresh, `${other}/0`, group, { lag: 2 })
+    await eventually(() => expect(read(source)).rejects.toThrow('pass a function that creates one'))
   })
 
   it('counts records of open transactions unless told otherwise, with @platformatic/kafka', async () => {
@@ -184,8 +267,8 @@ await describeInstalled(kafka, () => {
     await started().commit('uncommitted', topic, 10)
     const source = await connect(started(), '@platformatic/kafka', { groups: ['uncommitted'] })
     const transaction = await beginTransaction(topic, 5)
-    await untilSeen(source, `${topic}/0`, 'uncommitted', { lag: 5 })
+    await untilSeen(source, `${topic}/0`, 'uncommitted', { lag: 5, connected: false })
     await transaction.abort()
-    await untilSeen(source, `${topic}/0`, 'uncommitted', { lag: 6 })
+    await untilSeen(source, `${topic}/0`, 'uncommitted', { lag: 6, connected: false })
   })
 })
