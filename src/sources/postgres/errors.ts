@@ -44,16 +44,17 @@ export function explainError(error: unknown, client: object): Error {
 
 /** Returns the server that a Client or a Pool connects to. */
 function findServer(client: object): Server {
-  const { Client, options } = client as { Client?: new (o: object) => Server; options?: object }
+  const { Client, options } = client as { Client?: new (o: object) => Server; options: object }
   if (!Client) return client
-  const { connectionString, host, stream } = (options ?? {}) as Partial<Record<string, unknown>>
-  const fault = findFault(connectionString)
-  if (fault !== undefined) return { fault }
   try {
+    const { connectionString, host, stream } = options as Partial<Record<string, unknown>>
+    const fault = findFault(connectionString)
+    if (fault !== undefined) return { fault }
     // A new Client evaluates connection string, environment and defaults. It does not connect.
     const found = new Client({ ...options, stream: undefined })
     // A stream of the application reaches the server by itself.
     if (stream) return { user: found.user }
+    if (found.host?.includes(',')) return { fault: SEVERAL_HOSTS }
     if ([connectionString, host, process.env['PGHOST']].some(Boolean)) return found
     const { port, user } = found
     return { host: `${found.host} (no host is set)`, port, user }
@@ -62,19 +63,18 @@ function findServer(client: object): Server {
   }
 }
 
+const NO_URL = 'the connection string is not a URL such as postgres://role:password@host/database'
+const UNENCODED =
+  'the URL has an @ after its host. Encode special characters of the password: %40 for @, %2F for /, %23 for #, %3F for ?'
+const SEVERAL_HOSTS =
+  'pg does not support several hosts in one URL. Use an address that follows the primary, or one source for each host'
+
 /** Finds out why a URL reaches another server than the one that it was written for. */
 function findFault(url: unknown): string | undefined {
   // A path is the folder of a socket.
   if (typeof url !== 'string' || url === '' || url.startsWith('/')) return undefined
-  const [, authority, rest] = /^(?:postgres|postgresql|socket):\/\/([^/?#]*)(.*)/is.exec(url) ?? []
-  if (authority === undefined || rest === undefined) {
-    return 'the connection string is not a URL such as postgres://role:password@host/database'
-  }
-  if (rest.includes('@')) {
-    return 'the URL has an @ after its host. Encode special characters of the password: %40 for @, %2F for /, %23 for #, %3F for ?'
-  }
-  if (authority.replace(/.*@/s, '').includes(',')) {
-    return 'pg does not support several hosts in one URL. Use an address that follows the primary, or one source for each host'
-  }
-  return undefined
+  const [, authority, rest] = /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)(.*)/is.exec(url) ?? []
+  if (authority === undefined || rest === undefined) return NO_URL
+  if (rest.includes('@')) return UNENCODED
+  return authority.replace(/.*@/s, '').includes(',') ? SEVERAL_HOSTS : undefined
 }

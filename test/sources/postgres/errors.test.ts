@@ -169,6 +169,13 @@ describe('a URL', () => {
     )
   })
 
+  it('with several hosts is explained, as a parameter and as an option', async () => {
+    const connectionString = 'postgres://monitor:secret@/x?host=h1,h2'
+    for (const config of [{ connectionString }, { host: 'h1,h2' }]) {
+      expect(await messageOf(config)).toMatch(/^PostgreSQL: pg does not support several hosts/)
+    }
+  })
+
   it.each(['host=db password=secret', '"postgres://monitor:secret@db/x"', 'monitor:secret@db'])(
     'is expected instead of %s',
     async (connectionString) => {
