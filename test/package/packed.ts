@@ -66,6 +66,7 @@ export async function pack(folder: string): Promise<PackedPackage> {
     'tsconfig.json',
     'src',
     'build',
+    'build',
     'docs',
     'README.md',
     'LICENSE',
