@@ -23,7 +23,18 @@ export default {
       to: { path: ['^src/(environment|sources|support)/', '^src/otel/options.ts$', api] },
     },
     { from: { path: '^src/register/' }, to: { path: ['^src/(environment|otel|support)/', api] } },
-    { from: { path: '^src/(environment|register)/' }, to: { dependencyTypes: ['core'] } },
+    {
+      from: { path: '^src/cli/' },
+      to: {
+        path: [
+          '^src/(cli|environment|lag-map|otel|polling|support)/',
+          '^src/sources/source.ts$',
+          // Types. The command loads the packages of the application.
+          'node_modules/@opentelemetry/',
+        ],
+      },
+    },
+    { from: { path: '^src/(cli|environment|register)/' }, to: { dependencyTypes: ['core'] } },
   ],
   allowedSeverity: 'error',
   forbidden: [{ name: 'no-cycle', severity: 'error', from: {}, to: { circular: true } }],

@@ -45,7 +45,10 @@ export function readConfiguration(
  *
  * @param where returns what to call the n-th one in an error.
  */
-function parseEntries(entries: readonly string[], where: (number: number) => string): SourceUrl[] {
+export function parseEntries(
+  entries: readonly string[],
+  where: (number: number) => string,
+): SourceUrl[] {
   return entries.map((entry, index) => parseEntry(entry, where(index + 1)))
 }
 

@@ -1,6 +1,6 @@
 import type { ReplicationLagOptions } from '../otel/options.js'
 import { readConfiguration } from './configuration.js'
-import { createSources } from './sources.js'
+import { createOptions } from './options.js'
 
 /**
  * Reads what to poll from `REPLICATION_LAG_SOURCES`, or from the JSON file that `REPLICATION_LAG_CONFIG` names.
@@ -14,10 +14,5 @@ export function readEnvironment(
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): ReplicationLagOptions | undefined {
   const configuration = readConfiguration(environment)
-  return (
-    configuration && {
-      ...configuration.options,
-      sources: createSources(configuration.sources),
-    }
-  )
+  return configuration && createOptions(configuration)
 }

@@ -52,6 +52,6 @@ export function start({ gauge, poller, report }: ResolvedOptions): void {
 }
 
 /** Whether the environment turns off OpenTelemetry for the whole process. */
-function isSdkDisabled(): boolean {
+export function isSdkDisabled(): boolean {
   return process.env['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true'
 }

@@ -1,0 +1,281 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { freePort } from '../servers/postgres/processes.mjs'
+import { eventually } from '../support/eventually.js'
+import { listen } from '../support/http.js'
+import { startOtlpReceiver } from '../support/otlp-receiver.js'
+import { startCluster, write } from '../support/postgres.js'
+import { parsePrometheusText } from '../support/prometheus.js'
+import { runCommand } from './in-process.js'
+
+const PASSWORD = 'hunter2'
+const { cluster, primary } = await startCluster()
+await primary.query(`create role monitor login password '${PASSWORD}' in role pg_monitor`)
+const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
+const rule = 'host all monitor 127.0.0.1/32 scram-sha-256\n'
+await writeFile(rules, rule + (await readFile(rules, 'utf8')))
+await primary.query('select pg_reload_conf()')
+
+const ORDERS = `orders=${primary.url()}`
+
+async function metricsOf(stdout: string) {
+  const [, url = ''] = / Metrics: (\S+)/.exec(stdout) ?? []
+  return parsePrometheusText(await (await fetch(url)).text())
+}
+
+const serving = ['--port', '0', '--host', '127.0.0.1']
+
+describe('the command', () => {
+  test('serves the lag to Prometheus and sends it by OTLP until a signal, and prints what changes', async () => {
+    const standby = await cluster.startStandby({ name: 'standby_1', of: primary })
+    const receiver = await startOtlpReceiver()
+    onTestFinished(() => receiver.close())
+    const command = runCommand([...serving, ORDERS], {
+      OTEL_EXPORTER_OTLP_ENDPOINT: new URL(receiver.url).origin,
+      OTEL_METRIC_EXPORT_INTERVAL: '500',
+    })
+    await eventually(() =>
+      expect(command.stdout).toMatch(
+        /^Polling postgres:orders\. Metrics: http:\/\/127\.0\.0\.1:\d+\/metrics\n/,
+      ),
+    )
+    await eventually(async () => {
+      const { value } = await metricsOf(command.stdout)
+      expect(value('replication_lag_seqno', { shard: 'orders', replica: 'standby_1' })).toBe(0)
+      expect(receiver.points('replication_lag_seqno').at(-1)).toMatchObject({
+        value: 0,
+        resource: { 'service.name': 'replication-lag' },
+      })
+    })
+    await eventually(() => expect(command.stdout).toMatch(/Z orders\/standby_1 is connected\n/))
+    const [, origin = ''] = /Metrics: (.*)\/metrics/.exec(command.stdout) ?? []
+    const health = await fetch(`${origin}/health?verbose`)
+    expect(health.status).toBe(200)
+    expect(await health.json()).toEqual({ sources: { 'postgres:orders': 'up' } })
+    expect((await fetch(`${origin}/`)).status).toBe(404)
+
+    await standby.kill()
+    await eventually(() => expect(command.stdout).toMatch(/orders\/standby_1 is not connected\n$/))
+    process.emit('SIGTERM')
+    expect(await command.ended).toBe(0)
+    expect(command.stderr).toBe('')
+  })
+
+  test('says what is wrong with a source at the start, and keeps trying', async () => {
+    const node = await cluster.startPrimary({ name: 'late' })
+    await node.stop()
+    const command = runCommand([...serving, `late=${node.url()}`])
+    await eventually(() => expect(command.stderr).toMatch(/ECONNREFUSED.*: check host and port/))
+    expect(command.stdout).toMatch(/^Polling postgres:late\. Metrics/)
+    const up = async () => (await metricsOf(command.stdout)).value('replication_source_up')
+    expect(await up()).toBe(0)
+    await node.start()
+    await eventually(async () => expect(await up()).toBe(1))
+    expect(command.stderr).toMatch(/"postgres:late" answers again/)
+  })
+})
+
+describe('the command with --once', () => {
+  test('prints a table and exits with 0 if all is well', async () => {
+    await cluster.startStandby({ name: 'standby_2', of: primary })
+    const command = runCommand(['--once', '--max-seconds', '10', ORDERS])
+    expect(await command.ended).toBe(0)
+    expect(command.stderr).toBe('')
+    expect(command.stdout.split('\n')).toEqual([
+      expect.stringMatching(/^REPLICA +LAG +SECONDS +NOT RECEIVED +CONNECTED$/),
+      expect.stringMatching(/^orders\/standby_2 +\d+.* B +0\.\d s +\d+.* B +yes$/),
+      '',
+    ])
+  })
+
+  test('exits with 1 if a follower is further behind than allowed', async () => {
+    const standby = await cluster.startStandby({ name: 'standby_3', of: primary })
+    await standby.pauseReplay()
+    await write(primary)
+    const command = runCommand(['--json', '--max-seconds', '1', ORDERS])
+    expect(await command.ended).toBe(1)
+    expect(command.stderr).toMatch(/^orders\/standby_3 is 1\.\d s behind, more than 1\n$/)
+    expect(JSON.parse(command.stdout)).toMatchObject({
+      sources: [{ name: 'postgres:orders', up: true }],
+      problems: [expect.stringContaining('orders/standby_3 is ')],
+      followers: [{ shard: 'orders', replica: 'standby_3', connected: true }],
+    })
+  })
+
+  test('exits with 1 if a follower is not connected', async () => {
+    const node = await cluster.startPrimary({ name: 'with_slot' })
+    const standby = await cluster.startStandby({ name: 'gone', of: node, slot: 'gone' })
+    await standby.kill()
+    await eventually(async () => {
+      const rows = await node.query('select from pg_replication_slots where active')
+      expect(rows).toEqual([])
+    })
+    const command = runCommand(['--once', `orders=${node.url()}`])
+    expect(await command.ended).toBe(1)
+    expect(command.stderr).toBe('orders/gone is not connected\n')
+    expect(command.stdout).toMatch(/^orders\/gone .* no$/m)
+  })
+
+  test('exits with 1 if there is no follower', async () => {
+    const node = await cluster.startPrimary({ name: 'alone' })
+    const command = runCommand(['--once', `alone=${node.url()}`])
+    expect(await command.ended).toBe(1)
+    expect(command.stderr).toMatch(/^postgres:alone has no replica/)
+  })
+
+  test('exits with 1 if a source cannot be read, and says what to do', async () => {
+    const port = await freePort()
+    const gone = `gone=postgres://monitor:${PASSWORD}@127.0.0.1:${port}/postgres`
+    const command = runCommand(['--json', gone, `wrong=${primary.url('monitor:wrong')}`])
+    expect(await command.ended).toBe(1)
+    expect(command.stderr).toMatch(/^postgres:gone cannot be read: .*: check host and port.*\n/)
+    expect(command.stderr).toMatch(
+      /\npostgres:wrong cannot be read: .*28P01: .*: check the password/,
+    )
+    expect(command.stdout + command.stderr).not.toContain(PASSWORD)
+    expect(JSON.parse(command.stdout)).toMatchObject({
+      sources: [
+        {
+          name: 'postgres:gone',
+          up: false,
+          error: expect.stringContaining('ECONNREFUSED') as string,
+        },
+        { name: 'postgres:wrong', up: false },
+      ],
+      followers: [],
+    })
+  })
+
+  test('exits with 1 within five seconds if a server does not answer', async () => {
+    const silent = await listen(() => undefined)
+    onTestFinished(() => silent.close())
+    const command = runCommand(['--once', `a=etcd+http://${new URL(silent.url).host}`])
+    expect(await command.ended).toBe(1)
+    expect(command.stderr).toMatch(/^etcd:a cannot be read: /)
+  })
+
+  test('exits with 2 if OTEL_SDK_DISABLED is set', async () => {
+    const command = runCommand(['--once', ORDERS], { OTEL_SDK_DISABLED: 'true' })
+    expect(await command.ended).toBe(2)
+    expect(command.stderr).toMatch(/^replication-lag: OTEL_SDK_DISABLED is set/)
+  })
+})
+
+describe('the command exits with 2 and one line:', () => {
+  test.each<[string, string[], string, Record<string, string>?]>([
+    [
+      'nothing to poll',
+      [],
+      'nothing to poll: name a source, as in replication-lag orders=postgres:',
+    ],
+    ['no name', [`postgres://u:${PASSWORD}@db`], 'argument 1: expected name=url, as in orders='],
+    [
+      'an unknown scheme',
+      ['a=mongodb://db'],
+      'a: unknown scheme mongodb, expected one of postgres',
+    ],
+    ['a password that is not encoded', [`a=postgres://u:${PASSWORD}@x@db`], '%40 for @'],
+    ['one name twice', ['a=redis://a', 'a=redis://b'], 'argument 2: expected another name than a'],
+    [
+      'a misspelled option',
+      ['--prot', '80', ORDERS],
+      "Unknown option '--prot'. See replication-lag",
+    ],
+    ['an option without a value', [ORDERS, '--port'], "Option '--port <value>' argument missing"],
+    ['a port that is not a number', ['--port', '80a', ORDERS], '--port: expected a number from 0'],
+    ['a port that does not exist', ['--port', '65536', ORDERS], '--port: expected a number from 0'],
+    ['--max-seconds alone', ['--max-seconds', '3', ORDERS], '--max-seconds: use it with --once or'],
+    ['no seconds', ['--once', '--max-seconds', '-1', ORDERS], '--max-seconds'],
+    ['a host that does not exist', ['--host', 'nowhere.invalid', ORDERS], 'check --host'],
+    ['a host of another machine', ['--host', '192.0.2.1', ORDERS], 'check --host'],
+    [
+      'a port of the environment that is not a number',
+      [ORDERS],
+      'OTEL_EXPORTER_PROMETHEUS_PORT: expected a number from 0 to 65535, got "80a"',
+      { OTEL_EXPORTER_PROMETHEUS_PORT: '80a' },
+    ],
+    [
+      'an interval that is not a number',
+      [ORDERS],
+      'OTEL_METRIC_EXPORT_INTERVAL: expected a number from 1 to 2147483647, got "10s"',
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:1', OTEL_METRIC_EXPORT_INTERVAL: '10s' },
+    ],
+    [
+      'a timeout that is not a number',
+      [ORDERS],
+      'OTEL_EXPORTER_OTLP_TIMEOUT: expected a number from 1 to 2147483647, got "-1"',
+      { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_TIMEOUT: '-1' },
+    ],
+    [
+      'an unknown exporter',
+      [ORDERS],
+      'OTEL_METRICS_EXPORTER: expected prometheus, otlp or both, got none',
+      { OTEL_METRICS_EXPORTER: 'prometheus, none' },
+    ],
+    [
+      'an unknown protocol',
+      [ORDERS],
+      'OTEL_EXPORTER_OTLP_PROTOCOL: expected one of grpc, http/json, http/protobuf, got http',
+      { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'http' },
+    ],
+    [
+      'a file that does not exist',
+      [],
+      'REPLICATION_LAG_CONFIG, /none/lag.json: ENOENT',
+      { REPLICATION_LAG_CONFIG: '/none/lag.json' },
+    ],
+  ])('%s', async (_, args, message, env) => {
+    const command = runCommand(args, env)
+    expect(await command.ended).toBe(2)
+    expect(command.stderr).toMatch(/^replication-lag: [^\n]+\n$/)
+    expect(command.stderr).toContain(message)
+    expect(command.stderr).not.toContain(PASSWORD)
+    expect(command.stdout).toBe('')
+  })
+
+  test('a port that is in use', async () => {
+    const server = await listen(() => undefined)
+    onTestFinished(() => server.close())
+    const { port } = new URL(server.url)
+    const command = runCommand(['--host', '127.0.0.1', '--port', port, ORDERS])
+    expect(await command.ended).toBe(2)
+    expect(command.stderr).toBe(
+      `replication-lag: port ${port} is in use by another process. Choose another one with --port\n`,
+    )
+  })
+})
+
+test('the command reads its configuration from a file', async () => {
+  await cluster.startStandby({ name: 'standby_9', of: primary })
+  const folder = await mkdtemp(join(tmpdir(), 'replication-lag-command-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const path = join(folder, 'config.json')
+  const passwordFile = join(folder, 'password')
+  await writeFile(passwordFile, `${PASSWORD}\n`)
+  const sources = [{ name: 'orders', url: primary.url('monitor'), passwordFile }]
+  await writeFile(path, JSON.stringify({ sources, pollIntervalMillis: 100, positions: true }))
+  const command = runCommand(serving, {
+    REPLICATION_LAG_CONFIG: path,
+    OTEL_METRICS_EXPORTER: 'prometheus',
+  })
+  await eventually(async () => {
+    expect((await metricsOf(command.stdout)).find('replication_leader_seqno')).toHaveLength(1)
+  })
+})
+
+test.each([
+  ['--help', /^Usage: replication-lag /],
+  ['-h', /^Usage: replication-lag /],
+  ['--version', /^\d+\.\d+\.\d+\n$/],
+])('the command prints and ends with %s', async (option, output) => {
+  const command = runCommand([option])
+  await eventually(() => expect(command.stdout).toMatch(output))
+  expect(command.stderr).toBe('')
+})
+
+test('the usage fits a terminal of 100 columns', async () => {
+  const { USAGE } = await import('../../src/cli/arguments.js')
+  expect(USAGE.split('\n').filter((line) => line.length > 100)).toEqual([])
+})
