@@ -129,6 +129,10 @@ export class RedisSystem {
     return [first.name, second.name]
   }
 
+  get leaderName() {
+    return this.leader.name
+  }
+
   get url() {
     const addresses = this.members.map(({ port }) => `127.0.0.1:${port}`)
     return `redis://monitor:${PASSWORD}@${addresses.join(',')}`
@@ -143,22 +147,33 @@ export class RedisSystem {
 
   /** @param {import('./system.js').ConnectOptions} [options] */
   async connect({ client = 'ioredis', fault, source } = {}) {
-    const gate = await this.#servers.gate(this.leader.port)
     const username = fault === 'missing right' ? 'visitor' : 'monitor'
     const password = fault === 'wrong password' ? 'wrong' : PASSWORD
     const connected = await Promise.all(
-      this.members.map(async (member) => {
-        const port = member === this.leader ? gate.port : member.port
-        return { name: member.name, ...(await connectClient(client, { port, username, password })) }
+      this.members.map(async ({ name, port }) => {
+        const gate = await this.#servers.gate(port)
+        return {
+          name,
+          gate,
+          ...(await connectClient(client, { port: gate.port, username, password })),
+        }
       }),
     )
-    const nodes = Object.fromEntries(connected.map(({ name, connection }) => [name, connection]))
+    /** @template T @param {(each: typeof connected[number]) => T} get */
+    const byName = (get) => Object.fromEntries(connected.map((each) => [each.name, get(each)]))
+    const gates = byName(({ gate }) => gate)
+    const nodes = byName(({ connection }) => connection)
     return {
       source: redisSource({ nodes, shard: SHARD, ...source }),
-      gate,
+      gate: /** @type {Gate} */ (gates[this.leader.name]),
+      gates,
       async close() {
-        for (const { close } of connected) close()
-        await gate.stop()
+        await Promise.all(
+          connected.map(({ gate, close }) => {
+            close()
+            return gate.stop()
+          }),
+        )
       },
     }
   }
@@ -208,6 +223,34 @@ export class RedisSystem {
   thaw() {
     this.leader.server?.thaw()
     return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  pause(follower) {
+    this.member(follower).server?.freeze()
+    return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  resume(follower) {
+    this.member(follower).server?.thaw()
+    return Promise.resolve()
+  }
+
+  /** It has no disk. @param {string} follower */
+  async wipe(follower) {
+    await this.kill(follower)
+    await this.restart(follower)
+  }
+
+  /** @param {string} follower */
+  async claimLead(follower) {
+    await this.member(follower).admin.replicaof('NO', 'ONE')
+  }
+
+  /** @param {string} follower */
+  async followAgain(follower) {
+    await this.member(follower).follow(this.leader)
   }
 
   /** The killed leader comes back as a replica. */

@@ -8,6 +8,8 @@ for (const kind of [redis, currentRedis, valkey]) {
         client,
         countsWrites: false,
         findsLeader: true,
+        claims: /claim to lead/,
+        cannot: { join: 'the source asks the nodes that it was given' },
         faults: {
           'wrong password': /WRONGPASS.*check the user/,
           'missing right': /NOPERM.*\+info/,
