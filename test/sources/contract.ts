@@ -121,6 +121,9 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
           connected: true,
         })
       }
+      const { shards } = await source.read(AbortSignal.timeout(10_000))
+      const names = shards.flatMap(({ followers }) => followers.map(({ replica }) => replica))
+      expect(names).not.toContain(current().leaderName)
     })
 
     it('reports exactly how far a follower is behind that was cut off, and 0 when it has caught up', async () => {
