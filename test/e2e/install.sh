@@ -41,6 +41,7 @@ sh test/servers/unpack-unstable.sh redis-server valkey-server mariadb-server-cor
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/replication-lag-e2e/bin
 mkdir -p "$bin"
 command -v go >/dev/null || { echo 'Go is missing: see https://go.dev/doc/install' >&2; exit 1; }
+sh test/servers/etcd-install.sh
 (cd test/e2e/collector && go build -mod=readonly -trimpath -ldflags '-s -w' -o "$bin/collector" .)
 # What the Go module proxy calls v0.316.0 is Prometheus 3.16.0.
 GOBIN=$bin go install -trimpath -tags remove_all_sd \

@@ -1,8 +1,8 @@
-import { rm } from 'node:fs/promises'
+import { access, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { freePort } from './postgres/processes.mjs'
-import { isOnPath } from './servers.mjs'
+import { cacheFolder, isOnPath } from './servers.mjs'
 
 const NAMES = ['e1', 'e2', 'e3']
 
@@ -16,13 +16,37 @@ const NAMES = ['e1', 'e2', 'e3']
  * @property {string} raftAppliedIndex
  */
 
-/** @type {import('./system.js').SystemKind} */
+/**
+ * @typedef {Omit<import('./system.js').SystemKind, 'start'> & {
+ *   program: string
+ *   start(servers: import('./servers.mjs').Servers): Promise<EtcdCluster>
+ * }} EtcdKind
+ */
+
+/** Debian's etcd. @type {EtcdKind} */
 export const etcd = {
   title: 'etcd',
   unit: 'raft entries',
   install: 'apt install etcd-server',
+  program: 'etcd',
   isInstalled: () => isOnPath('etcd'),
   start: (servers) => EtcdCluster.start(servers),
+}
+
+const newest = join(cacheFolder('replication-lag-e2e'), 'bin', 'etcd-3.6')
+
+/** @type {EtcdKind} */
+export const etcd36 = {
+  ...etcd,
+  title: 'etcd 3.6',
+  install: 'sh test/servers/etcd-install.sh',
+  program: newest,
+  isInstalled: () =>
+    access(newest).then(
+      () => true,
+      () => false,
+    ),
+  start: (servers) => EtcdCluster.start(servers, newest),
 }
 
 /** Three members. Each is reached through gates: one for its clients, and one for the other members. */
@@ -30,6 +54,7 @@ export class EtcdCluster {
   shard = 'registry'
   elects = true
   #servers
+  #program
   /** @type {Member[]} */
   #members
   /** @type {Member[]} */
@@ -44,18 +69,23 @@ export class EtcdCluster {
    *
    * @param {import('./servers.mjs').Servers} servers
    * @param {[Member, ...Member[]]} members
+   * @param {string} program
    */
-  constructor(servers, members) {
+  constructor(servers, members, program) {
     this.#servers = servers
+    this.#program = program
     this.#members = members
     this.#leader = members[0]
   }
 
-  /** @param {import('./servers.mjs').Servers} servers */
-  static async start(servers) {
+  /**
+   * @param {import('./servers.mjs').Servers} servers
+   * @param {string} [program]
+   */
+  static async start(servers, program = 'etcd') {
     const [first, ...others] = await Promise.all(NAMES.map((name) => createMember(servers, name)))
     if (!first) throw new Error('no member')
-    const cluster = new EtcdCluster(servers, [first, ...others])
+    const cluster = new EtcdCluster(servers, [first, ...others], program)
     await Promise.all(cluster.#members.map((member) => cluster.#run(member)))
     await cluster.#untilLeader()
     // Until the members have agreed on a version, the leader writes by itself.
@@ -87,7 +117,12 @@ export class EtcdCluster {
 
   /** The URLs of all members and learners, through their gates. */
   get endpoints() {
-    return [...this.#members, ...this.#learners].map(({ gate }) => `http://127.0.0.1:${gate.port}`)
+    return [...this.#members, ...this.#learners].map(({ name }) => this.endpointOf(name))
+  }
+
+  /** @param {string} name */
+  endpointOf(name) {
+    return `http://127.0.0.1:${this.#member(name).gate.port}`
   }
 
   get url() {
@@ -253,6 +288,30 @@ export class EtcdCluster {
     this.#learners = this.#learners.filter((each) => each.name !== name)
   }
 
+  /**
+   * Removes a member, and stops it. The cluster then has two, so that it does not survive the next loss.
+   *
+   * @param {string} name
+   */
+  async removeMember(name) {
+    const { header } = await this.status(name)
+    // The leader refuses until it has been connected to its followers for five seconds.
+    await this.#servers.until('the member is removed', () =>
+      this.ask(this.leader, 'cluster/member/remove', { ID: header.member_id }),
+    )
+    await this.kill(name)
+    this.#members = this.#members.filter((each) => each.name !== name)
+  }
+
+  /** Restarts a member so that clients reach it at another URL. @param {string} name */
+  async moveMember(name) {
+    const member = this.#member(name)
+    await this.kill(name)
+    member.port = await freePort()
+    member.gate = await this.#servers.gate(member.port)
+    await this.restart(name)
+  }
+
   /** Stops a member with SIGSTOP, until it is killed. @param {string} name */
   freezeMember(name) {
     this.#processes.get(this.#member(name))?.freeze()
@@ -339,7 +398,7 @@ export class EtcdCluster {
       'log-level': 'warn',
     }
     const flags = Object.entries(parameters).map(([flag, value]) => `--${flag}=${value}`)
-    const server = await this.#servers.start(name, 'etcd', [...flags, '--pre-vote'])
+    const server = await this.#servers.start(name, this.#program, [...flags, '--pre-vote'])
     this.#processes.set(member, server)
   }
 }

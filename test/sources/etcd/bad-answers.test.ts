@@ -6,33 +6,60 @@ import {
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
 import { mutated, validate } from '../shared/http-fuzz.js'
-import { LEADERLESS, MEMBERS, STATUSES } from './answers.js'
-import { createFake } from './fakes.js'
+import { LEADERLESS, STATUSES } from './answers.js'
+import { createFake, listOf, readShard } from './fakes.js'
 
 const MAX = 2n ** 64n - 1n
 
 describe('a field of a status', () => {
-  it.each(['leader', 'raftIndex', 'raftTerm', 'raftAppliedIndex'])(
-    'is an unsigned 64-bit integer: %s',
-    async (field) => {
-      for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, true, [], {}]) {
-        const { read, change } = createFake()
-        change('e1', { [field]: value })
-        await expect(read()).rejects.toThrow(`field ${field} has an invalid value`)
-      }
-    },
-  )
+  const fields = ['leader', 'raftIndex', 'raftTerm', 'raftAppliedIndex']
+
+  it.each(fields)('that is invalid names the member, and hides no other: %s', async (field) => {
+    for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, 2 ** 60, true, [], {}]) {
+      const fake = createFake()
+      fake.change('e3', { [field]: value })
+      const { follower, complete } = await readShard(fake)
+      expect(complete).toBe(true)
+      expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
+      expect(follower('e3')).toMatchObject({
+        connected: false,
+        problem: expect.stringContaining(`field ${field} has an invalid value`) as string,
+      })
+    }
+  })
+
+  it.each(fields)('of the leader that is invalid is named in the error: %s', async (field) => {
+    const { read, change } = createFake()
+    change('e1', { [field]: '-1' })
+    await expect(read()).rejects.toThrow(`member e1, a73f3452e18af27c, cannot be read`)
+    await expect(read()).rejects.toThrow(`field ${field} has an invalid value: "-1"`)
+  })
 
   it.each(['cluster_id', 'member_id'])('must be in the header: %s', async (field) => {
-    const { read, change } = createFake()
-    change('e1', { header: { ...STATUSES.e1.header, [field]: undefined } })
-    await expect(read()).rejects.toThrow(`field ${field} is missing`)
+    const fake = createFake()
+    fake.change('e3', { header: { ...STATUSES.e3.header, [field]: undefined } })
+    const { follower } = await readShard(fake)
+    expect(follower('e2')).toMatchObject({ connected: true })
+    expect(follower('e3')?.problem).toContain(`field ${field} is missing`)
+  })
+
+  it.each<[unknown, string | undefined]>([
+    ['no array', undefined],
+    [{}, undefined],
+    [[{}, 7, ' alarm:NOSPACE '], 'an object; 7; alarm:NOSPACE'],
+    [['x'.repeat(1000)], 'x'.repeat(300)],
+  ])('can hold any errors: %#', async (errors, problem) => {
+    const fake = createFake()
+    fake.change('e3', { errors })
+    const follower = (await readShard(fake)).follower('e3')
+    expect(follower).toMatchObject({ connected: true, appliedSeqno: 9n })
+    expect(follower?.problem).toBe(problem)
   })
 
   it('is exact up to 2^64 − 1', async () => {
     const { read, change } = createFake()
     change('e1', { raftIndex: `${MAX}` })
-    change('e2', { raftAppliedIndex: `${MAX - 1n}` })
+    change('e2', { raftAppliedIndex: `${MAX - 1n}`, raftIndex: `${MAX}` })
     const { shards } = await read()
     expect(shards[0]?.leaderSeqno).toBe(MAX)
     expect(shards[0]?.followers).toContainEqual(
@@ -44,7 +71,7 @@ describe('a field of a status', () => {
 it('any answers make a valid reading or one clear error', async () => {
   const status = fc.constantFrom(...Object.values(STATUSES), LEADERLESS).chain(mutated)
   const answers = fc.record({ e1: status, e2: status, e3: status })
-  const read = fc.tuple(answers, mutated(MEMBERS))
+  const read = fc.tuple(answers, mutated(listOf()))
   await fc.assert(
     fc.asyncProperty(fc.array(read, { maxLength: 4 }), async (reads) => {
       const fake = createFake()
@@ -52,7 +79,7 @@ it('any answers make a valid reading or one clear error', async () => {
         Object.assign(fake.cluster, { statuses, members })
         validate(
           await fake.read().catch((error: unknown) => error),
-          /field \w+ (is missing|has an invalid value)|etcd (has no|clusters|was)|of etcd|not JSON/,
+          /etcd (has no leader|has just been elected)|(of etcd|endpoints).*cannot|can be read:/,
         )
       }
     }),
@@ -69,6 +96,7 @@ describe('an option', () => {
     [{ shard: 'a' }, /^endpoints: expected an array of distinct http .*, got undefined/],
     [{ endpoints, shard: '' }, /^shard: expected .*, got ""/],
     [{ endpoints }, /^shard: expected .*, got undefined/],
+    [{ endpoints: [], shard: 'a' }, /^endpoints: expected an array of distinct http /],
     [{ endpoints, shard: 'a', fetch: 1 }, /^fetch: expected a function, got 1/],
     [{ endpoints, shard: 'a', name: '' }, /^name: expected .*, got ""/],
     [{ endpoints, shard: 'a', name: 7 }, /^name: expected .*, got 7/],
@@ -76,6 +104,11 @@ describe('an option', () => {
   ])('that is invalid is refused by its name: %#', (options, message) => {
     expect(() => create(options)).toThrow(TypeError)
     expect(() => create(options)).toThrow(message)
+  })
+
+  it('can be undefined', () => {
+    const unset = { fetch: undefined, name: undefined, filter: undefined }
+    expect(create({ endpoints, shard: 'a', ...unset }).name).toBe('etcd:a')
   })
 
   it('that does not exist is logged', () => {

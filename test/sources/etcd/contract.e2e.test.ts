@@ -1,4 +1,6 @@
-import { etcd } from '../../servers/etcd.mjs'
+import { etcd, etcd36 } from '../../servers/etcd.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
-await describeInstalled(etcd, () => describeContract(etcd, { findsLeader: true }))
+for (const kind of [etcd, etcd36]) {
+  await describeInstalled(kind, () => describeContract(kind, { findsLeader: true }))
+}

@@ -1,52 +1,76 @@
 import { describe, expect, it } from 'vitest'
-import { LEADERLESS, MEMBERS, STATUSES } from './answers.js'
-import { createFake } from './fakes.js'
+import { LEADERLESS, STATUSES } from './answers.js'
+import { createFake, listOf, readShard } from './fakes.js'
 
 const LEARNER = '15f000905820ef7c'
 const CLUSTER = BigInt(STATUSES.e1.header.cluster_id).toString(16)
-
-/** Reads once, and returns the only shard. */
-async function readShard({ read }: Pick<ReturnType<typeof createFake>, 'read'>) {
-  const { shards } = await read()
-  const [shard] = shards
-  if (!shard) throw new Error('no shard')
-  const byName = new Map(shard.followers.map((each) => [each.replica, each]))
-  return { ...shard, follower: (name: string) => byName.get(name), names: [...byName.keys()] }
-}
+const OTHER_CLUSTER = { header: { ...STATUSES.e3.header, cluster_id: '7' } }
 
 describe('a reading', () => {
   it('has each member but the leader, by its name, or by its id before it is started', async () => {
     const { read, change } = createFake()
     change('e2', { raftIndex: '8', raftAppliedIndex: '7' })
+    const comparedWith = { leaderSeqno: 9n, at: expect.any(Number) as number }
+    const problem = 'cannot be read: it was never started'
     const expected = {
       shard: 'registry',
       leaderSeqno: 9n,
       epoch: `${CLUSTER}/0`,
       followers: [
-        {
-          replica: LEARNER,
-          connected: false,
-          problem: 'cannot be read: it is not among the endpoints',
-        },
-        { replica: 'e2', connected: true, appliedSeqno: 7n, receivedSeqno: 8n },
-        { replica: 'e3', connected: true, appliedSeqno: 9n, receivedSeqno: 9n },
+        { replica: LEARNER, connected: false, problem },
+        { replica: 'e2', connected: true, appliedSeqno: 7n, receivedSeqno: 8n, comparedWith },
+        { replica: 'e3', connected: true, appliedSeqno: 9n, receivedSeqno: 9n, comparedWith },
       ],
-      removed: [],
     }
-    expect(await read()).toEqual({ shards: [expected] })
+    expect(await read()).toEqual({ shards: [expected], complete: true })
   })
 
-  it('asks the leader once more, after all others', async () => {
-    const { read, change, cluster } = createFake()
+  it('needs a request for each member, and one for the list', async () => {
+    const { read, cluster } = createFake()
+    await read()
     const asked: string[] = []
-    cluster.onAsk = (host, path) => {
-      asked.push(`${host} ${path.split('/').slice(-1).join()}`)
-      change('e1', { raftIndex: String(8 + asked.length) })
+    cluster.onAsk = (host, path) => asked.push(`${host} ${path.split('/').at(-1)}`)
+    await read()
+    expect(asked).toEqual(['e2 status', 'e3 status', 'e1 status', 'e1 list'])
+  })
+
+  it('compares each position with where the leader was when it was read', async () => {
+    const fake = createFake()
+    await fake.read()
+    let answers = 0
+    fake.cluster.onAsk = async (host) => {
+      if (host === 'e3') await new Promise((resolve) => setTimeout(resolve, 300))
+      answers += 10
+      fake.change('e1', { raftIndex: `${answers}`, raftAppliedIndex: `${answers}` })
+      fake.change(host, { raftIndex: `${answers}`, raftAppliedIndex: `${answers}` })
     }
-    const { shards } = await read()
-    expect(asked.slice(0, 3).sort()).toEqual(['e1 status', 'e2 status', 'e3 status'])
-    expect(asked.slice(3)).toEqual(['e1 list', 'e1 status'])
-    expect(shards).toMatchObject([{ leaderSeqno: 13n }])
+    const { follower, leaderSeqno } = await readShard(fake)
+    const lagOf = (name: string) => {
+      const { appliedSeqno, comparedWith } = follower(name) ?? {}
+      return BigInt(comparedWith?.leaderSeqno ?? 0) - BigInt(appliedSeqno ?? 0)
+    }
+    // Only what was written between two requests is a lag.
+    expect(lagOf('e2')).toBe(10n)
+    expect(lagOf('e3')).toBe(10n)
+    expect(leaderSeqno).toBeGreaterThan(BigInt(follower('e2')?.comparedWith?.leaderSeqno ?? 0))
+  })
+
+  it.each([300, 1000])('is not held up by a member that hangs: timeout %i', async (millis) => {
+    const fake = createFake()
+    fake.cluster.onAsk = (host) => host === 'e3' && new Promise(() => undefined)
+    for (let i = 0; i < 3; i++) {
+      const { shards, complete } = await fake.read(millis)
+      expect(complete).toBe(true)
+      expect(shards[0]?.followers).toMatchObject([
+        { replica: LEARNER },
+        { replica: 'e2', connected: true, appliedSeqno: 9n },
+        {
+          replica: 'e3',
+          connected: false,
+          problem: expect.stringContaining('http://e3:2379: no answer') as string,
+        },
+      ])
+    }
   })
 
   it('has a member that does not answer as disconnected, without a position', async () => {
@@ -64,22 +88,11 @@ describe('a reading', () => {
   it('has a member that has lost the leader as disconnected, with its position and its errors', async () => {
     const fake = createFake()
     fake.cluster.statuses['e2'] = { ...LEADERLESS, raftAppliedIndex: '4' }
-    expect((await readShard(fake)).follower('e2')).toEqual({
-      replica: 'e2',
+    expect((await readShard(fake)).follower('e2')).toMatchObject({
       connected: false,
       appliedSeqno: 4n,
       receivedSeqno: 9n,
       problem: 'etcdserver: no leader',
-    })
-  })
-
-  it('gives no position to a member that has applied more than the leader has committed', async () => {
-    const fake = createFake()
-    fake.change('e2', { raftAppliedIndex: '10' })
-    expect((await readShard(fake)).follower('e2')).toEqual({
-      replica: 'e2',
-      connected: true,
-      problem: 'it has applied more than the leader has committed: its data is of another cluster',
     })
   })
 
@@ -90,12 +103,22 @@ describe('a reading', () => {
     expect((await readShard(fake)).follower('e2')).toMatchObject({ appliedSeqno: 0n })
   })
 
-  it('names members by their ids where a name is shared', async () => {
+  it('names members by their ids where a name is shared or cannot be used', async () => {
     const fake = createFake()
-    const members = MEMBERS.members.map((each) => ({ ...each, name: 'same' }))
-    fake.cluster.members = { members }
-    const { names } = await readShard(fake)
-    expect(names).toEqual([LEARNER, '4d2c877fd5100e9c', 'dde588b692616e11'])
+    for (const name of ['same', '', 7, 'x'.repeat(2000)]) {
+      fake.cluster.members = listOf({ e1: { name }, e2: { name }, e3: { name } })
+      expect((await readShard(fake)).names).toEqual([
+        LEARNER,
+        '4d2c877fd5100e9c',
+        'dde588b692616e11',
+      ])
+    }
+  })
+
+  it('names a member by its id if its name is the id of another one', async () => {
+    const fake = createFake()
+    fake.cluster.members = listOf({ e2: { name: LEARNER } })
+    expect((await readShard(fake)).names).toEqual([LEARNER, '4d2c877fd5100e9c', 'e3'])
   })
 
   it('has only the members that the filter lets through', async () => {
@@ -117,12 +140,77 @@ describe('a reading', () => {
     )
   })
 
-  it('names members that have been removed since the last reading, once', async () => {
+  it('lacks a member that was removed, and is complete', async () => {
     const fake = createFake()
     await fake.read()
-    fake.cluster.members = { members: MEMBERS.members.filter(({ name }) => name !== 'e3') }
-    expect(await readShard(fake)).toMatchObject({ removed: ['e3'] })
-    expect(await readShard(fake)).toMatchObject({ removed: [] })
+    const { members } = listOf()
+    fake.cluster.members = { members: members.filter(({ name }) => name !== 'e3') }
+    delete fake.cluster.statuses['e3']
+    const { names, complete, problem } = await readShard(fake)
+    expect(names).toEqual([LEARNER, 'e2'])
+    expect(complete).toBe(true)
+    // Its endpoint can be taken out.
+    expect(problem).toBe('http://e3:2379/v3/maintenance/status: fetch failed')
+  })
+})
+
+describe('a member that cannot be compared', () => {
+  it('is diverged if it has applied more than the leader has committed', async () => {
+    const fake = createFake()
+    await fake.read()
+    fake.change('e2', { raftAppliedIndex: '10' })
+    fake.change('e3', { raftIndex: '10', errors: ['alarm:CORRUPT'] })
+    const { follower } = await readShard(fake)
+    expect(follower('e2')).toEqual({
+      replica: 'e2',
+      connected: true,
+      diverged: true,
+      problem: expect.stringMatching(/^it is ahead of its leader/) as string,
+    })
+    expect(follower('e3')).toMatchObject({
+      diverged: true,
+      problem: expect.stringMatching(/^it is ahead of its leader.*; alarm:CORRUPT$/) as string,
+    })
+  })
+
+  it('is not diverged while its leader was just elected, and has no position', async () => {
+    const fake = createFake()
+    await fake.read()
+    for (const host of ['e1', 'e2', 'e3']) fake.change(host, { raftTerm: '3' })
+    fake.change('e2', { raftIndex: '10', raftAppliedIndex: '10' })
+    expect((await readShard(fake)).follower('e2')).toEqual({ replica: 'e2', connected: true })
+  })
+
+  it('is diverged if it is of another cluster, and the endpoint is named if it is of no member', async () => {
+    const fake = createFake({
+      endpoints: ['http://x:1', 'http://e1:2379', 'http://e2:2379', 'http://e3:2379'],
+    })
+    await fake.read()
+    fake.change('e3', OTHER_CLUSTER)
+    fake.change('x', OTHER_CLUSTER)
+    const { follower, problem } = await readShard(fake)
+    expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
+    expect(follower('e3')).toEqual({
+      replica: 'e3',
+      connected: false,
+      diverged: true,
+      problem: 'cannot be read: http://e3:2379 belongs to another cluster',
+    })
+    expect(problem).toBe('http://x:1 belongs to another cluster')
+  })
+
+  it('has no position if the leader has not answered since', async () => {
+    const fake = createFake()
+    let isAsked = false
+    fake.cluster.onAsk = async (host, path) => {
+      if (host === 'e3') await new Promise((resolve) => setTimeout(resolve, 200))
+      if (host !== 'e1' || !path.endsWith('status')) return
+      if (isAsked) throw new TypeError('fetch failed')
+      isAsked = true
+    }
+    const { follower, leaderSeqno } = await readShard(fake)
+    expect(leaderSeqno).toBe(9n)
+    expect(follower('e3')).toEqual({ replica: 'e3', connected: true })
   })
 })
 
@@ -132,9 +220,24 @@ describe('the leader', () => {
     for (const host of ['e2', 'e3']) {
       fake.change(host, { leader: STATUSES.e2.header.member_id, raftTerm: '3', raftIndex: '12' })
     }
-    const { leaderSeqno, follower } = await readShard(fake)
+    const { leaderSeqno, follower, names } = await readShard(fake)
     expect(leaderSeqno).toBe(12n)
+    expect(names).not.toContain('e2')
     expect(follower('e1')).toMatchObject({ connected: false, appliedSeqno: 9n })
+  })
+
+  it('is not a follower after a failover, and the old one that is down is', async () => {
+    const fake = createFake()
+    await fake.read()
+    delete fake.cluster.statuses['e1']
+    await expect(fake.read()).rejects.toThrow('the leader of etcd, member e1')
+    for (const host of ['e2', 'e3']) {
+      fake.change(host, { leader: STATUSES.e3.header.member_id, raftTerm: '3', raftIndex: '12' })
+    }
+    const { names, follower } = await readShard(fake)
+    expect(names).toEqual([LEARNER, 'e2', 'e1'])
+    expect(follower('e1')).toMatchObject({ connected: false })
+    expect(follower('e2')).toMatchObject({ connected: true })
   })
 
   it('must be known: a status answers without one too', async () => {
@@ -143,11 +246,9 @@ describe('the leader', () => {
     await expect(fake.read()).rejects.toThrow('etcd has no leader: most of its members must be up')
   })
 
-  it('must still be known when it is asked once more', async () => {
+  it('must still be known when it answers', async () => {
     const fake = createFake()
-    fake.cluster.onAsk = (_, path) => {
-      if (path.endsWith('list')) fake.change('e1', { leader: undefined })
-    }
+    fake.change('e1', { leader: undefined })
     await expect(fake.read()).rejects.toThrow('etcd has no leader')
   })
 
@@ -155,33 +256,48 @@ describe('the leader', () => {
     const fake = createFake()
     delete fake.cluster.statuses['e1']
     await expect(fake.read()).rejects.toThrow(
-      /the leader of etcd, member a7[0-9a-f]+, cannot be read: http:\/\/e1:2379.*fetch failed/,
+      /the leader of etcd, member e1, a7[0-9a-f]+, cannot be read: http:\/\/e1:2379.*fetch failed/,
     )
-  })
-
-  it('must be among the endpoints', async () => {
-    const fake = createFake({ endpoints: ['http://e2', 'http://e3'] })
-    await expect(fake.read()).rejects.toThrow(/cannot be read: it is not among the endpoints/)
-  })
-
-  it('must be of the cluster of all endpoints', async () => {
-    const fake = createFake()
-    fake.change('e3', { header: { ...STATUSES.e3.header, cluster_id: '7' } })
-    await expect(fake.read()).rejects.toThrow('members of different etcd clusters')
   })
 
   it('is not found if no endpoint answers, and the error says why for each', async () => {
     const fake = createFake()
     fake.cluster.statuses = {}
     await expect(fake.read()).rejects.toThrow(
-      /^no endpoint of etcd can be read: http:\/\/e1:2379\S* fetch failed; http:\/\/e2.*; http:\/\/e3/,
+      /^none of the etcd endpoints can be read: http:\/\/e1:2379\S* fetch failed; http:\/\/e2.*; http:\/\/e3/,
+    )
+  })
+})
+
+describe('the list of the members', () => {
+  it('must be known', async () => {
+    const fake = createFake()
+    fake.cluster.members = undefined
+    await expect(fake.read()).rejects.toThrow(
+      /^the members of etcd cannot be listed: http:\/\/e1:2379\/v3\/cluster\/member\/list: /,
     )
   })
 
-  it('must list the members', async () => {
+  it.each([[undefined], [{ members: [] }], [{ members: 7 }]])(
+    'is the last known one while it cannot be read, and the reading is then not complete',
+    async (members) => {
+      const fake = createFake()
+      await fake.read()
+      fake.cluster.members = members
+      const { complete, names, problem } = await readShard(fake)
+      expect(complete).toBe(false)
+      expect(names).toEqual([LEARNER, 'e2', 'e3'])
+      expect(problem).toMatch(/^the members cannot be listed: http:\/\/e1:2379/)
+    },
+  )
+
+  it('can have an entry that is invalid: the others are reported, and the reading is not complete', async () => {
     const fake = createFake()
-    fake.cluster.members = undefined
-    await expect(fake.read()).rejects.toThrow(/^http:\/\/e1:2379\/v3\/cluster\/member\/list: /)
+    fake.cluster.members = listOf({ e2: { ID: '-1' }, e3: { clientURLs: 7, isLearner: 'x' } })
+    const { complete, names, problem } = await readShard(fake)
+    expect(complete).toBe(false)
+    expect(names).toEqual([LEARNER, 'e3'])
+    expect(problem).toContain('field ID has an invalid value: "-1"')
   })
 })
 
@@ -220,13 +336,16 @@ describe('the epoch', () => {
     expect((await readShard(fake)).epoch).toBe(`${CLUSTER}/1`)
   })
 
-  it('is another one if the cluster has another id', async () => {
+  it('is another one if the cluster has another id, even while it cannot be listed', async () => {
     const fake = createFake()
     await fake.read()
-    setAll(fake, { header: { cluster_id: '16', member_id: STATUSES.e1.header.member_id } })
-    fake.change('e2', { header: { ...STATUSES.e2.header, cluster_id: '16' } })
-    fake.change('e3', { header: { ...STATUSES.e3.header, cluster_id: '16' } })
+    for (const host of ['e1', 'e2', 'e3'] as const) {
+      fake.change(host, { header: { ...STATUSES[host].header, cluster_id: '16' } })
+    }
     expect((await readShard(fake)).epoch).toBe('10/0')
+    setAll(fake, STATUSES.e1)
+    fake.cluster.members = undefined
+    await expect(fake.read()).rejects.toThrow('the members of etcd cannot be listed')
   })
 
   it('waits for a leader that was just elected, and does not know yet what is committed', async () => {
@@ -234,7 +353,7 @@ describe('the epoch', () => {
     setAll(fake, position(100, 2))
     await fake.read()
     setAll(fake, position(98, 3))
-    await expect(fake.read()).rejects.toThrow('the leader of etcd was just elected')
+    await expect(fake.read()).rejects.toThrow('the leader of etcd has just been elected')
     setAll(fake, position(101, 3))
     expect((await readShard(fake)).epoch).toBe(`${CLUSTER}/0`)
   })
@@ -244,7 +363,7 @@ describe('the epoch', () => {
     setAll(fake, position(100, 2))
     await fake.read()
     setAll(fake, position(9, 3))
-    await expect(fake.read()).rejects.toThrow('the leader of etcd was just elected')
+    await expect(fake.read()).rejects.toThrow('the leader of etcd has just been elected')
     expect(await readShard(fake)).toMatchObject({ epoch: `${CLUSTER}/1`, leaderSeqno: 9n })
   })
 })

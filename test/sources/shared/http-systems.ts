@@ -23,7 +23,11 @@ export async function readShard(source: ReplicationSource, shard: string) {
     const seen: Seen = { ...rest, lag: lagOf(appliedSeqno), receiveLag: lagOf(receivedSeqno) }
     return [String(replica), seen]
   })
-  return { ...found, seen: Object.fromEntries(entries) as Readonly<Record<string, Seen>> }
+  return {
+    ...found,
+    complete: reading.complete,
+    seen: Object.fromEntries(entries) as Readonly<Record<string, Seen>>,
+  }
 }
 
 /** Waits until a source reports a follower like this. */

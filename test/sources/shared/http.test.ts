@@ -45,7 +45,7 @@ describe('a URL', () => {
       throw new Error('refused')
     })
     await expect(reading).rejects.toThrow(
-      /^no endpoint of etcd can be read: https:\/\/a:2379\/etcd\/v3\/maintenance\/status: refused$/,
+      /^none of the etcd endpoints can be read: https:\/\/a:2379\/etcd\/v3\/maintenance\/status: refused$/,
     )
     expect(requests).toMatchObject([
       {
@@ -272,6 +272,6 @@ async function serve(listener: RequestListener): Promise<string> {
 it('a server that does not answer is named by its URL', async () => {
   const source = etcdSource({ endpoints: ['http://127.0.0.1:2'], shard: 'a' })
   await expect(source.read(AbortSignal.timeout(5_000))).rejects.toThrow(
-    /^no endpoint of etcd can be read: http:\/\/127.0.0.1:2\/v3\/maintenance\/status: fetch failed \(.*\): check host and port, and whether the server runs$/,
+    /^none of the etcd endpoints can be read: http:\/\/127.0.0.1:2\/v3\/maintenance\/status: fetch failed \(.*\): check host and port, and whether the server runs$/,
   )
 })

@@ -1,0 +1,197 @@
+import { describe, expect, it } from 'vitest'
+import { STATUSES } from './answers.js'
+import { createFake, listOf, readShard } from './fakes.js'
+
+const UNUSABLE = 'which cannot be used from here: add its URL to endpoints'
+
+/** Which hosts are asked for their status in one read. */
+async function hostsAsked(fake: ReturnType<typeof createFake>): Promise<string[]> {
+  const asked: string[] = []
+  fake.cluster.onAsk = (host, path) => path.endsWith('status') && asked.push(host)
+  await fake.read()
+  return asked.sort()
+}
+
+describe('the members of a cluster', () => {
+  it.each(['e1', 'e2'])('are all read at the first read from one endpoint: %s', async (host) => {
+    const fake = createFake({ endpoints: [`http://${host}:2379`] })
+    const { follower, complete, problem } = await readShard(fake)
+    expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
+    expect(follower('e3')).toMatchObject({ connected: true, appliedSeqno: 9n })
+    expect({ complete, problem }).toEqual({ complete: true, problem: undefined })
+    expect(await hostsAsked(fake)).toEqual(['e1', 'e2', 'e3'])
+  })
+
+  it('include a learner, and one that joins is read at the next read', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379'] })
+    await fake.read()
+    fake.cluster.members = listOf({ learner: { name: 'e4', clientURLs: ['http://e4:2379'] } })
+    fake.change('e4', {
+      ...STATUSES.e2,
+      header: { ...STATUSES.e2.header, member_id: '1580764089160888188' },
+    })
+    expect((await readShard(fake)).follower('e4')).toMatchObject({
+      connected: true,
+      appliedSeqno: 9n,
+    })
+  })
+
+  it('are read at the URLs that they have changed to', async () => {
+    const fake = createFake()
+    await fake.read()
+    fake.cluster.members = listOf({ e3: { clientURLs: ['http://moved:2379'] } })
+    fake.cluster.statuses['moved'] = fake.cluster.statuses['e3']
+    delete fake.cluster.statuses['e3']
+    expect((await readShard(fake)).follower('e3')).toMatchObject({
+      connected: true,
+      appliedSeqno: 9n,
+    })
+  })
+
+  it('are no longer asked once they are removed', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379'] })
+    await fake.read()
+    const { members } = listOf()
+    fake.cluster.members = { members: members.filter(({ name }) => name !== 'e3') }
+    await fake.read()
+    expect(await hostsAsked(fake)).toEqual(['e1', 'e2'])
+  })
+
+  it('are asked at the endpoints if these lead to them under other names', async () => {
+    const fake = createFake({ endpoints: ['http://a:1', 'http://b:2'] })
+    fake.cluster.statuses['a'] = STATUSES.e1
+    fake.cluster.statuses['b'] = STATUSES.e2
+    expect((await readShard(fake)).names).toContain('e3')
+    expect(await hostsAsked(fake)).toEqual(['a', 'b', 'e3'])
+  })
+
+  it('are found again by the endpoints when all others were replaced while nothing was read', async () => {
+    const fake = createFake()
+    await fake.read()
+    const renamed = { e1: 'http://f1:2379', e2: 'http://f2:2379' }
+    fake.cluster.members = listOf({
+      e1: { clientURLs: [renamed.e1] },
+      e2: { clientURLs: [renamed.e2] },
+    })
+    fake.cluster.statuses = { f1: STATUSES.e1, f2: STATUSES.e2, e3: STATUSES.e3 }
+    await expect(fake.read()).rejects.toThrow('the leader of etcd, member e1')
+    expect((await readShard(fake)).follower('e2')).toMatchObject({ appliedSeqno: 9n })
+  })
+
+  it('are read at each of their URLs until one answers', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379'] })
+    const clientURLs = ['http://inside:2379', 'http://outside:2379/', 'unix://e3', 'no url']
+    fake.cluster.members = listOf({ e3: { clientURLs } })
+    const before = await readShard(fake)
+    expect(before.follower('e3')?.problem).toBe(
+      'cannot be read: http://inside:2379/v3/maintenance/status: fetch failed; ' +
+        'http://outside:2379/v3/maintenance/status: fetch failed. If it has another URL, add that to endpoints',
+    )
+    fake.cluster.statuses['outside'] = STATUSES.e3
+    expect((await readShard(fake)).follower('e3')).toMatchObject({ appliedSeqno: 9n })
+    expect(await hostsAsked(fake)).toEqual(['e1', 'e2', 'outside'])
+    fake.cluster.statuses = { ...STATUSES, inside: STATUSES.e3 }
+    expect((await readShard(fake)).follower('e3')).toMatchObject({ appliedSeqno: 9n })
+  })
+
+  it.each([
+    ['http://0.0.0.0:2379', 'http://e1:2379'],
+    ['http://[::]:2379', 'http://e1:2379'],
+    ['http://localhost:2379', 'http://e1:2379'],
+    ['http://127.0.0.1:2379', 'http://e1:2379'],
+    ['http://[::1]:2379', 'http://e1:2379'],
+    ['http://0.0.0.0:2379', 'http://localhost:2379'],
+    ['http://e2:2379', 'https://e1:2379'],
+  ])('are not asked at %s from %s', async (url, endpoint) => {
+    const fake = createFake({ endpoints: [endpoint] })
+    fake.cluster.statuses['localhost'] = STATUSES.e1
+    fake.cluster.members = listOf({ e2: { clientURLs: [url] } })
+    const { follower } = await readShard(fake)
+    const problem = `cannot be read: it advertises ${url}, ${UNUSABLE}`
+    expect(follower('e2')).toEqual({ replica: 'e2', connected: false, problem })
+    expect(await hostsAsked(fake)).not.toContain(new URL(url).hostname)
+  })
+
+  it('are asked on this machine if the endpoint is on it', async () => {
+    const fake = createFake({ endpoints: ['http://localhost:1'] })
+    fake.cluster.statuses['localhost'] = STATUSES.e1
+    fake.cluster.statuses['127.0.0.1'] = STATUSES.e2
+    fake.cluster.members = listOf({ e2: { clientURLs: ['http://127.0.0.1:2'] } })
+    expect((await readShard(fake)).follower('e2')).toMatchObject({ appliedSeqno: 9n })
+  })
+
+  it('are not asked at a URL that several advertise', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379'] })
+    const clientURLs = ['http://localhost:2379']
+    fake.cluster.members = listOf({ e2: { clientURLs }, e3: { clientURLs, name: 'e3' } })
+    const { follower } = await readShard(fake)
+    const problem = `cannot be read: it advertises http://localhost:2379, ${UNUSABLE}`
+    expect(follower('e2')).toMatchObject({ connected: false, problem })
+    expect(follower('e3')).toMatchObject({ connected: false, problem })
+  })
+
+  it('have no position if another member answers at their URL', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379'] })
+    fake.cluster.statuses['e2'] = STATUSES.e3
+    delete fake.cluster.statuses['e3']
+    const { follower } = await readShard(fake)
+    const problem =
+      'cannot be read: http://e2:2379 belongs to another member. If it has another URL'
+    expect(follower('e2')?.problem).toContain(problem)
+    expect(follower('e3')).toMatchObject({ connected: true, appliedSeqno: 9n })
+  })
+
+  it('are named as started if they advertise no URL', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379'] })
+    fake.cluster.members = listOf({ e2: { clientURLs: [] } })
+    expect((await readShard(fake)).follower('e2')?.problem).toBe(
+      'cannot be read: it advertises no URL to clients',
+    )
+  })
+
+  it('are all read behind one URL that leads to each in turn', async () => {
+    const fake = createFake({ endpoints: ['http://proxy:1'] })
+    const all = Object.values(STATUSES)
+    let turn = 0
+    fake.cluster.onAsk = (host, path) => {
+      if (host !== 'proxy' || !path.endsWith('status')) return
+      fake.cluster.statuses['proxy'] = all[turn++ % 3]
+    }
+    for (let i = 0; i < 7; i++) {
+      const { follower, problem } = await readShard(fake)
+      expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
+      expect(follower('e3')).toMatchObject({ connected: true, appliedSeqno: 9n })
+      expect(problem).toBeUndefined()
+    }
+  })
+
+  it('are asked with the user and password of the endpoint', async () => {
+    const sent = new Set<string>()
+    const fake = createFake({
+      endpoints: ['http://user:secret@e1:2379'],
+      fetch: (url, { headers }) => {
+        sent.add(`${new URL(url).host} ${headers['authorization']}`)
+        const { hostname, pathname } = new URL(url)
+        const answer = pathname.endsWith('list')
+          ? listOf()
+          : STATUSES[hostname as keyof typeof STATUSES]
+        const text = () => Promise.resolve(JSON.stringify(answer))
+        return Promise.resolve({ ok: true, status: 200, text })
+      },
+    })
+    await fake.read()
+    const basic = `Basic ${btoa('user:secret')}`
+    expect([...sent].sort()).toEqual(['e1', 'e2', 'e3'].map((host) => `${host}:2379 ${basic}`))
+  })
+
+  it('name an endpoint that is of no member', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379', 'http://gone:1', 'http://old:2'] })
+    fake.cluster.statuses['old'] = {
+      ...STATUSES.e2,
+      header: { ...STATUSES.e2.header, member_id: '5' },
+    }
+    expect((await readShard(fake)).problem).toBe(
+      'http://gone:1/v3/maintenance/status: fetch failed; http://old:2 is not in the list of the members',
+    )
+  })
+})
