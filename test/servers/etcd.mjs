@@ -312,11 +312,6 @@ export class EtcdCluster {
     await this.restart(name)
   }
 
-  /** Stops a member with SIGSTOP, until it is killed. @param {string} name */
-  freezeMember(name) {
-    this.#processes.get(this.#member(name))?.freeze()
-  }
-
   /** @param {string} name */
   async #leads(name) {
     const { leader, header } = await this.status(name)

@@ -15,7 +15,7 @@ describe('a field of a status', () => {
   const fields = ['leader', 'raftIndex', 'raftTerm', 'raftAppliedIndex']
 
   it.each(fields)('that is invalid names the member, and hides no other: %s', async (field) => {
-    for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, 2 ** 60, true, [], {}]) {
+    for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, true, [], {}]) {
       const fake = createFake()
       fake.change('e3', { [field]: value })
       const { follower, complete } = await readShard(fake)

@@ -31,7 +31,7 @@ for (const kind of [etcd, etcd36]) {
       const source = await connect()
       const [, second] = cluster().followers
       const problem = expect.stringMatching(/cannot be read: http:\S+: no answer/) as string
-      cluster().freezeMember(second)
+      await cluster().pause(second)
       try {
         await untilSeen(source, shard, second, { connected: false, lag: undefined, problem })
       } finally {
