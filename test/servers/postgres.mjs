@@ -32,14 +32,8 @@ export const postgres = {
     /** @param {string} name */
     const follow = async (name) => {
       const link = await servers.gate(leader.port)
-      const node = await cluster.startStandby({
-        name,
-        of: leader,
-        slot: name,
-        port: link.port,
-        conf,
-      })
-      return { node, link }
+      const options = { name, of: leader, slot: name, port: link.port, conf }
+      return { node: await cluster.startStandby(options), link, options }
     }
     const followers = new Map([
       ['standby_1', await follow('standby_1')],
@@ -95,6 +89,25 @@ export const postgres = {
       kill: (follower) => get(follower).node.kill(),
       async restart(follower) {
         const { node } = get(follower)
+        await node.start()
+        await node.untilStreaming()
+      },
+      pause: (follower) => get(follower).node.freeze(),
+      resume: (follower) => get(follower).node.thaw(),
+      async addFollower() {
+        followers.set('standby_3', await follow('standby_3'))
+        await get('standby_3').node.untilCaughtUpWith(leader)
+        return 'standby_3'
+      },
+      async removeFollower(follower) {
+        await get(follower).node.stop()
+        await leader.query('select pg_drop_replication_slot($1)', [follower])
+        followers.delete(follower)
+      },
+      async wipe(follower) {
+        const { node, options } = get(follower)
+        await node.kill()
+        await cluster.wipeStandby(options)
         await node.start()
         await node.untilStreaming()
       },

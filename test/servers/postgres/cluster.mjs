@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { appendFile, chmod, chown, mkdtemp, realpath, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, chown, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -166,7 +166,8 @@ export class PostgresCluster {
    * @param {PrimaryOptions} [options]
    */
   async startPrimary({ name = 'primary', conf = {} } = {}) {
-    const node = await this.#add(name, conf)
+    const node = this.#add(name)
+    await this.#createFolder(name, conf)
     await node.start()
     return node
   }
@@ -188,24 +189,38 @@ export class PostgresCluster {
    *
    * @param {StandbyOptions} options
    */
-  async addStandby({ name, of, slot, applicationName = name, port = of.port, conf = {} }) {
-    await this.#createSlot(of, slot)
+  async addStandby(options) {
+    await this.#createSlot(options.of, options.slot)
+    const node = this.#add(options.name)
+    await this.#createStandbyFolder(options)
+    return node
+  }
+
+  /**
+   * Removes the data of a standby that does not run, and creates it again as {@link addStandby} does.
+   *
+   * @param {StandbyOptions} options
+   */
+  async wipeStandby(options) {
+    await rm(join(this.#folder, options.name), { recursive: true })
+    await this.#createStandbyFolder(options)
+  }
+
+  /** @param {StandbyOptions} options */
+  async #createStandbyFolder({ name, of, slot, applicationName = name, port = of.port, conf }) {
     const settings = { ...standbySettings({ applicationName, port, slot }), ...conf }
     if (this.#major >= 12) {
-      const node = await this.#add(name, settings)
-      await this.#signalStandby(node)
-      return node
+      await this.#createFolder(name, settings)
+      await this.#signalStandby({ name })
+      return
     }
     const entries = Object.entries(settings)
     const isRecovery = (/** @type {string} */ key) => recoverySettings.includes(key)
-    const node = await this.#add(
-      name,
-      Object.fromEntries(entries.filter(([key]) => !isRecovery(key))),
-    )
+    const others = Object.fromEntries(entries.filter(([key]) => !isRecovery(key)))
+    await this.#createFolder(name, others)
     const recovery = Object.fromEntries(entries.filter(([key]) => isRecovery(key)))
     const file = join(this.#folder, name, 'recovery.conf')
     await this.#write(file, format({ standby_mode: true, ...recovery }))
-    return node
   }
 
   /**
@@ -222,7 +237,7 @@ export class PostgresCluster {
     await this.#signalStandby(node)
   }
 
-  /** @param {PostgresNode} node */
+  /** @param {{ name: string }} node */
   #signalStandby({ name }) {
     return this.#write(join(this.#folder, name, 'standby.signal'), '')
   }
@@ -254,11 +269,8 @@ export class PostgresCluster {
     await this.#janitor.finish()
   }
 
-  /**
-   * @param {string} name
-   * @param {Conf} conf
-   */
-  async #add(name, conf) {
+  /** @param {string} name */
+  #add(name) {
     if (!/^[a-z][a-z0-9_-]*$/.test(name) || name === 'template') {
       throw new TypeError(
         `name: expected a-z, 0-9, _ and -, a letter first, got ${JSON.stringify(name)}`,
@@ -274,13 +286,20 @@ export class PostgresCluster {
       onUnexpectedExit: this.#onUnexpectedExit,
     })
     this.#nodes.set(name, node)
+    return node
+  }
+
+  /**
+   * @param {string} name
+   * @param {Conf} conf
+   */
+  async #createFolder(name, conf) {
     const dataFolder = join(this.#folder, name)
     await this.#run('cp', ['-Rp', this.#template, dataFolder])
     // A standby starts as an empty database, so its upstream keeps the whole log.
     const keep = this.#major >= 13 ? { wal_keep_size: '512MB' } : { wal_keep_segments: 512 }
     const settings = { ...defaults, ...keep, ...this.#conf, ...conf }
     await appendFile(join(dataFolder, 'postgresql.conf'), format(settings))
-    return node
   }
 
   /**

@@ -7,4 +7,8 @@ describeContract(postgres, {
     'wrong password': /password authentication failed/,
     'missing right': /GRANT pg_monitor/,
   },
+  cannot: {
+    gates: 'the source reads only the leader',
+    claim: 'the source reads only the leader',
+  },
 })
