@@ -1,5 +1,5 @@
 import { parseName } from '../../support/names.js'
-import { describeFailures } from '../shared/http.js'
+import { describeFailure, describeFailures } from '../shared/http.js'
 import type { FollowerReading } from '../source.js'
 import { hex, type Answer, type Member } from './answer.js'
 import { outcomesOf, type View } from './members.js'
@@ -90,7 +90,7 @@ function compare(view: View, url: string, answer: Answer, isNew: boolean): Follo
 export function leaderOf(view: View) {
   const { survey, leaderId, leaderUrl, members, listErrors } = view
   if (survey.newest.size === 0) {
-    throw new Error(`none of the etcd endpoints can be read: ${describeFailures(survey.answers)}`)
+    throw new Error(`none of the etcd endpoints can be read: ${describeFailures(survey.failures)}`)
   }
   const last = survey.last(leaderUrl)?.answer
   // Members answer even without a leader, but then it is not known how far the cluster is.
@@ -110,11 +110,11 @@ export function describeSilence(view: View, memberId: bigint): string {
   const { survey, routes, listErrors, clusterId, endpoints } = view
   const outcomes = outcomesOf(view, memberId)
   if (outcomes.length === 0) {
-    const failures = describeFailures(new Map<string, object>([...survey.answers, ...listErrors]))
+    const failures = describeFailures(new Map([...survey.failures, ...listErrors]))
     return routes.get(memberId)?.problem ?? `it was not found. ${failures}`
   }
   const reasons = outcomes.map(([url, { answer, ...outcome }]) => {
-    if ('error' in outcome) return describe(url, outcome.error)
+    if ('error' in outcome) return describeFailure(url, outcome.error)
     const other = answer?.clusterId === clusterId ? 'another member' : 'another cluster'
     return `${url} belongs to ${other}`
   })
@@ -127,7 +127,7 @@ export function describeProblems(view: View): string {
   const { survey, routes, clusterId, leaderUrl, list, endpoints } = view
   const faults: string[] = []
   if (list?.error !== undefined) {
-    faults.push(`the members cannot be listed: ${describe(leaderUrl, list.error)}`)
+    faults.push(`the members cannot be listed: ${describeFailure(leaderUrl, list.error)}`)
   }
   for (const { url } of endpoints.given) {
     if (endpoints.isOfMember(url, routes)) continue
@@ -135,11 +135,7 @@ export function describeProblems(view: View): string {
     const isOther = answer && answer.clusterId !== clusterId
     if (isOther) faults.push(`${url} belongs to another cluster`)
     else if (answer) faults.push(`${url} is not in the list of the members`)
-    else if ('error' in outcome) faults.push(describe(url, outcome.error))
+    else if ('error' in outcome) faults.push(describeFailure(url, outcome.error))
   }
   return faults.join('; ')
-}
-
-function describe(url: string, error: unknown): string {
-  return describeFailures(new Map([[url, { error }]]))
 }

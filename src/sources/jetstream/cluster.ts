@@ -1,5 +1,6 @@
 import type { Moment, Survey } from '../shared/nodes.js'
-import { describeFailures, NOT_A_SERVER } from './errors.js'
+import { describeFailures } from '../shared/http.js'
+import { NOT_A_SERVER } from './errors.js'
 import { findLeaders, groupBy, type Leadership, type LeaderView } from './leaders.js'
 import type { Members, ServerView, StreamView } from './view.js'
 

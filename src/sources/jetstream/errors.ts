@@ -1,4 +1,3 @@
-import { describeError } from '../../support/log.js'
 import type { Advice } from '../shared/errors.js'
 
 export const NO_LEADER =
@@ -22,13 +21,3 @@ export const ADVICE: Advice = [
   [/does not match the HTTP|HPE_|Parse Error/, `this is not a port for HTTP: ${MONITORING}`],
   [/not JSON|status 404|field server_/, `this is not a NATS monitoring port: ${MONITORING}`],
 ]
-
-/** Returns why servers did not answer, by their URLs. It is empty if all did. */
-export function describeFailures(failures: ReadonlyMap<string, unknown>): string {
-  return [...failures]
-    .map(([url, error]) => {
-      const text = describeError(error)
-      return text.startsWith(url) ? text : `${url}: ${text}`
-    })
-    .join('; ')
-}

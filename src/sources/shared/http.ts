@@ -189,18 +189,15 @@ function isIterable(body: unknown): body is AsyncIterable<Uint8Array | string> {
   )
 }
 
-/**
- * Describes why servers did not answer, by their URLs. It is empty if all did.
- *
- * @param outcomes what each answered, or its error
- */
-export function describeFailures(outcomes: ReadonlyMap<string, object>): string {
-  const failures = [...outcomes].flatMap(([url, outcome]) => {
-    if (!('error' in outcome)) return []
-    const text = describeError(outcome.error)
-    return text.startsWith(url) ? text : `${url}: ${text}`
-  })
-  return failures.join('; ')
+/** Describes why servers did not answer, by their URLs. It is empty if all did. */
+export function describeFailures(failures: ReadonlyMap<string, unknown>): string {
+  return [...failures].map(([url, error]) => describeFailure(url, error)).join('; ')
+}
+
+/** Describes why a server did not answer. Most errors begin with its URL already. */
+export function describeFailure(url: string, error: unknown): string {
+  const text = describeError(error)
+  return text.startsWith(url) ? text : `${url}: ${text}`
 }
 
 /** An array in an answer. A missing one is empty. */
