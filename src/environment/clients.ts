@@ -59,8 +59,11 @@ export function connectMysql(
   const load = find('mysql2/promise') as () => Mysql2
   const login = { ...(user && { user }), ...(password !== undefined && { password }) }
   return ({ host, port = 3306 }) => {
-    const stream = () => connectTcp({ host, port }).setNoDelay().unref()
-    const options = { connectionLimit: 1, connectTimeout: 1500, ...(ssl && { ssl: {} }) }
+    // With TLS, Node takes the name to check from here if the host is an IP address.
+    const stream = () =>
+      Object.assign(connectTcp({ host, port }).setNoDelay().unref(), { _host: host })
+    const tls = ssl && { ssl: { verifyIdentity: true } }
+    const options = { connectionLimit: 1, connectTimeout: 1500, ...tls }
     return load().createPool({ host, port, ...login, ...options, stream })
   }
 }

@@ -45,19 +45,12 @@ const redis: Kind = {
   },
 }
 
-/** The first host is the leader. The others are its followers. */
 const mysql = (system: string, create: typeof mysqlSource | typeof mariadbSource): Kind => ({
   system,
   parameters: ['ssl'],
   prepare(url) {
     const connect = connectMysql(url, flag(url, 'ssl'))
-    const [leader, ...followers] = url.hosts
-    return () =>
-      create({
-        shard: url.name,
-        leader: connect(leader as Host),
-        followers: byAddress(followers, connect),
-      })
+    return () => create({ shard: url.name, nodes: byAddress(url.hosts, connect) })
   },
 })
 

@@ -16,8 +16,14 @@ const [FEW, MANY] = [3, 100]
 /** @param {number} count */
 const numbers = (count) => Array.from({ length: count }, (_, i) => i + 1)
 
-/** @param {readonly object[]} rows */
-const answering = (rows) => ({ query: () => Promise.resolve([rows, []]) })
+/**
+ * @param {object} state
+ * @param {readonly object[]} links
+ */
+const serverWith = (state, links) => ({
+  query: (/** @type {string} */ sql) =>
+    Promise.resolve([sql.includes('@@global') ? [state] : links, []]),
+})
 
 /** @type {Record<string, (followers: number) => ReplicationSource>} */
 const SYSTEMS = {
@@ -74,22 +80,20 @@ const SYSTEMS = {
     }
     const leader = {
       server_id: '1000',
+      gtid_slave_pos: '',
       gtid_binlog_state: '0-1000-107',
       gtid_binlog_pos: '0-1000-107',
       log_bin: 'ON',
       address: 'db-0:3306',
     }
-    /** @type {Record<string, ReturnType<typeof answering>>} */
-    const replicas = {}
+    /** @type {Record<string, ReturnType<typeof serverWith>>} */
+    const nodes = { leader: serverWith(leader, []) }
     for (const i of numbers(followers)) {
-      const state = { server_id: String(i), address: `db-${i}:3306`, gtid_binlog_state: '' }
-      replicas[`replica-${i}`] = answering([{ ...state, ...link, gtid_slave_pos: '0-1000-7' }])
+      const id = { server_id: String(i), address: `db-${i}:3306` }
+      const state = { ...leader, ...id, gtid_binlog_state: '', gtid_slave_pos: '0-1000-7' }
+      nodes[`replica-${i}`] = serverWith(state, [link])
     }
-    return mariadbSource({
-      leader: answering([leader]),
-      followers: replicas,
-      shard: 'orders',
-    })
+    return mariadbSource({ nodes, shard: 'orders' })
   },
   MySQL(followers) {
     const uuid = (/** @type {number} */ i) =>
@@ -106,16 +110,12 @@ const SYSTEMS = {
       gtid_executed: `${uuid(0)}:${executed}`,
       address: `db-${i}:3306`,
     })
-    /** @type {Record<string, ReturnType<typeof answering>>} */
-    const replicas = {}
+    /** @type {Record<string, ReturnType<typeof serverWith>>} */
+    const nodes = { leader: serverWith(state(0, '1-108'), []) }
     for (const i of numbers(followers)) {
-      replicas[`replica-${i}`] = answering([{ ...state(i, '1-8'), ...channel }])
+      nodes[`replica-${i}`] = serverWith(state(i, '1-8'), [channel])
     }
-    return mysqlSource({
-      leader: answering([state(0, '1-108')]),
-      followers: replicas,
-      shard: 'orders',
-    })
+    return mysqlSource({ nodes, shard: 'orders' })
   },
   JetStream(followers) {
     const consumers = numbers(followers).map((i) => ({

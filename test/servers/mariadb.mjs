@@ -1,31 +1,73 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { startFamily, templateOf } from './mysql-family.mjs'
 import { findProgram, isOnPath, run } from './servers.mjs'
+import { findUnstable } from './unstable.mjs'
 
-/** @import { Servers } from './servers.mjs' */
 /** @import { Dialect } from './mysql-family.mjs' */
 
-const install = 'sudo apt-get install mariadb-server'
+/** @import { SystemKind } from './system.js' */
 
-/** @type {import('./system.js').SystemKind} */
-export const mariadb = { title: 'MariaDB', unit: 'transactions', install, isInstalled, start }
+/**
+ * @typedef {object} Command
+ * @property {string} program
+ * @property {readonly string[]} parameters the first ones of the program
+ * @property {(folder: string) => Promise<unknown>} install creates a data folder
+ */
 
-async function isInstalled() {
-  return (await isOnPath('mariadbd')) && (await isOnPath('mariadb-install-db'))
-}
+/** The server of this machine. */
+export const mariadb = createKind('MariaDB', 'sudo apt-get install mariadb-server', async () => {
+  const program = await findProgram('mariadbd')
+  if (!program || !(await isOnPath('mariadb-install-db'))) return undefined
+  return { program, parameters: ['--no-defaults'], install }
+})
 
-/** @param {Servers} servers */
-async function start(servers) {
-  const program = (await findProgram('mariadbd')) ?? 'mariadbd'
-  const version = /\d+\.\d+\.\d+/.exec(await run(program, ['--version']))?.[0] ?? 'any'
-  const template = await templateOf(`mariadb-${version}`, createTemplate)
-  return startFamily(servers, { ...DIALECT, program, template })
+/** That of Debian unstable. */
+export const currentMariadb = createKind(
+  'MariaDB 11',
+  'sh test/servers/unpack-unstable.sh mariadb-server-core',
+  () => {
+    const found = findUnstable('mariadb-server-core', 'usr/sbin/mariadbd')
+    if (!found) return Promise.resolve(undefined)
+    const scripts = join(found.root, 'usr/share/mariadb')
+    const parameters = [...found.parameters, '--no-defaults', `--lc-messages-dir=${scripts}`]
+    return Promise.resolve({
+      program: found.program,
+      parameters: [...parameters, `--character-sets-dir=${join(scripts, 'charsets')}`],
+      install: (folder) => bootstrap(found.program, parameters, scripts, folder),
+    })
+  },
+)
+
+/**
+ * @param {string} title
+ * @param {string} how to install it
+ * @param {() => Promise<Command | undefined>} find
+ * @returns {SystemKind}
+ */
+function createKind(title, how, find) {
+  return {
+    title,
+    unit: 'transactions',
+    install: how,
+    isInstalled: async () => (await find()) !== undefined,
+    async start(servers) {
+      const found = await find()
+      if (!found) throw new Error(`${title} is not installed: ${how}`)
+      const { program, parameters, install: createFolder } = found
+      const printed = await run(program, [...parameters, '--version'])
+      const version = /\d+\.\d+\.\d+/.exec(printed)?.[0] ?? 'any'
+      const template = await templateOf(`mariadb-${version}`, createFolder)
+      const all = [...parameters, ...DIALECT.parameters]
+      return startFamily(servers, { ...DIALECT, program, parameters: all, template })
+    },
+  }
 }
 
 /** @type {Omit<Dialect, 'program' | 'template'>} */
 const DIALECT = {
   parameters: [
-    '--no-defaults',
     '--skip-name-resolve',
     '--log-slave-updates',
     '--gtid-strict-mode',
@@ -48,6 +90,7 @@ const DIALECT = {
   ],
   restart: ['stop slave', 'start slave'],
   promote: ['stop slave', 'reset slave all'],
+  demote: ['set global gtid_slave_pos = @@global.gtid_current_pos'],
   replicationState: `select if(sum(variable_value = 'ON') = 1, 'ok', 'not yet') as state
     from information_schema.global_status where variable_name = 'SLAVE_RUNNING'`,
   positionQuery: (role) =>
@@ -58,7 +101,7 @@ const DIALECT = {
 }
 
 /** @param {string} folder */
-async function createTemplate(folder) {
+async function install(folder) {
   const user = process.getuid?.() === 0 ? ['--user=root'] : []
   await run('mariadb-install-db', [
     '--no-defaults',
@@ -69,4 +112,33 @@ async function createTemplate(folder) {
     '--skip-name-resolve',
     '--innodb-log-file-size=4M',
   ])
+}
+
+/**
+ * Does what mariadb-install-db does, which needs all programs where they were built for.
+ *
+ * @param {string} program
+ * @param {readonly string[]} parameters
+ * @param {string} scripts
+ * @param {string} folder
+ */
+async function bootstrap(program, parameters, scripts, folder) {
+  const user = process.getuid?.() === 0 ? ['--user=root'] : []
+  await mkdir(folder)
+  const names = ['system_tables', 'performance_tables', 'system_tables_data']
+  const parts = await Promise.all(
+    names.map((name) => readFile(join(scripts, `mariadb_${name}.sql`), 'utf8')),
+  )
+  const sql = ['create database mysql;', 'use mysql;', 'set @auth_root_socket = null;', ...parts]
+  const file = `${folder}.sql`
+  await writeFile(file, sql.join('\n'))
+  const more = [
+    '--bootstrap',
+    `--datadir=${folder}`,
+    '--innodb-log-file-size=4M',
+    '--skip-name-resolve',
+  ]
+  const all = [file, program, ...parameters, ...user, ...more]
+  // It reads the statements from its standard input.
+  await run('sh', ['-c', 'file=$1; shift; exec "$@" <"$file"', 'sh', ...all])
 }

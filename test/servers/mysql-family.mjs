@@ -26,19 +26,22 @@ import { freePort } from './postgres/processes.mjs'
  * @property {(port: number) => readonly string[]} follow statements that make a node the follower of what is at a port
  * @property {readonly string[]} restart statements that make a follower connect again
  * @property {readonly string[]} promote statements that make a follower a leader
+ * @property {readonly string[]} demote statements that a former leader needs before it follows
  * @property {string} replicationState a query that has a row with `state` `ok` while a follower replicates
  * @property {(role: 'leader' | 'follower') => string} positionQuery whose `position` is the set of what a node has
  * @property {(position: string) => bigint} countOf how many transactions that is
- * @property {(options: { leader: Client, followers: Record<string, Client>, shard: string }) => ReplicationSource} createSource
+ * @property {(options: { nodes: Record<string, Client>, shard: string }) => ReplicationSource} createSource
  */
 
 const SHARD = 'orders'
-const FOLLOWERS = /** @type {const} */ (['replica-1', 'replica-2'])
+const NAMES = ['leader', 'replica-1', 'replica-2']
 
 /** One server, and the gate that it replicates through once it has a leader. */
-class Member {
+export class Member {
   /** @type {Server | undefined} */
   server
+  /** @type {Gate | undefined} */
+  link
   /** @type {import('mysql2/promise').Connection | undefined} */
   #admin
 
@@ -55,6 +58,13 @@ class Member {
     this.name = name
     this.id = id
     this.port = port
+  }
+
+  /** Creates its data folder, without any data. */
+  async create() {
+    const data = join(await this.servers.folderOf(this.name), 'data')
+    await rm(data, { recursive: true, force: true })
+    await cp(this.dialect.template, data, { recursive: true })
   }
 
   /** @param {readonly string[]} [more] parameters */
@@ -125,6 +135,16 @@ class Member {
     return this.dialect.countOf(String(row?.['position']))
   }
 
+  /** Makes it follow another one, through its gate. @param {Member} leader */
+  async follow(leader) {
+    const { link } = this
+    if (link) link.moveTo(leader.port)
+    else this.link = await this.servers.gate(leader.port)
+    if (!this.server || this.server.hasExited) await this.start()
+    await this.run(link ? this.dialect.restart : this.dialect.follow(this.link?.port ?? 0))
+    await this.untilReplicating()
+  }
+
   untilReplicating() {
     const { dialect, name } = this
     return this.servers.until(`${name} replicates`, async () =>
@@ -140,98 +160,106 @@ class Member {
  * @param {Dialect} dialect
  */
 export async function startFamily(servers, dialect) {
-  const names = ['leader', ...FOLLOWERS]
-  const members = await Promise.all(
+  const members = await startMembers(servers, dialect, NAMES)
+  const [leader, ...others] = /** @type {[Member, ...Member[]]} */ (members)
+  await leader.run(dialect.users)
+  await leader.run(['create database app', 'create table app.t (i int auto_increment primary key)'])
+  for (const member of others) await member.follow(leader)
+  const family = new Family(servers, dialect, members)
+  for (const { name } of others) await family.untilCaughtUp(name)
+  return family
+}
+
+/**
+ * Starts servers that do not follow each other yet.
+ *
+ * @param {Servers} servers
+ * @param {Dialect} dialect
+ * @param {readonly string[]} names
+ * @param {(index: number) => readonly string[]} [parameters] more parameters of each
+ */
+export function startMembers(servers, dialect, names, parameters = () => []) {
+  return Promise.all(
     names.map(async (name, index) => {
       const member = new Member(servers, dialect, name, index + 1, await freePort())
-      const folder = await servers.folderOf(name)
-      await cp(dialect.template, join(folder, 'data'), { recursive: true })
-      await member.start()
+      await member.create()
+      await member.start(parameters(index))
       return member
     }),
   )
-  const [leader, ...followers] = /** @type {[Member, ...Member[]]} */ (members)
-  await leader.run(dialect.users)
-  await leader.run(['create database app', 'create table app.t (i int auto_increment primary key)'])
-  const family = new Family(servers, dialect, leader, followers)
-  await family.join()
-  return family
 }
 
 /** @implements {System} */
 export class Family {
   #servers
   #dialect
-  /** @type {Map<string, Gate>} */
-  #links = new Map()
   shard = SHARD
-  followers = FOLLOWERS
 
   /**
    * @param {Servers} servers
    * @param {Dialect} dialect
-   * @param {Member} leader
-   * @param {readonly Member[]} replicas
+   * @param {readonly Member[]} members the leader first
    */
-  constructor(servers, dialect, leader, replicas) {
+  constructor(servers, dialect, members) {
     this.#servers = servers
     this.#dialect = dialect
-    this.leader = leader
-    this.replicas = replicas
+    this.members = members
+    this.leader = /** @type {Member} */ (members[0])
   }
 
-  /** Makes the replicas follow the leader, each through a gate, and waits until they have caught up. */
-  async join() {
-    for (const replica of this.replicas) {
-      const link = await this.#servers.gate(this.leader.port)
-      this.#links.set(replica.name, link)
-      await replica.run(this.#dialect.follow(link.port))
-    }
-    for (const replica of this.replicas) {
-      await replica.untilReplicating()
-      await this.#untilEqual(replica)
-    }
+  get replicas() {
+    return this.members.filter((member) => member !== this.leader)
+  }
+
+  /** @returns {[string, string]} */
+  get followers() {
+    const [first, second] = this.replicas
+    return [first?.name ?? '', second?.name ?? '']
+  }
+
+  get leaderName() {
+    return this.leader.name
   }
 
   /** @param {string} name */
   member(name) {
-    const found = this.replicas.find((replica) => replica.name === name)
-    if (!found) throw new Error(`no such follower: ${name}`)
+    const found = this.members.find((member) => member.name === name)
+    if (!found) throw new Error(`there is no member ${name}`)
     return found
   }
 
   get url() {
-    const addresses = [this.leader, ...this.replicas].map(({ port }) => `127.0.0.1:${port}`)
+    const addresses = this.members.map(({ port }) => `127.0.0.1:${port}`)
     return `${this.#dialect.scheme}://monitor:monitor@${addresses.join(',')}`
   }
 
   /** @param {ConnectOptions} [options] @returns {Promise<Connected>} */
   async connect({ client = 'mysql2', fault, source } = {}) {
-    // A pool of mariadb tries again and again to connect, for this time. Two of them are waited for in turn.
-    const timeout = fault === 'wrong password' ? 100 : 250
-    /** @param {number} port */
-    const create = (port) =>
-      client === 'mariadb'
-        ? mariadbPool(port, user, password, timeout)
-        : mysql2Pool(port, user, password)
     const user = fault === 'missing right' ? 'visitor' : 'monitor'
     const password = fault === 'wrong password' ? 'wrong' : 'monitor'
-    const gate = await this.#servers.gate(this.leader.port)
-    const leader = create(gate.port)
-    const followers = Object.fromEntries(
-      this.replicas.map(({ name, port }) => [name, create(port)]),
+    const named = await Promise.all(
+      this.members.map(async ({ name, port }) => {
+        const gate = await this.#servers.gate(port)
+        const connection =
+          client === 'mariadb'
+            ? mariadbPool(gate.port, user, password)
+            : mysql2Pool(gate.port, user, password)
+        return { name, gate, connection }
+      }),
     )
+    const gates = Object.fromEntries(named.map(({ name, gate }) => [name, gate]))
+    const nodes = Object.fromEntries(named.map(({ name, connection }) => [name, connection]))
     /** @type {Promise<unknown> | undefined} */
     let closing
     const close = async () => {
-      closing ??= Promise.allSettled([leader, ...Object.values(followers)].map((c) => c.end()))
+      closing ??= Promise.allSettled(named.map(({ connection }) => connection.end()))
       await closing
     }
     this.#servers.onStop(close)
-    const options = { leader, followers, shard: SHARD, ...source }
     return {
-      source: this.#dialect.createSource(options),
-      gate,
+      source: this.#dialect.createSource({ nodes, shard: SHARD, ...source }),
+      gate: /** @type {Gate} */ (gates[this.leader.name]),
+      gates,
       close,
     }
   }
@@ -250,13 +278,13 @@ export class Family {
 
   /** @param {string} follower */
   cut(follower) {
-    this.#links.get(follower)?.close()
+    this.member(follower).link?.close()
     return Promise.resolve()
   }
 
   /** @param {string} follower */
   mend(follower) {
-    this.#links.get(follower)?.reopen()
+    this.member(follower).link?.reopen()
     return Promise.resolve()
   }
 
@@ -281,26 +309,69 @@ export class Family {
     return Promise.resolve()
   }
 
+  /** @param {string} follower */
+  pause(follower) {
+    this.member(follower).server?.freeze()
+    return Promise.resolve()
+  }
+
+  /** @param {string} follower */
+  resume(follower) {
+    this.member(follower).server?.thaw()
+    return Promise.resolve()
+  }
+
+  /** It replicates all from the start again. @param {string} follower */
+  async wipe(follower) {
+    const member = this.member(follower)
+    await member.kill()
+    await member.create()
+    await member.start()
+    await member.run(this.#dialect.follow(member.link?.port ?? 0))
+    await member.untilReplicating()
+  }
+
+  /** @param {string} follower */
+  async claimLead(follower) {
+    await this.member(follower).run(this.#dialect.promote)
+  }
+
+  /** @param {string} follower */
+  async followAgain(follower) {
+    const member = this.member(follower)
+    await member.run(this.#dialect.follow(member.link?.port ?? 0))
+    await member.untilReplicating()
+  }
+
+  /** The killed leader comes back as a replica. */
   async failOver() {
-    await this.leader.kill()
+    const killed = this.leader
+    await killed.kill()
     const [next, other] = /** @type {[Member, Member]} */ (this.replicas)
     await this.#servers.until('one follower has all that the other has', async () => {
       const [a, b] = await Promise.all([next.position('follower'), other.position('follower')])
       return a >= b
     })
-    await next.run(this.#dialect.promote)
-    this.leader = next
-    this.replicas = [other]
-    this.#links.get(other.name)?.moveTo(next.port)
-    await other.run(this.#dialect.restart)
-    await other.untilReplicating()
+    await this.promote(next.name)
+    await other.follow(next)
+    await killed.start()
+    await killed.run(this.#dialect.demote)
+    await killed.follow(next)
     return other.name
   }
 
-  /** @param {Member} replica */
-  async #untilEqual(replica) {
-    await this.#servers.until(`${replica.name} has caught up`, async () => {
-      return (await replica.position('follower')) === (await this.leader.position('leader'))
+  /** Makes a follower a leader. The others are left as they are. @param {string} name */
+  async promote(name) {
+    const next = this.member(name)
+    await next.run(this.#dialect.promote)
+    next.link = undefined
+    this.leader = next
+  }
+
+  /** @param {string} name */
+  async untilCaughtUp(name) {
+    await this.#servers.until(`${name} has caught up`, async () => {
+      return (await this.position(name)) === (await this.position())
     })
   }
 }
@@ -320,10 +391,9 @@ function mysql2Pool(port, user, password) {
  * @param {number} port
  * @param {string} user
  * @param {string} password
- * @param {number} timeout in milliseconds
  * @returns {Client}
  */
-function mariadbPool(port, user, password, timeout) {
+function mariadbPool(port, user, password) {
   return createMariadbPool({
     host: '127.0.0.1',
     port,
@@ -331,8 +401,9 @@ function mariadbPool(port, user, password, timeout) {
     password,
     connectionLimit: 2,
     minimumIdle: 0,
-    acquireTimeout: timeout,
-    connectTimeout: timeout - 20,
+    // It tries again and again to connect, for this time.
+    acquireTimeout: 250,
+    connectTimeout: 230,
     // MySQL sends its public key, without TLS.
     allowPublicKeyRetrieval: true,
   })

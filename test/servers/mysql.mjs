@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
-import { startFamily, templateOf } from './mysql-family.mjs'
+import { Family, startFamily, startMembers, templateOf } from './mysql-family.mjs'
+import { freePort } from './postgres/processes.mjs'
 import { findProgram, run } from './servers.mjs'
 import { findUnstable } from './unstable.mjs'
 
@@ -40,6 +41,11 @@ async function findServer() {
 
 /** @param {Servers} servers */
 async function start(servers) {
+  return startFamily(servers, await dialect())
+}
+
+/** @returns {Promise<Dialect>} */
+async function dialect() {
   const found = await findServer()
   if (!found) throw new Error(`MySQL is not installed: ${install}`)
   const { program } = found
@@ -55,12 +61,51 @@ async function start(servers) {
     // Each server gets a UUID of its own.
     await rm(join(folder, 'auto.cnf'), { force: true })
   })
-  return startFamily(servers, {
-    ...DIALECT,
-    program,
-    template,
-    parameters: [...parameters, ...DIALECT.parameters],
-  })
+  return { ...DIALECT, program, template, parameters: [...parameters, ...DIALECT.parameters] }
+}
+
+/**
+ * Starts a replication group of three members, the primary first.
+ *
+ * @param {Servers} servers
+ */
+export async function startGroup(servers) {
+  const ports = [await freePort(), await freePort(), await freePort()]
+  const addresses = ports.map((port) => `127.0.0.1:${port}`)
+  const shared = await dialect()
+  const names = ['member-1', 'member-2', 'member-3']
+  const members = await startMembers(servers, shared, names, (index) => [
+    '--report-host=127.0.0.1',
+    '--plugin-load-add=group_replication.so',
+    '--loose-group-replication-group-name=aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa',
+    `--loose-group-replication-local-address=${addresses[index]}`,
+    `--loose-group-replication-group-seeds=${addresses.join(',')}`,
+    '--loose-group-replication-start-on-boot=OFF',
+    '--loose-group-replication-recovery-get-public-key=ON',
+    // How long it takes until another primary is elected.
+    '--loose-group-replication-member-expel-timeout=0',
+  ])
+  for (const [index, member] of members.entries()) {
+    await member.run([
+      'set sql_log_bin = 0',
+      ...shared.users,
+      "grant backup_admin, group_replication_stream, connection_admin on *.* to replicator@'%'",
+      'set sql_log_bin = 1',
+      `change replication source to source_user = 'replicator', source_password = 'replicator'
+        for channel 'group_replication_recovery'`,
+      `set global group_replication_bootstrap_group = ${index === 0 ? 'ON' : 'OFF'}`,
+      'start group_replication',
+      'set global group_replication_bootstrap_group = OFF',
+    ])
+    if (index > 0) continue
+    await member.run([
+      'create database app',
+      'create table app.t (i int auto_increment primary key)',
+    ])
+  }
+  const group = new Family(servers, shared, members)
+  for (const name of group.followers) await group.untilCaughtUp(name)
+  return group
 }
 
 /** @type {Omit<Dialect, 'program' | 'template'>} */
@@ -83,11 +128,12 @@ const DIALECT = {
   follow: (port) => [
     `change replication source to source_host = '127.0.0.1', source_port = ${port},
       source_user = 'replicator', source_password = 'replicator', source_auto_position = 1,
-      get_source_public_key = 1, source_connect_retry = 1`,
+      get_source_public_key = 1, source_connect_retry = 1, source_retry_count = 86400`,
     'start replica',
   ],
   restart: ['stop replica', 'start replica'],
   promote: ['stop replica', 'reset replica all'],
+  demote: [],
   replicationState: `select if(c.service_state = 'ON' and a.service_state = 'ON', 'ok', 'not yet') as state
     from performance_schema.replication_connection_status c, performance_schema.replication_applier_status a`,
   positionQuery: () => 'select @@global.gtid_executed as position',

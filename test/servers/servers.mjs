@@ -129,6 +129,11 @@ export class Server {
     child.unref()
   }
 
+  /** Settles when it has ended. @returns {Promise<unknown>} */
+  get ended() {
+    return this.#exited
+  }
+
   get hasExited() {
     return this.#child.exitCode !== null || this.#child.signalCode !== null
   }

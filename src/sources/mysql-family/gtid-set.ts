@@ -63,26 +63,44 @@ function count(intervals: Intervals): bigint {
   return intervals.reduce((sum, [first, last]) => sum + last - first + 1n, 0n)
 }
 
-/** Returns how many GTIDs two sets have in common. */
-export function commonSize(set: GtidSet, other: GtidSet): bigint {
-  return [...set].reduce((sum, [key, intervals]) => sum + common(intervals, other.get(key)), 0n)
-}
-
-function common(intervals: Intervals, others: Intervals = []): bigint {
-  let sum = 0n
-  for (let i = 0, j = 0; i < intervals.length && j < others.length;) {
-    const [a, b] = [intervals[i], others[j]] as [Intervals[number], Intervals[number]]
-    const first = a[0] > b[0] ? a[0] : b[0]
-    const last = a[1] < b[1] ? a[1] : b[1]
-    if (first <= last) sum += last - first + 1n
-    if (a[1] < b[1]) i++
-    else j++
+/** Returns the GTIDs of a set that another set does not have. */
+export function subtract(set: GtidSet, other: GtidSet): GtidSet {
+  const rest = new Map<string, Intervals>()
+  for (const [key, intervals] of set) {
+    const left = difference(intervals, other.get(key))
+    if (left.length > 0) rest.set(key, left)
   }
-  return sum
+  return rest
 }
 
-/** Returns the keys under which a set has GTIDs that the other does not have. */
-export function keysMissingIn(other: GtidSet, set: GtidSet): string[] {
-  const entries = [...set].filter(([key, each]) => common(each, other.get(key)) < count(each))
-  return entries.map(([key]) => key)
+function difference(intervals: Intervals, others: Intervals = []): Intervals {
+  const left: [bigint, bigint][] = []
+  let next = 0
+  for (const [first, last] of intervals) {
+    let from = first
+    // Both are in ascending order. An interval of the others can reach into several of these.
+    while (next < others.length && (others[next] as Intervals[number])[1] < from) next++
+    for (let i = next; i < others.length && from <= last; i++) {
+      const [start, end] = others[i] as Intervals[number]
+      if (start > last) break
+      if (start > from) left.push([from, start - 1n])
+      from = end + 1n
+    }
+    if (from <= last) left.push([from, last])
+  }
+  return left
+}
+
+/**
+ * Returns how many GTIDs of a set come, for each server and tag, before the first one that is missing.
+ *
+ * @param missing GTIDs of this set.
+ */
+export function sizeBefore(set: GtidSet, missing: GtidSet): bigint {
+  const gaps = [...missing].map(([key, [gap]]): [string, Intervals] => {
+    const [first] = gap as Intervals[number]
+    const [, last] = set.get(key)?.at(-1) as Intervals[number]
+    return [key, [[first, last]]]
+  })
+  return sizeOf(subtract(set, new Map(gaps)))
 }

@@ -1,24 +1,14 @@
-import {
-  askFollower,
-  askLeader,
-  type FollowerState,
-  type Gtid,
-  type Link,
-  type ServerState,
-} from './mariadb-answer.js'
-import {
-  checkOptions,
-  LeaderAndFollowers,
-  splitOff,
-  type MysqlSourceOptions as SourceOptions,
-} from './clients.js'
-import type { FollowerReading, ReplicationSource, ShardReading } from '../source.js'
+import { checkOptions, type MysqlSourceOptions as SourceOptions } from './clients.js'
+import { Family } from './family.js'
+import { askMariadb, type Gtid, type MariadbState } from './mariadb-answer.js'
+import { ignores, isAhead, readFollower } from './mariadb-followers.js'
+import type { ReplicationSource, ShardReading } from '../source.js'
 
 export type { MysqlClient } from './clients.js'
 
 /** A follower in one GTID domain, as the `filter` option sees it. */
 export interface MariadbFollower {
-  /** Its name in the option `followers`. */
+  /** Its name in the option `nodes`. */
   readonly replica: string
   /** The GTID domain, as in `0-1-100`: 0 unless several are used. */
   readonly domain: string
@@ -28,7 +18,7 @@ export interface MariadbFollower {
 export type MariadbSourceOptions = SourceOptions<MariadbFollower>
 
 /**
- * Reads a leader and its followers with GTIDs, MariaDB 10.2 or newer.
+ * Reads the nodes of a system that replicates with GTIDs. It needs MariaDB 10.2 or newer.
  *
  * The leader seqno is the sequence number of the leader's `gtid_binlog_pos`. The applied seqno is that of a follower's
  * `gtid_slave_pos`. With several GTID domains, each is a shard of its own: `shard/domain`.
@@ -36,106 +26,84 @@ export type MariadbSourceOptions = SourceOptions<MariadbFollower>
  * @throws TypeError that names the invalid option.
  */
 export function mariadbSource(options: MariadbSourceOptions): ReplicationSource {
-  const { leader, followers, shard, name, passes } = checkOptions('mariadb', options)
-  const nodes = new LeaderAndFollowers('MariaDB', { leader, followers }, askLeader, askFollower)
-  /** The shards of the last reading: the name of a shard depends on whether there are other domains. */
-  let lastShards: readonly ShardReading[] = []
+  const { nodes, shard, name, passes } = checkOptions('mariadb', options)
+  const family = new Family(
+    {
+      title: 'MariaDB',
+      ask: askMariadb,
+      isAhead,
+      idName: 'server_id',
+      grant: 'GRANT REPLICA MONITOR ON *.* TO it (before 10.5 REPLICATION CLIENT)',
+      readOnly: 'read_only',
+    },
+    nodes,
+  )
+  const histories = new Map<string, History>()
+  const historyOf = (domain: string) => {
+    const history = histories.get(domain) ?? new History()
+    histories.set(domain, history)
+    return history
+  }
 
   return {
     name,
-    async read(signal) {
-      const answers = [...(await nodes.readFollowers(signal))]
-      const newest = await nodes.readLeader(signal)
-      const { others, removed, note, shared } = splitOff(newest, answers)
-      const shards = [...newest.position.values()].map((gtid): ShardReading => {
-        const { domain, seqno } = gtid
+    async read(signal, timeoutMillis) {
+      const { leader, isCascading, others, any, problem } = await family.read(signal, timeoutMillis)
+      const gtids = leader ? positionOf(leader, leader.name) : [...(any.binlog?.values() ?? [])]
+      const shards = gtids.map((gtid): ShardReading => {
+        const { domain } = gtid
         const reported = others.filter(
-          ([replica, { answer }]) =>
-            !(answer && ignores(answer, domain)) && passes({ replica, domain }),
+          (found) =>
+            !('answer' in found && ignores(found.answer, domain)) &&
+            passes({ replica: found.replica, domain }),
         )
+        const common = {
+          shard: gtids.length === 1 ? shard : `${shard}/${domain}`,
+          ...(problem !== undefined && { problem }),
+        }
+        if (!leader) {
+          const followers = reported.map(({ replica }) => ({ replica, connected: false }))
+          return { ...common, followers }
+        }
         return {
-          shard: newest.position.size === 1 ? shard : `${shard}/${domain}`,
-          leaderSeqno: seqno,
-          epoch: domain,
-          followers: reported.map(([replica, { answer, lost }]) =>
-            answer ? readFollower(replica, answer, newest, gtid, shared.has(answer.id)) : lost,
+          ...common,
+          leaderSeqno: gtid.seqno,
+          epoch: historyOf(domain).add(gtid, leader),
+          ...(isCascading && { cascading: true }),
+          followers: reported.map((found) =>
+            'lost' in found ? found.lost : readFollower(found, leader, gtid),
           ),
-          removed,
         }
       })
-      const current = new Set(shards.map((each) => each.shard))
-      const gone = lastShards.filter((each) => !current.has(each.shard))
-      lastShards = shards
-      const none = { followers: [], removed: [...followers.keys()] }
-      return { shards: [...shards, ...gone.map((each) => ({ ...each, ...none }))], ...note }
+      return { complete: true, shards }
     },
   }
 }
 
-function readFollower(
-  replica: string,
-  follower: FollowerState,
-  leader: ServerState,
-  newest: Gtid,
-  isShared: boolean,
-): FollowerReading {
-  // It can have links to several leaders. In a cascade, none is to this leader.
-  const own = follower.links?.filter(({ Master_Server_Id: id }) => String(id) === leader.id)
-  const links = own && own.length > 0 ? own : follower.links
-  const running = links?.find(({ Slave_IO_Running }) => Slave_IO_Running === 'Yes')
-  const connected = !links || running !== undefined
-  const { applied, isErrant, hasDiverged } = compare(follower, leader, newest)
-  const received = (links ?? []).map(({ Gtid_IO_Pos }) => Gtid_IO_Pos.get(newest.domain)?.seqno)
-  const known = received.filter((seqno) => seqno !== undefined && seqno <= newest.seqno)
-  const [latest] = known.sort((a = 0n, b = 0n) => Number(b > a) - Number(b < a))
-  const isComparable = !isShared && !hasDiverged
-
-  let problem = links && problemOf(running ?? links[0])
-  if (isErrant || hasDiverged) {
-    problem = `it has diverged: it has transactions in domain ${newest.domain} that its leader does not have`
-  }
-  if (isShared) problem = 'its server_id is that of another server, or its client reaches that one'
-  return {
-    replica,
-    connected,
-    ...(isComparable && applied && { appliedSeqno: applied.seqno }),
-    ...(isComparable && latest !== undefined && { receivedSeqno: latest }),
-    ...(problem !== undefined && { problem }),
-  }
+/** Returns the last GTID of each domain. A leader that has written nothing yet is at the start of its domain. */
+function positionOf(leader: MariadbState, name: string): Gtid[] {
+  const { binlog, hasBinlog, leaderProblems, domain, id } = leader
+  if (!binlog) throw new Error(`MariaDB leader ${name}: ${leaderProblems.join(', ')}`)
+  if (binlog.size > 0) return [...binlog.values()]
+  if (hasBinlog) return [{ domain, server: id, seqno: 0n }]
+  throw new Error(
+    `MariaDB leader ${name}: its gtid_binlog_pos is empty: its binary log is off: start it with log_bin`,
+  )
 }
 
-/** Compares what a follower has of a domain with the newest GTID of its leader. */
-function compare({ id, position, written }: FollowerState, leader: ServerState, newest: Gtid) {
-  const slave = position.get(newest.domain)
-  // A write on a follower does not move its position, but it is in its binary log.
-  const key = `${newest.domain}-${id}`
-  const own = written.get(key)
-  const isErrant = own !== undefined && own.seqno > (leader.written.get(key)?.seqno ?? 0n)
-  // What a former leader wrote itself counts before its first transaction as a follower, too.
-  const isOwnLater = own && !isErrant && own.seqno > (slave?.seqno ?? 0n)
-  const applied = isOwnLater ? own : slave
-  const isPast = (gtid: Gtid | undefined) =>
-    gtid !== undefined &&
-    (gtid.seqno > newest.seqno || (gtid.seqno === newest.seqno && gtid.server !== newest.server))
-  return { applied, isErrant, hasDiverged: isPast(applied) || (isErrant && isPast(own)) }
-}
+/** The history of one domain. */
+class History {
+  private last: Gtid | undefined
+  private epoch = 0
 
-/** Returns what is wrong with a link. */
-function problemOf(link: Link | undefined): string | undefined {
-  if (!link) return 'it is not set up as a replica'
-  const { Slave_IO_Running, Slave_SQL_Running, Last_IO_Errno, Last_SQL_Errno } = link
-  if (Slave_IO_Running !== 'Yes') {
-    return `its IO thread is not connected (${Slave_IO_Running}), last error ${Last_IO_Errno}`
+  /** @returns the epoch. It changes when a leader does not have what a leader had before. */
+  add(gtid: Gtid, { written }: MariadbState): string {
+    const { last } = this
+    if (last) {
+      const known = written.get(`${last.domain}-${last.server}`)
+      if (gtid.seqno < last.seqno || (known && known.seqno < last.seqno)) this.epoch++
+    }
+    this.last = gtid
+    return `${gtid.domain}.${this.epoch}`
   }
-  if (Slave_SQL_Running === 'Yes') return undefined
-  return `its SQL thread does not run, last error ${Last_SQL_Errno}`
-}
-
-/** Whether a follower leaves out a domain. */
-function ignores({ links = [] }: FollowerState, domain: string): boolean {
-  const isIgnored = ({ Replicate_Do_Domain_Ids, Replicate_Ignore_Domain_Ids }: Link) =>
-    Replicate_Do_Domain_Ids.length > 0
-      ? !Replicate_Do_Domain_Ids.includes(domain)
-      : Replicate_Ignore_Domain_Ids.includes(domain)
-  return links.length > 0 && links.every(isIgnored)
 }

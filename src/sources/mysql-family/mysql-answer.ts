@@ -1,68 +1,135 @@
 import { parseSeqno } from '../../lag-map/seqno.js'
-import { integer, parseFields, required, text } from '../shared/fields.js'
-import { queryIfAllowed, queryRows, type Identity, type MysqlClient } from './clients.js'
+import { integer, optional, parseFields, required, text } from '../shared/fields.js'
+import { askBoth, queryReplication, queryVariables, type MysqlClient } from './clients.js'
+import { flag, parseColumns, string } from './columns.js'
 import { parseGtidSet, sizeOf, type GtidSet } from './gtid-set.js'
+import type { Link, ServerState } from './topology.js'
 
 /** What a server says of itself. */
-export interface ServerState extends Identity {
+export interface MysqlState extends ServerState {
   readonly mode: string
+  /** What it has committed, and what it is about to commit. */
   readonly executed: GtidSet
+  readonly owned: GtidSet | undefined
+  /** Whether it reads the storage of another server, as a reader of Aurora. */
+  readonly isStorageReader: boolean
+  readonly links: readonly Channel[] | undefined
+  /** What it has received as a member of a group, and whether it is in one now. */
+  readonly membership: Membership | undefined
 }
 
-/** What a follower says of itself. */
-export interface FollowerState extends ServerState {
-  /** Its connections to its sources. They are unknown without the right to see them. */
-  readonly channels?: readonly Channel[] | undefined
+/** A channel of replication. */
+export interface Channel extends Link {
+  readonly received: GtidSet | undefined
+  readonly problem: string | undefined
 }
 
-/** A row of `performance_schema.replication_connection_status`. */
-export type Channel = ReturnType<typeof parseFields<typeof CHANNEL_COLUMNS>>
+interface Membership {
+  readonly group: string
+  readonly isActive: boolean
+  readonly received: GtidSet | undefined
+}
 
-const STATE = `select @@global.server_uuid as server_uuid, @@global.gtid_mode as gtid_mode,
+// What is about to be committed comes first: a transaction that is not in this list yet is not on any follower either.
+const STATE = `select cast(@@global.gtid_owned as char) as gtid_owned,
   cast(@@global.gtid_executed as char) as gtid_executed,
-  concat(@@global.hostname, ':', @@global.port) as address`
+  @@global.server_uuid as server_uuid, @@global.gtid_mode as gtid_mode,
+  concat(@@global.hostname, ':', @@global.port) as address,
+  cast(@@global.read_only as char) as read_only,
+  cast(@@global.innodb_read_only as char) as innodb_read_only`
 
-const CHANNELS = `select source_uuid as source_uuid, service_state as service_state,
-  cast(last_error_number as char) as last_error_number,
+const CHANNELS = `select channel_name as channel_name, group_name as group_name, source_uuid as source_uuid,
+  service_state as service_state, cast(last_error_number as char) as last_error_number,
   cast(received_transaction_set as char) as received_transaction_set
   from performance_schema.replication_connection_status`
 
+const lowerCase = (value: unknown) => string(value)?.toLowerCase()
+
 /** A GTID set that can be counted. */
-const gtidSet = required((value) => {
+const gtidSet = (value: unknown) => {
   const set = parseGtidSet(value)
   return set && parseSeqno(sizeOf(set)) !== undefined ? set : undefined
-})
+}
 
-const STATE_COLUMNS = {
+/** As `uuid:5#12:6#13`, with the threads that own them. */
+const ownedSet = (value: unknown) => gtidSet(string(value)?.replace(/#\d+/g, ''))
+
+const NEEDED = {
   server_uuid: required(text),
   gtid_mode: required(text),
-  gtid_executed: gtidSet,
-  address: required(text),
+  gtid_executed: required(gtidSet),
 }
 
-const CHANNEL_COLUMNS = {
-  source_uuid: required((value) => (typeof value === 'string' ? value.toLowerCase() : undefined)),
+const MORE = {
+  gtid_owned: optional(ownedSet),
+  address: optional(string),
+  read_only: optional(flag),
+  innodb_read_only: optional(flag),
+}
+
+const CHANNEL = {
+  channel_name: optional(string),
+  group_name: optional(lowerCase),
+  source_uuid: required(lowerCase),
   service_state: required(text),
   last_error_number: required(integer),
-  received_transaction_set: gtidSet,
+  received_transaction_set: required(gtidSet),
 }
 
-async function askState(client: MysqlClient): Promise<ServerState> {
-  const [row] = await queryRows(client, STATE)
-  const { server_uuid, gtid_mode, gtid_executed, address } = parseFields(STATE_COLUMNS, row)
-  return { id: server_uuid.toLowerCase(), address, mode: gtid_mode, executed: gtid_executed }
+/** Asks a node for its position and from where it replicates. See {@link askBoth}. */
+export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<MysqlState> {
+  const [row, replication] = await askBoth(
+    isLeader,
+    () =>
+      queryVariables(client, STATE, (version) =>
+        /mariadb/i.test(version)
+          ? 'use mariadbSource for MariaDB'
+          : 'mysqlSource needs MySQL 5.7 or newer',
+      ),
+    () => queryReplication(client, CHANNELS),
+  )
+  const { server_uuid, gtid_mode, gtid_executed } = parseFields(NEEDED, row)
+  const problems = replication.problem === undefined ? [] : [replication.problem]
+  const more = parseColumns(MORE, row, problems)
+  const isStorageReader = more.innodb_read_only === true
+  const rows = replication.rows?.map(parseChannel)
+  const member = rows?.find(({ group }) => group !== '')
+  return {
+    id: server_uuid.toLowerCase(),
+    address: more.address ?? '',
+    mode: gtid_mode,
+    executed: gtid_executed,
+    owned: more.gtid_owned,
+    isReadOnly: isStorageReader || more.read_only,
+    isStorageReader,
+    links: rows?.filter(
+      ({ name, group }) => group === '' && !name.startsWith('group_replication_'),
+    ),
+    group: member?.isOn === true ? member.group : undefined,
+    membership: member && {
+      group: member.group,
+      isActive: member.isOn,
+      received: member.received,
+    },
+    isHidden: replication.isHidden === true,
+    problems,
+  }
 }
 
-export async function askLeader(client: MysqlClient): Promise<ServerState> {
-  const state = await askState(client)
-  const { mode, executed } = state
-  if (!mode.startsWith('ON')) throw new Error(`its gtid_mode is ${mode}: the source needs GTIDs`)
-  if (executed.size === 0) throw new Error('its gtid_executed is empty: nothing was written yet')
-  return state
-}
-
-export async function askFollower(client: MysqlClient): Promise<FollowerState> {
-  const state = await askState(client)
-  const rows = await queryIfAllowed(client, CHANNELS)
-  return { ...state, channels: rows?.map((row) => parseFields(CHANNEL_COLUMNS, row)) }
+function parseChannel(row: unknown) {
+  const problems: string[] = []
+  const columns = parseColumns(CHANNEL, row, problems)
+  const { service_state: state, last_error_number: error } = columns
+  if (state !== 'ON' && problems.length === 0) {
+    problems.push(`its receiver is ${state}, last error ${error}`)
+  }
+  return {
+    name: columns.channel_name ?? '',
+    group: columns.group_name ?? '',
+    leader: columns.source_uuid ?? '',
+    isOn: state === 'ON',
+    isStopped: state === 'OFF',
+    received: columns.received_transaction_set,
+    problem: problems.length === 0 ? undefined : problems.join(', '),
+  }
 }

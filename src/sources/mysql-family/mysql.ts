@@ -1,24 +1,15 @@
-import {
-  checkOptions,
-  LeaderAndFollowers,
-  splitOff,
-  type MysqlSourceOptions as SourceOptions,
-} from './clients.js'
-import { commonSize, keysMissingIn, sizeOf, union } from './gtid-set.js'
-import {
-  askFollower,
-  askLeader,
-  type Channel,
-  type FollowerState,
-  type ServerState,
-} from './mysql-answer.js'
-import type { FollowerReading, ReplicationSource } from '../source.js'
+import { checkOptions, type MysqlSourceOptions as SourceOptions } from './clients.js'
+import { Family } from './family.js'
+import { sizeOf, subtract, union, type GtidSet } from './gtid-set.js'
+import { askMysql } from './mysql-answer.js'
+import { readFollower, writtenKeys } from './mysql-followers.js'
+import type { ReplicationSource } from '../source.js'
 
 export type { MysqlClient } from './clients.js'
 
 /** A follower, as the `filter` option sees it. */
 export interface MysqlFollower {
-  /** Its name in the option `followers`. */
+  /** Its name in the option `nodes`. */
   readonly replica: string
 }
 
@@ -26,74 +17,71 @@ export interface MysqlFollower {
 export type MysqlSourceOptions = SourceOptions<MysqlFollower>
 
 /**
- * Reads a leader and its followers with GTIDs, MySQL 5.7 or newer.
+ * Reads the nodes of a system that replicates with GTIDs, or of a replication group. It needs MySQL 5.7 or newer.
  *
  * The leader seqno is the number of transactions in the `gtid_executed` of the leader. The applied seqno is how many of these
- * a follower has. Transactions that only the follower has are a problem, and are not counted.
+ * a follower has.
  *
  * @throws TypeError that names the invalid option.
  */
 export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
-  const { leader, followers, shard, name, passes } = checkOptions('mysql', options)
-  const nodes = new LeaderAndFollowers('MySQL', { leader, followers }, askLeader, askFollower)
+  const { nodes, shard, name, passes } = checkOptions('mysql', options)
+  const family = new Family(
+    {
+      title: 'MySQL',
+      ask: askMysql,
+      isAhead: (state, other) => writtenKeys(state, other).length > 0,
+      idName: 'server_uuid',
+      grant: 'GRANT SELECT ON performance_schema.replication_connection_status TO it',
+      readOnly: 'super_read_only',
+    },
+    nodes,
+  )
+  const history = new History()
   return {
     name,
-    async read(signal) {
-      const answers = [...(await nodes.readFollowers(signal))].filter(([replica]) =>
-        passes({ replica }),
+    async read(signal, timeoutMillis) {
+      const { leader, isCascading, others, problem } = await family.read(signal, timeoutMillis)
+      const common = { shard, ...(problem !== undefined && { problem }) }
+      const reported = others.filter(({ replica }) => passes({ replica }))
+      if (!leader) {
+        const followers = reported.map(({ replica }) => ({ replica, connected: false }))
+        return { complete: true, shards: [{ ...common, followers }] }
+      }
+      const { executed, mode } = leader
+      if (!mode.startsWith('ON')) {
+        const isAurora = others.some((found) => 'answer' in found && found.answer.isStorageReader)
+        const reason = isAurora
+          ? 'other nodes read its storage (innodb_read_only), as readers of Aurora do: watch AuroraReplicaLag instead'
+          : 'the source needs GTIDs'
+        throw new Error(`MySQL leader ${leader.name}: its gtid_mode is ${mode}: ${reason}`)
+      }
+      const { epoch, lost } = history.add(executed)
+      const followers = reported.map((found) =>
+        'lost' in found ? found.lost : readFollower(found, leader, lost),
       )
-      let newest = await nodes.readLeader(signal)
-      const isAhead = ([, { answer }]: (typeof answers)[number]) =>
-        answer && keysMissingIn(newest.executed, answer.executed).length > 0
-      // A follower can have applied what its leader is about to commit.
-      if (answers.some(isAhead)) newest = await nodes.readLeader(signal)
-      const { others, removed, note, shared } = splitOff(newest, answers)
-      const followers = others.map(([replica, { answer, lost }]) =>
-        answer ? readFollower(replica, answer, newest, shared.has(answer.id)) : lost,
-      )
-      const leaderSeqno = sizeOf(newest.executed)
-      return { shards: [{ shard, leaderSeqno, followers, removed }], ...note }
+      const cascading = isCascading && { cascading: true }
+      const leaderSeqno = sizeOf(executed)
+      return {
+        complete: true,
+        shards: [{ ...common, leaderSeqno, epoch, ...cascading, followers }],
+      }
     },
   }
 }
 
-function readFollower(
-  replica: string,
-  follower: FollowerState,
-  leader: ServerState,
-  isShared: boolean,
-): FollowerReading {
-  const { channels, executed, mode } = follower
-  // It can have channels from several sources. In a cascade, none comes from this leader.
-  const own = channels?.filter(({ source_uuid }) => source_uuid === leader.id)
-  const relevant = own && own.length > 0 ? own : channels
-  const running = relevant?.find(({ service_state }) => service_state === 'ON')
-  const connected = !relevant || running !== undefined
-  const errant = keysMissingIn(leader.executed, executed)
-  const isNewer = errant.some((key) => key.startsWith(leader.id))
-  const isComparable = !isShared && mode.startsWith('ON') && !isNewer
-  const received =
-    channels && union([executed, ...channels.map((each) => each.received_transaction_set)])
+/** What leaders have had. */
+class History {
+  private last: GtidSet = new Map()
+  private lost: GtidSet = new Map()
+  private epoch = 0
 
-  let problem = connected ? undefined : problemOf(relevant[0])
-  if (errant.length > 0) {
-    problem = `it has transactions that its leader does not have, of ${errant.slice(0, 3).join(', ')}`
+  /** @returns the epoch, and the transactions that a leader once had and that the leader does not have now. */
+  add(executed: GtidSet): { epoch: string; lost: GtidSet } {
+    const missing = subtract(this.last, executed)
+    if (missing.size > 0) this.epoch++
+    this.lost = subtract(union([this.lost, missing]), executed)
+    this.last = executed
+    return { epoch: String(this.epoch), lost: this.lost }
   }
-  if (isNewer) problem = 'it has transactions that its leader has lost: clone it again'
-  if (!mode.startsWith('ON')) problem = `its gtid_mode is ${mode}`
-  if (isShared)
-    problem = 'its server_uuid is that of another server, or its client reaches that one'
-  return {
-    replica,
-    connected,
-    ...(isComparable && { appliedSeqno: commonSize(leader.executed, executed) }),
-    ...(isComparable && received && { receivedSeqno: commonSize(leader.executed, received) }),
-    ...(problem !== undefined && { problem }),
-  }
-}
-
-/** Returns what is wrong with a channel that is not on. */
-function problemOf(channel: Channel | undefined): string {
-  if (!channel) return 'it is not set up as a replica'
-  return `its receiver is ${channel.service_state}, last error ${channel.last_error_number}`
 }

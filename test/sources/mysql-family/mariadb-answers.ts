@@ -2,11 +2,14 @@ import type { Row } from './fakes.js'
 
 /** The answers of MariaDB 10.11, as they were recorded. */
 export const LEADER: Row = {
-  server_id: '1',
-  gtid_binlog_state: '0-1-107',
+  gtid_slave_pos: '',
   gtid_binlog_pos: '0-1-107',
-  log_bin: 'ON',
+  gtid_binlog_state: '0-1-107',
+  server_id: '1',
   address: 'db:3306',
+  gtid_domain_id: '0',
+  log_bin: 'ON',
+  read_only: 'OFF',
 }
 
 /** A leader that has two domains, and had another leader before. */
@@ -18,10 +21,13 @@ export const DOMAINS: Row = {
 
 /** A follower that has not applied the last 100 transactions. */
 export const FOLLOWER: Row = {
+  ...LEADER,
+  gtid_slave_pos: '0-1-7',
+  gtid_binlog_pos: '0-1-7',
+  gtid_binlog_state: '0-1-7',
   server_id: '2',
   address: 'db:3307',
-  gtid_binlog_state: '0-1-7',
-  gtid_slave_pos: '0-1-7',
+  read_only: 'ON',
 }
 
 /** A follower that was written to. */

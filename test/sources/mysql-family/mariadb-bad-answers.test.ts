@@ -1,23 +1,61 @@
 import fc from 'fast-check'
 import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { describe, expect, it } from 'vitest'
-import { checkReading, FakeClient, read, type Row } from './fakes.js'
+import { AT, checkReading, FakeClient, onlyShard, read, type Row } from './fakes.js'
 import { DOMAINS, ERRANT, FOLLOWER, LEADER, LINK } from './mariadb-answers.js'
 
 /** Reads a leader and a follower. */
 function readRows(leader: unknown, follower: unknown = FOLLOWER, links: unknown = [LINK]) {
-  const followers = { r1: new FakeClient([follower], links) }
-  return read(mariadbSource({ leader: new FakeClient([leader]), followers, shard: 'a' }))
+  const nodes = { leader: new FakeClient([leader]), r1: new FakeClient([follower], links) }
+  return read(mariadbSource({ nodes, shard: 'a' }))
 }
 
+/** Reads the follower. */
+async function readFollower(...rows: Parameters<typeof readRows>) {
+  return onlyShard(await readRows(...rows)).followers['r1']
+}
+
+const NO_VALUES = [null, undefined, 1.5, true, {}]
+
 describe('a column', () => {
-  it.each(Object.keys(LEADER))('must have a value: %s', async (column) => {
-    for (const value of [null, undefined, 1.5, true, {}]) {
+  it.each(['server_id', 'gtid_binlog_pos'])('of a leader must have a value: %s', async (column) => {
+    for (const value of NO_VALUES) {
       await expect(readRows({ ...LEADER, [column]: value })).rejects.toThrow(
-        new RegExp(`^MariaDB leader: field ${column} (is missing|has an invalid value)`),
+        new RegExp(`field ${column} (is missing|has an invalid value)`),
       )
     }
   })
+
+  it('of a follower must have a value: server_id', async () => {
+    expect(await readFollower(LEADER, { ...FOLLOWER, server_id: null })).toMatchObject({
+      connected: false,
+      problem: 'cannot be read: MariaDB r1: field server_id has an invalid value: null',
+    })
+  })
+
+  it.each(['gtid_slave_pos', 'gtid_binlog_state', 'gtid_domain_id', 'log_bin', 'read_only'])(
+    'of a follower that is invalid is left out and named: %s',
+    async (column) => {
+      const found = await readFollower(LEADER, { ...FOLLOWER, [column]: 1.5 })
+      expect(found).toMatchObject({
+        connected: true,
+        problem: `field ${column} has an invalid value: 1.5`,
+      })
+      expect(found?.appliedSeqno).toBe(column === 'gtid_slave_pos' ? undefined : 7n)
+    },
+  )
+
+  it.each(['address', 'gtid_domain_id', 'log_bin', 'read_only'])(
+    'need not have a value: %s',
+    async (column) => {
+      const found = await readFollower(
+        { ...LEADER, [column]: null },
+        { ...FOLLOWER, [column]: undefined },
+      )
+      expect(found).toMatchObject({ connected: true, appliedSeqno: 7n })
+      expect(found).not.toHaveProperty('problem')
+    },
+  )
 
   it.each([
     'x',
@@ -35,8 +73,13 @@ describe('a column', () => {
     await expect(readRows({ ...LEADER, gtid_binlog_pos: position })).rejects.toThrow(
       'field gtid_binlog_pos has an invalid value',
     )
-    const { shards } = await readRows(LEADER, { ...FOLLOWER, gtid_slave_pos: position })
-    expect(shards[0]?.followers[0]?.problem).toMatch(/^cannot be read: .*field gtid_slave_pos /)
+    expect(await readFollower(LEADER, { ...FOLLOWER, gtid_slave_pos: position })).toEqual({
+      replica: 'r1',
+      connected: true,
+      comparedWith: { leaderSeqno: 107n, at: AT },
+      receivedSeqno: 106n,
+      problem: expect.stringMatching(/^field gtid_slave_pos has an invalid value/) as string,
+    })
   })
 
   it.each([
@@ -49,23 +92,32 @@ describe('a column', () => {
     'Replicate_Do_Domain_Ids',
     'Replicate_Ignore_Domain_Ids',
   ])('of a link is named in the problem: %s', async (column) => {
-    const { shards } = await readRows(LEADER, FOLLOWER, [{ ...LINK, [column]: 'ä-1' }, {}])
-    expect(shards[0]?.followers).toMatchObject([
-      {
-        replica: 'r1',
-        connected: false,
-        problem: expect.stringMatching(/MariaDB: field \w+ /) as string,
-      },
-    ])
-    const missing = await readRows(LEADER, FOLLOWER, [{ ...LINK, [column]: undefined }])
-    expect(missing.shards[0]?.followers[0]?.problem).toContain(`field ${column} is missing`)
+    for (const value of [undefined, null, 1.5]) {
+      expect(await readFollower(LEADER, FOLLOWER, [{ ...LINK, [column]: value }])).toMatchObject({
+        connected: column !== 'Slave_IO_Running',
+        appliedSeqno: 7n,
+        problem: expect.stringMatching(`^field ${column} (is missing|has an invalid)`) as string,
+      })
+    }
+    // It does not make its node the leader.
+    const none = await readFollower(LEADER, { ...FOLLOWER, read_only: 'OFF' }, [{}])
+    expect(none).toMatchObject({
+      connected: false,
+      problem: expect.stringMatching(/^field Master_Server_Id is missing, /) as string,
+    })
   })
 
   it('is a number or a text where the server has a number', async () => {
     const link = { ...LINK, Master_Server_Id: '1', Last_IO_Errno: 0n, Last_SQL_Errno: '0' }
-    expect(
-      await readRows({ ...LEADER, server_id: 1 }, { ...FOLLOWER, server_id: 2n }, [link]),
-    ).toEqual(await readRows(LEADER))
+    const leader = { ...LEADER, server_id: 1, gtid_domain_id: 0n }
+    const found = await readFollower(leader, { ...FOLLOWER, server_id: 2n }, [link])
+    expect(found).toEqual({
+      replica: 'r1',
+      connected: true,
+      appliedSeqno: 7n,
+      comparedWith: { leaderSeqno: 107n, at: AT },
+      receivedSeqno: 106n,
+    })
   })
 })
 
@@ -99,7 +151,7 @@ describe('any answer', () => {
           const reading = await readRows(leader, follower, rows).catch((error: unknown) => error)
           if (reading instanceof Error) {
             expect(reading.message).toMatch(
-              /^MariaDB leader: (field \w+ (is missing|has an invalid value)|its gtid_|client: expected)/,
+              /^MariaDB( leader \w+: (field |its gtid_)|: no node that answers leads\. |: no node leads|: which node leads)/,
             )
           } else checkReading(reading as Awaited<ReturnType<typeof readRows>>)
         },

@@ -3,19 +3,23 @@ import {
   type MariadbSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { describe, expect, it } from 'vitest'
-import { FakeClient, read, serverError, type Row } from './fakes.js'
+import { AT, FakeClient, onlyShard, read, serverError, type Row } from './fakes.js'
 import { DOMAINS, ERRANT, FOLLOWER, LEADER, LINK } from './mariadb-answers.js'
 
 const REFUSED = serverError(1227, 'ER_SPECIFIC_ACCESS_DENIED_ERROR', 'Access denied; you need …')
+const MOMENT = { leaderSeqno: 107n, at: AT }
 
-async function readAll(
-  leader: Row | readonly Row[],
-  follower: FakeClient,
-  more: Partial<MariadbSourceOptions> = {},
-) {
-  const client = new FakeClient([leader].flat())
-  const source = mariadbSource({ leader: client, followers: { r1: follower }, shard: 'a', ...more })
-  return (await read(source)).shards
+function sourceOf(nodes: Record<string, FakeClient>, more: Partial<MariadbSourceOptions> = {}) {
+  return mariadbSource({ nodes, shard: 'a', ...more })
+}
+
+/** A follower of the leader of these tests. */
+function followerWith(change: Row, links: unknown = [LINK]): FakeClient {
+  return new FakeClient([{ ...FOLLOWER, ...change }], links)
+}
+
+async function readAll(leader: Row, r1: FakeClient, more: Partial<MariadbSourceOptions> = {}) {
+  return (await read(sourceOf({ leader: new FakeClient([leader]), r1 }, more))).shards
 }
 
 /** Reads the only follower of a leader with one domain. */
@@ -28,31 +32,44 @@ describe('a follower', () => {
     'has applied and received positions, with answers of %s',
     async (form) => {
       const leader = new FakeClient([LEADER], [], form)
-      const follower = new FakeClient([FOLLOWER], [LINK], form)
-      expect(await readAll(LEADER, follower, { leader })).toEqual([
-        {
-          shard: 'a',
-          leaderSeqno: 107n,
-          epoch: '0',
-          followers: [{ replica: 'r1', connected: true, appliedSeqno: 7n, receivedSeqno: 106n }],
-          removed: [],
-        },
-      ])
+      const r1 = new FakeClient([FOLLOWER], [LINK], form)
+      expect(await read(sourceOf({ leader, r1 }))).toEqual({
+        complete: true,
+        shards: [
+          {
+            shard: 'a',
+            leaderSeqno: 107n,
+            epoch: '0.0',
+            followers: [
+              {
+                replica: 'r1',
+                connected: true,
+                appliedSeqno: 7n,
+                comparedWith: MOMENT,
+                receivedSeqno: 106n,
+              },
+            ],
+          },
+        ],
+      })
     },
   )
 
-  it('has no received seqno and counts as connected without the right to see it', async () => {
-    expect(await readOne(new FakeClient([FOLLOWER], REFUSED))).toEqual({
-      replica: 'r1',
-      connected: true,
-      appliedSeqno: 7n,
+  it('counts as not connected without the privilege to see it, and the shard says so', async () => {
+    const [shard] = await readAll(LEADER, new FakeClient([FOLLOWER], REFUSED))
+    expect(shard).toMatchObject({
+      problem:
+        'the replication state of r1 cannot be seen, so followers there count as not connected: GRANT REPLICA MONITOR ON *.* TO it (before 10.5 REPLICATION CLIENT)',
+      followers: [{ replica: 'r1', connected: false, appliedSeqno: 7n, comparedWith: MOMENT }],
     })
+    expect(shard?.followers[0]).not.toHaveProperty('receivedSeqno')
   })
 
   it('has no position if it has nothing of the domain', async () => {
-    const other = { ...FOLLOWER, gtid_slave_pos: '3-1-7' }
-    const found = await readOne(new FakeClient([other], [{ ...LINK, Gtid_IO_Pos: '' }]))
-    expect(found).toEqual({ replica: 'r1', connected: true })
+    const links = [{ ...LINK, Gtid_IO_Pos: '' }]
+    const change = { gtid_slave_pos: '3-1-7', gtid_binlog_state: '3-1-7' }
+    const found = await readOne(followerWith(change, links))
+    expect(found).toEqual({ replica: 'r1', connected: true, comparedWith: MOMENT })
   })
 
   it.each([
@@ -69,55 +86,83 @@ describe('a follower', () => {
       'its SQL thread does not run, last error 1062',
     ],
   ] as const)('keeps its lag while it %s', async (_, change, connected, problem) => {
-    const found = await readOne(new FakeClient([FOLLOWER], [{ ...LINK, ...change }]))
+    const found = await readOne(followerWith({}, [{ ...LINK, ...change }]))
     expect(found).toMatchObject({ connected, problem, appliedSeqno: 7n, receivedSeqno: 106n })
   })
 
   it('is not connected if it has no link at all', async () => {
-    const found = await readOne(new FakeClient([FOLLOWER], []))
-    expect(found).toEqual({
+    expect(await readOne(followerWith({}, []))).toEqual({
       replica: 'r1',
       connected: false,
       appliedSeqno: 7n,
+      comparedWith: MOMENT,
       problem: 'it is not set up as a replica',
     })
   })
 
-  it('is connected and has received as its link to the leader says, whatever others say', async () => {
+  it('is connected and has received as its link to the leader says, regardless of others', async () => {
     const other = { ...LINK, Master_Server_Id: 5, Gtid_IO_Pos: '0-1-90' }
     const off = { Slave_IO_Running: 'No' }
-    const found = (...links: Row[]) => readOne(new FakeClient([FOLLOWER], links))
+    const found = (...links: Row[]) => readOne(followerWith({}, links))
     expect(await found({ ...other, ...off }, LINK)).toMatchObject({
       connected: true,
       receivedSeqno: 106n,
     })
     expect(await found(other, { ...LINK, ...off })).toMatchObject({ connected: false })
-    // A cascade: its links are to other servers.
-    const later = { ...other, Gtid_IO_Pos: '0-1-95' }
-    expect(await found(other, later, other)).toMatchObject({ connected: true, receivedSeqno: 95n })
-    expect(await found({ ...other, Gtid_IO_Pos: '0-1-108' })).not.toHaveProperty('receivedSeqno')
+    expect(await found({ ...LINK, Gtid_IO_Pos: '0-1-108' })).toMatchObject({ receivedSeqno: 107n })
+    // What it has applied it has received, although that was asked before.
+    expect(await found({ ...LINK, Gtid_IO_Pos: '0-1-5' })).toMatchObject({ receivedSeqno: 7n })
+    const [older, later] = ['0-1-50', '0-1-60'].map((Gtid_IO_Pos) => ({ ...LINK, Gtid_IO_Pos }))
+    for (const links of [
+      [older, later],
+      [later, older],
+    ] as Row[][]) {
+      expect(await found(...links)).toMatchObject({ receivedSeqno: 60n })
+    }
+  })
+
+  it('is not judged if its leader has not answered since', async () => {
+    let count = 0
+    const answering = new FakeClient([LEADER])
+    const leader = {
+      query: (sql: string) =>
+        ++count > 2 ? new Promise<never>(() => undefined) : answering.query(sql),
+    }
+    const r1 = followerWith({ gtid_slave_pos: '0-1-108', gtid_binlog_state: '0-1-108' })
+    const source = mariadbSource({ nodes: { leader, r1 }, shard: 'a' })
+    const { followers } = onlyShard(await source.read(new AbortController().signal, 200))
+    expect(followers['r1']).toEqual({ replica: 'r1', connected: true, receivedSeqno: 107n })
   })
 })
 
 describe('a position', () => {
-  const DIVERGED = 'it has diverged: it has transactions in domain 0 that its leader does not have'
-  const SHARED = 'its server_id is that of another server, or its client reaches that one'
+  const LOST =
+    'which its leader wrote and no longer has: find out whether the leader was restored or reset'
 
   it.each<[string, Row, bigint | undefined, string | undefined]>([
     ['is that of the leader', { gtid_slave_pos: '0-1-107' }, 107n, undefined],
     ['is lower', { gtid_slave_pos: '0-1-1' }, 1n, undefined],
     ['is lower, from an earlier leader', { gtid_slave_pos: '0-9-106' }, 106n, undefined],
-    ['is the same, from another server', { gtid_slave_pos: '0-9-107' }, undefined, DIVERGED],
-    ['is higher', { gtid_slave_pos: '0-1-108' }, undefined, DIVERGED],
-    ['is higher, from another server', { gtid_slave_pos: '0-9-108' }, undefined, DIVERGED],
+    [
+      'is the same, from another server',
+      { gtid_slave_pos: '0-9-107' },
+      undefined,
+      'it has diverged: it has 0-9-107, which its leader does not have',
+    ],
+    ['is higher', { gtid_slave_pos: '0-1-108' }, undefined, `it has 0-1-108, ${LOST}`],
+    [
+      'is higher, from another server',
+      { gtid_slave_pos: '0-9-108' },
+      undefined,
+      'it has diverged: it has 0-9-108, which its leader does not have',
+    ],
     ['has other domains', { gtid_slave_pos: '1-1-9,\n 0-1-7, 2-1-9' }, 7n, undefined],
     ['is 0-1-0', { gtid_slave_pos: '0-1-0' }, 0n, undefined],
-    ['is lower, and a write of its own is', ERRANT, 7n, DIVERGED],
     [
-      'is lower, and a write of its own is not',
-      { gtid_binlog_state: '0-2-107' },
+      'is lower, and it was written to',
+      ERRANT,
       undefined,
-      DIVERGED,
+      'it has diverged: it has 0-2-8, which its leader does not have',
     ],
     [
       'is of another domain than a write of its own',
@@ -125,87 +170,104 @@ describe('a position', () => {
       7n,
       undefined,
     ],
-    ['is of a server with the id of the leader', { server_id: '1' }, undefined, SHARED],
+    [
+      'is of a server with the id of the leader',
+      { server_id: '1' },
+      undefined,
+      'its server_id is also that of leader: give each server its own',
+    ],
   ])('of a follower %s', async (_, change, appliedSeqno, problem) => {
-    const found = await readOne(new FakeClient([{ ...FOLLOWER, ...change }], [LINK]))
+    const found = await readOne(followerWith({ gtid_binlog_state: '', ...change }))
     expect(found?.appliedSeqno).toBe(appliedSeqno)
     expect(found?.problem).toBe(problem)
-    if (appliedSeqno === undefined) expect(found).not.toHaveProperty('receivedSeqno')
+    if (appliedSeqno !== undefined) return
+    expect(Object.keys(found ?? {})).toEqual(['replica', 'diverged', 'problem'])
+  })
+
+  it('is another history if the leader has less of a server, although its number is higher', async () => {
+    const leader = { ...LEADER, gtid_binlog_state: '0-3-50,0-1-107' }
+    expect(await readOne(followerWith({ gtid_binlog_state: '0-3-60' }), leader)).toMatchObject({
+      diverged: true,
+      problem: 'it has diverged: it has 0-3-60, which its leader does not have',
+    })
   })
 
   it('of a former leader is what it has written, until it applies something', async () => {
     const leader = { ...LEADER, gtid_binlog_state: '0-2-100,0-1-107' }
-    const former = { ...FOLLOWER, gtid_binlog_state: '0-2-100' }
-    const found = async (gtid_slave_pos: string) =>
-      (await readOne(new FakeClient([{ ...former, gtid_slave_pos }], [LINK]), leader))?.appliedSeqno
+    const found = async (gtid_slave_pos: string, state: Row = leader) => {
+      const former = followerWith({ gtid_binlog_state: '0-2-100', gtid_slave_pos })
+      return (await readOne(former, state))?.appliedSeqno
+    }
     expect(await found('')).toBe(100n)
     expect(await found('0-9-40')).toBe(100n)
     expect(await found('0-1-105')).toBe(105n)
+    // A leader need not have in its binary log what it has replicated itself.
+    const last = { ...LEADER, gtid_slave_pos: '0-2-100', gtid_binlog_state: '0-1-107' }
+    expect(await found('', last)).toBe(100n)
+    expect(await found('', { ...last, gtid_slave_pos: '0-9-101' })).toBe(undefined)
   })
 
   it('is exact up to 2^64 − 1', async () => {
     const last = 2n ** 64n - 1n
-    const leader = { ...LEADER, gtid_binlog_pos: `4294967295-4294967295-${last}` }
-    const follower = { ...FOLLOWER, gtid_slave_pos: `4294967295-1-${last - 1n}` }
-    expect(await readAll(leader, new FakeClient([follower]))).toMatchObject([
-      { leaderSeqno: last, epoch: '4294967295', followers: [{ appliedSeqno: last - 1n }] },
-    ])
-  })
-
-  it('of the leader is not that of a follower, as after a failover', async () => {
-    const self = new FakeClient([{ ...FOLLOWER, server_id: '1', address: LEADER['address'] }])
-    const followers = { r1: new FakeClient([FOLLOWER]), r2: self }
-    expect(await readAll(LEADER, self, { followers })).toMatchObject([
-      { followers: [{ replica: 'r1', appliedSeqno: 7n }], removed: ['r2'] },
+    const leader = {
+      ...LEADER,
+      gtid_binlog_pos: `4294967295-4294967295-${last}`,
+      gtid_binlog_state: '',
+    }
+    const follower = followerWith({ gtid_slave_pos: `4294967295-1-${last - 1n}` })
+    expect(await readAll(leader, follower)).toMatchObject([
+      { leaderSeqno: last, epoch: '4294967295.0', followers: [{ appliedSeqno: last - 1n }] },
     ])
   })
 
   it('of two followers with one server_id is left out', async () => {
-    const followers = Object.fromEntries(
-      ['r1', 'r2', 'r3'].map((name) => [
-        name,
-        new FakeClient([{ ...FOLLOWER, server_id: name === 'r3' ? '3' : '2' }]),
-      ]),
-    )
-    const [shard] = await readAll(LEADER, new FakeClient([]), { followers })
-    const positions = shard?.followers.map(({ appliedSeqno }) => appliedSeqno)
+    const leader = new FakeClient([LEADER])
+    const nodes = { leader, r1: followerWith({}), r2: followerWith({ address: 'db:3308' }) }
+    const r3 = followerWith({ server_id: '3', address: 'db:3309' })
+    const { followers } = onlyShard(await read(sourceOf({ ...nodes, r3 })))
+    const positions = Object.values(followers).map(({ appliedSeqno }) => appliedSeqno)
     expect(positions).toEqual([undefined, undefined, 7n])
   })
 })
 
-describe('several domains', () => {
-  const shardsOf = async (...states: Row[]) => {
-    const leader = new FakeClient([...states])
-    const source = mariadbSource({
-      leader,
-      followers: { r1: new FakeClient([FOLLOWER]) },
-      shard: 'a',
-    })
-    const readings = []
-    while (readings.length < states.length) readings.push((await read(source)).shards)
-    return readings
-  }
-
-  it('are shards of their own', async () => {
-    expect(await shardsOf(DOMAINS)).toMatchObject([
-      [
-        { shard: 'a/0', leaderSeqno: 107n, followers: [{ replica: 'r1', appliedSeqno: 7n }] },
-        { shard: 'a/7', leaderSeqno: 2n, followers: [{ replica: 'r1', connected: false }] },
-      ],
+describe('an epoch', () => {
+  it('ends when the leader does not have what a leader had before', async () => {
+    const leader = new FakeClient([LEADER])
+    const source = sourceOf({ leader, r1: followerWith({}) })
+    const found = []
+    for (const [gtid_binlog_pos, gtid_binlog_state] of [
+      ['0-1-107', '0-1-107'],
+      ['0-1-109', '0-1-109'],
+      // Another server leads, with all that the first one wrote.
+      ['0-2-112', '0-1-109,0-2-112'],
+      // It has lost something, also where it has more than before.
+      ['0-2-110', '0-1-109,0-2-110'],
+      ['0-1-150', '0-2-109,0-1-150'],
+      ['', ''],
+      ['0-1-1', '0-1-1'],
+    ] as const) {
+      leader.states.splice(0, 1, { ...LEADER, gtid_binlog_pos, gtid_binlog_state })
+      const { epoch, leaderSeqno } = onlyShard(await read(source))
+      found.push([epoch, leaderSeqno])
+    }
+    expect(found).toEqual([
+      ['0.0', 107n],
+      ['0.0', 109n],
+      ['0.0', 112n],
+      ['0.1', 110n],
+      ['0.2', 150n],
+      ['0.3', 0n],
+      ['0.3', 1n],
     ])
   })
+})
 
-  it('and one domain have other names, and followers under the names that are gone are removed once', async () => {
-    const readings = await shardsOf(LEADER, DOMAINS, DOMAINS, LEADER, LEADER)
-    const gone = (shard: string) => ({ shard, followers: [], removed: ['r1'] })
-    expect(readings).toMatchObject([
-      [{ shard: 'a' }],
-      [{ shard: 'a/0' }, { shard: 'a/7' }, gone('a')],
-      [{ shard: 'a/0' }, { shard: 'a/7' }],
-      [{ shard: 'a' }, gone('a/0'), gone('a/7')],
-      [{ shard: 'a' }],
+describe('several domains', () => {
+  it('are shards of their own', async () => {
+    expect(await readAll(DOMAINS, followerWith({}))).toMatchObject([
+      { shard: 'a/0', leaderSeqno: 107n, followers: [{ replica: 'r1', appliedSeqno: 7n }] },
+      { shard: 'a/7', leaderSeqno: 2n, followers: [{ replica: 'r1', connected: true }] },
     ])
-    expect(readings.map(({ length }) => length)).toEqual([1, 3, 2, 3, 1])
   })
 
   it.each<[string, Row[], string[]]>([
@@ -218,7 +280,7 @@ describe('several domains', () => {
       ['a/0', 'a/7'],
     ],
   ])('have no row for a follower that leaves them out: %s', async (_, links, expected) => {
-    const shards = await readAll(DOMAINS, new FakeClient([FOLLOWER], links))
+    const shards = await readAll(DOMAINS, followerWith({}, links))
     const reported = shards.filter(({ followers }) => followers.length > 0)
     expect(reported.map(({ shard }) => shard)).toEqual(expected)
   })
@@ -229,31 +291,58 @@ describe('several domains', () => {
       seen.push(follower)
       return follower.domain === '0'
     }
-    const shards = await readAll(DOMAINS, new FakeClient([FOLLOWER]), { filter })
+    const shards = await readAll(DOMAINS, followerWith({}), { filter })
     expect(seen).toEqual([
       { replica: 'r1', domain: '0' },
       { replica: 'r1', domain: '7' },
     ])
     expect(shards.map(({ followers }) => followers.length)).toEqual([1, 0])
   })
+
+  it('that are new have no lag until the leader has answered after the follower', async () => {
+    const leader = new FakeClient([LEADER, DOMAINS, LEADER, DOMAINS])
+    const shards = (await read(sourceOf({ leader, r1: followerWith({}) }))).shards
+    expect(shards.map(({ shard }) => shard)).toEqual(['a/0', 'a/7'])
+  })
+
+  it('are shards without a leader while two nodes claim to lead', async () => {
+    const rival = new FakeClient([{ ...DOMAINS, server_id: '2', address: 'db:3307' }])
+    const { shards } = await read(sourceOf({ leader: new FakeClient([DOMAINS]), rival }))
+    const followers = ['leader', 'rival'].map((replica) => ({ replica, connected: false }))
+    const problem = expect.stringMatching(/^two nodes claim to lead: leader and rival/) as string
+    expect(shards).toEqual([
+      { shard: 'a/0', problem, followers },
+      { shard: 'a/7', problem, followers },
+    ])
+  })
 })
 
 describe('a leader without a position', () => {
-  it.each([
-    ['1', 'its gtid_binlog_pos is empty: nothing was written yet'],
-    ['ON', 'its gtid_binlog_pos is empty: nothing was written yet'],
-    ['OFF', 'its gtid_binlog_pos is empty: its binary log is off: start it with log_bin'],
-  ])('is an error that says why, with log_bin %s', async (log_bin, message) => {
+  it.each(['1', 'ON'])('has written nothing yet, with log_bin %s', async (log_bin) => {
     const leader = { ...LEADER, gtid_binlog_state: '', gtid_binlog_pos: '', log_bin }
-    await expect(readAll(leader, new FakeClient([FOLLOWER]))).rejects.toThrow(message)
+    const empty = followerWith({ gtid_slave_pos: '', gtid_binlog_state: '' })
+    expect(await readAll(leader, empty)).toMatchObject([
+      { shard: 'a', leaderSeqno: 0n, followers: [{ replica: 'r1', connected: true }] },
+    ])
+    const older = { ...leader, gtid_domain_id: undefined }
+    expect(await readAll(older, followerWith({}))).toMatchObject([
+      { epoch: '0.0', followers: [{ diverged: true }] },
+    ])
+  })
+
+  it('is an error if its binary log is off', async () => {
+    const leader = { ...LEADER, gtid_binlog_state: '', gtid_binlog_pos: '', log_bin: '0' }
+    await expect(readAll(leader, followerWith({}))).rejects.toThrow(
+      'MariaDB leader leader: its gtid_binlog_pos is empty: its binary log is off: start it with log_bin',
+    )
   })
 })
 
 it('a follower that cannot be read is not connected, in each domain', async () => {
-  const follower = new FakeClient([FOLLOWER])
+  const follower = followerWith({})
   follower.error = new Error('connect ECONNREFUSED 127.0.0.1:1')
   const problem =
-    'cannot be read: MariaDB: connect ECONNREFUSED 127.0.0.1:1: check host and port, and whether the server runs'
+    'cannot be read: MariaDB r1: connect ECONNREFUSED 127.0.0.1:1: check host and port, and whether the server runs'
   const followers = [{ replica: 'r1', connected: false, problem }]
   expect(await readAll(DOMAINS, follower)).toMatchObject([{ followers }, { followers }])
 })

@@ -1,25 +1,49 @@
 import fc from 'fast-check'
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { describe, expect, it } from 'vitest'
-import { checkReading, FakeClient, read, type Row } from './fakes.js'
+import { checkReading, FakeClient, onlyShard, read, type Row } from './fakes.js'
 import { CHANNEL, ERRANT, FOLLOWER, LEADER, LEADER_UUID as UUID } from './mysql-answers.js'
 
 /** Reads a leader and a follower. */
 function readRows(leader: unknown, follower: unknown = FOLLOWER, channels: unknown = [CHANNEL]) {
-  const clients = { leader: new FakeClient([leader]), r1: new FakeClient([follower], channels) }
-  const followers = { r1: clients.r1 }
-  return read(mysqlSource({ leader: clients.leader, followers, shard: 'a' }))
+  const nodes = { leader: new FakeClient([leader]), r1: new FakeClient([follower], channels) }
+  return read(mysqlSource({ nodes, shard: 'a' }))
 }
+
+const NO_VALUES = [null, undefined, 7, true, {}]
 
 describe('a column', () => {
   it.each(['server_uuid', 'gtid_mode', 'gtid_executed'])(
     'must have a value: %s',
     async (column) => {
-      for (const value of [null, undefined, 7, true, {}]) {
+      for (const value of NO_VALUES) {
         await expect(readRows({ ...LEADER, [column]: value })).rejects.toThrow(
-          new RegExp(`field ${column} (is missing|has an invalid value)`),
+          new RegExp(`MySQL leader: field ${column} (is missing|has an invalid value)`),
         )
+        const { followers } = onlyShard(await readRows(LEADER, { ...FOLLOWER, [column]: value }))
+        expect(followers['r1']).toMatchObject({
+          connected: false,
+          problem: expect.stringMatching(`^cannot be read: MySQL r1: field ${column} `) as string,
+        })
       }
+    },
+  )
+
+  it.each(['gtid_owned', 'address', 'read_only', 'innodb_read_only'])(
+    'need not have a value: %s',
+    async (column) => {
+      for (const value of [null, undefined]) {
+        const state = { ...FOLLOWER, [column]: value }
+        const { followers } = onlyShard(await readRows({ ...LEADER, [column]: value }, state))
+        expect(followers['r1']).toMatchObject({ connected: true, appliedSeqno: 11n })
+        expect(followers['r1']).not.toHaveProperty('problem')
+      }
+      const { followers } = onlyShard(await readRows(LEADER, { ...FOLLOWER, [column]: 7 }))
+      expect(followers['r1']).toMatchObject({
+        connected: true,
+        appliedSeqno: 11n,
+        problem: `field ${column} has an invalid value: 7`,
+      })
     },
   )
 
@@ -47,22 +71,37 @@ describe('a column', () => {
     )
   })
 
-  it.each(Object.keys(CHANNEL))('of a channel is named in the problem: %s', async (column) => {
-    const { shards } = await readRows(LEADER, FOLLOWER, [{ ...CHANNEL, [column]: null }])
-    expect(shards[0]?.followers).toEqual([
-      {
-        replica: 'r1',
+  it.each(['source_uuid', 'service_state', 'last_error_number', 'received_transaction_set'])(
+    'of a channel is named in the problem: %s',
+    async (column) => {
+      const read = async (...rows: unknown[]) =>
+        onlyShard(await readRows(LEADER, FOLLOWER, rows)).followers['r1']
+      const found = await read({ ...CHANNEL, [column]: null })
+      expect(found).toMatchObject({
+        connected: column !== 'service_state',
+        appliedSeqno: 11n,
+        problem: `field ${column} has an invalid value: null`,
+      })
+      expect('receivedSeqno' in (found ?? {})).toBe(column !== 'received_transaction_set')
+      // It does not make its node the leader.
+      const { followers } = onlyShard(
+        await readRows({ ...LEADER, read_only: '0' }, { ...FOLLOWER, read_only: '0' }, [{}]),
+      )
+      expect(followers['r1']).toMatchObject({
         connected: false,
-        problem: `cannot be read: MySQL: field ${column} has an invalid value: null`,
-      },
-    ])
-  })
+        problem: expect.stringMatching(
+          /^field source_uuid is missing, field service_state /,
+        ) as string,
+      })
+    },
+  )
 
   it('is ignored if it is not known', async () => {
     const more = { other: {} }
-    expect(await readRows({ ...LEADER, ...more }, { ...FOLLOWER, ...more })).toEqual(
-      await readRows(LEADER),
+    const { leaderSeqno } = onlyShard(
+      await readRows({ ...LEADER, ...more }, { ...FOLLOWER, ...more }, [{ ...CHANNEL, ...more }]),
     )
+    expect(leaderSeqno).toBe(111n)
   })
 })
 
@@ -91,7 +130,7 @@ describe('any answer', () => {
         const reading = await readRows(leader, follower, rows).catch((error: unknown) => error)
         if (reading instanceof Error) {
           expect(reading.message).toMatch(
-            /^MySQL leader: (field \w+ (is missing|has an invalid value)|its gtid_|client: expected)/,
+            /^MySQL( leader \w+: (field |its gtid_)|: no node that answers leads\. |: no node leads|: which node leads)/,
           )
         } else checkReading(reading as Awaited<ReturnType<typeof readRows>>)
       }),
@@ -121,7 +160,7 @@ describe('any two sets', () => {
     new Set(
       parts.flatMap(([server, tag, intervals]) =>
         intervals.flatMap(([first, more]) =>
-          Array.from({ length: more + 1 }, (_, i) => `${server}${tag}${first + i}`),
+          Array.from({ length: more + 1 }, (_, i) => `${server}${tag}:${first + i}`),
         ),
       ),
     )
@@ -135,28 +174,36 @@ describe('any two sets', () => {
         async (leader, follower, received) => {
           const [all, has, got] = [list(leader), list(follower), list(received)]
           const channel = { ...CHANNEL, received_transaction_set: format(received) }
-          const { shards } = await readRows(
-            { ...LEADER, gtid_executed: format(leader) },
-            { ...FOLLOWER, gtid_executed: format(follower) },
-            [channel],
+          const { leaderSeqno, followers } = onlyShard(
+            await readRows(
+              { ...LEADER, gtid_executed: format(leader) },
+              { ...FOLLOWER, gtid_executed: format(follower) },
+              [channel],
+            ),
           )
           const common = (test: (id: string) => boolean) => BigInt([...all].filter(test).length)
-          expect(shards).toMatchObject([
-            {
-              leaderSeqno: BigInt(all.size),
-              followers: [
-                {
-                  appliedSeqno: common((id) => has.has(id)),
-                  receivedSeqno: common((id) => has.has(id) || got.has(id)),
-                },
-              ],
-            },
-          ])
-          expect('problem' in (shards[0]?.followers[0] ?? {})).toBe(
-            [...has].some((id) => !all.has(id)),
-          )
+          expect(leaderSeqno).toBe(BigInt(all.size))
+          if ([...has].some((id) => !all.has(id))) {
+            expect(followers['r1']).toMatchObject({ diverged: true })
+            return
+          }
+          /** Those of each server and tag that come before the first one that is missing. */
+          const isBeforeGap = (id: string) =>
+            ![...all].some(
+              (other) =>
+                keyOf(other) === keyOf(id) && numberOf(other) <= numberOf(id) && !has.has(other),
+            )
+          const upTo = common(isBeforeGap)
+          expect(followers['r1']).toMatchObject({
+            appliedSeqno: common((id) => has.has(id)),
+            receivedSeqno: common((id) => has.has(id) || got.has(id)),
+          })
+          expect(followers['r1']?.appliedUpTo ?? followers['r1']?.appliedSeqno).toBe(upTo)
         },
       ),
     )
   })
+
+  const keyOf = (id: string) => id.replace(/\d+$/, '')
+  const numberOf = (id: string) => Number(/\d+$/.exec(id)?.[0])
 })

@@ -4,11 +4,13 @@ import { createPool as createCallbackPool } from 'mysql2'
 import { createPool } from 'mysql2/promise'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
-import { FakeClient, read, serverError } from './fakes.js'
-import { FOLLOWER, LEADER } from './mysql-answers.js'
+import { FakeClient, onlyShard, read, serverError, type Row } from './fakes.js'
+import { CHANNEL, FOLLOWER, LEADER } from './mysql-answers.js'
+
+const follower = (change: Row = {}) => new FakeClient([{ ...FOLLOWER, ...change }], [CHANNEL])
 
 const client = { query: () => Promise.resolve([]) }
-const followers = { r1: client }
+const nodes = { a: client }
 
 describe.each([
   ['mysql', mysqlSource],
@@ -18,16 +20,25 @@ describe.each([
 
   it.each<[unknown, RegExp]>([
     [undefined, /^options: expected an object, got undefined/],
-    [{ followers, shard: 'a' }, /^leader: expected a Pool or a Connection of .*, got undefined/],
-    [{ leader: {}, followers, shard: 'a' }, /^leader: expected a Pool or .*, got an object/],
-    [{ leader: 'mysql://u:secret@db', followers, shard: 'a' }, /^leader: .*, got "mysql:…"$/],
-    [{ leader: client, shard: 'a' }, /^followers: expected an object, got undefined/],
-    [{ leader: client, followers: { r1: 1 }, shard: 'a' }, /^followers\["r1"\]: .*, got 1/],
-    [{ leader: client, followers: { '': client }, shard: 'a' }, /^followers: .*, got ""/],
-    [{ leader: client, followers }, /^shard: expected a non-empty, .*, got undefined/],
-    [{ leader: client, followers, shard: -1 }, /^shard: expected .*, got -1/],
-    [{ leader: client, followers, shard: 'a', name: '' }, /^name: expected .*, got ""/],
-    [{ leader: client, followers, shard: 'a', filter: 1 }, /^filter: expected a function, got 1/],
+    [{ shard: 'a' }, /^nodes: expected an object, got undefined/],
+    [{ nodes: {}, shard: 'a' }, /^nodes: expected at least one client/],
+    [
+      { nodes: { r1: 1 }, shard: 'a' },
+      /^nodes\["r1"\]: expected a Pool or a Connection of .*, got 1/,
+    ],
+    [{ nodes: { r1: {} }, shard: 'a' }, /^nodes\["r1"\]: expected a Pool or .*, got an object/],
+    [{ nodes: { r1: 'mysql://u:secret@db' }, shard: 'a' }, /^nodes\["r1"\]: .*, got "mysql:…"$/],
+    [{ nodes: { '': client }, shard: 'a' }, /^nodes: .*, got ""/],
+    [{ nodes }, /^shard: expected a non-empty, .*, got undefined/],
+    [{ nodes, shard: -1 }, /^shard: expected .*, got -1/],
+    [{ nodes, shard: 'a', name: '' }, /^name: expected .*, got ""/],
+    [{ nodes, shard: 'a', filter: 1 }, /^filter: expected a function, got 1/],
+    // Options of earlier versions.
+    [
+      { leader: client, followers: nodes, shard: 'a' },
+      /^leader: list all servers in the option nodes/,
+    ],
+    [{ nodes, followers: nodes, shard: 'a' }, /^followers: list all servers in the option nodes/],
   ])('that are invalid are refused with a TypeError that names them: %#', (options, message) => {
     expect(() => createFrom(options)).toThrow(TypeError)
     expect(() => createFrom(options)).toThrow(message)
@@ -35,52 +46,38 @@ describe.each([
 
   it('refuse a client that takes callbacks, and say what to use', () => {
     const pool = createCallbackPool({})
-    expect(() => createFrom({ leader: pool, followers, shard: 'a' })).toThrow(
-      'leader: expected a Pool or a Connection of mysql2/promise or mariadb, not one that takes callbacks',
+    expect(() => createFrom({ nodes: { a: pool }, shard: 'a' })).toThrow(
+      'nodes["a"]: expected a Pool or a Connection of mysql2/promise or mariadb, not one that takes callbacks',
     )
-    createFrom({ leader: createPool({}), followers, shard: 'a' })
+    createFrom({ nodes: { a: createPool({}) }, shard: 'a' })
   })
 
   it('name the source after the shard unless a name is set', () => {
-    expect(create({ leader: client, followers, shard: 7 }).name).toBe(`${system}:7`)
-    expect(create({ leader: client, followers, shard: 7, name: 'n' }).name).toBe('n')
+    expect(create({ nodes, shard: 7, name: undefined, filter: undefined }).name).toBe(`${system}:7`)
+    expect(create({ nodes, shard: 7, name: 'n' }).name).toBe('n')
   })
 
   it('are logged and ignored if they are unknown', () => {
     const log = recordDiag()
     onTestFinished(() => log.stop())
-    createFrom({ leader: client, followers, shard: 'a', client })
+    createFrom({ nodes, shard: 'a', client })
     expect(log.messages).toEqual([
       expect.stringContaining(`${system}Source: there is no option "client"; it is ignored`),
     ])
   })
 })
 
-describe('a filter that does not return a boolean', () => {
-  it('is refused', async () => {
-    const source = mysqlSource({
-      leader: new FakeClient([LEADER]),
-      followers: { r1: new FakeClient([FOLLOWER]) },
-      shard: 'a',
-      filter: (() => 'yes') as unknown as () => boolean,
-    })
-    await expect(read(source)).rejects.toThrow(
-      'filter: expected a function that returns a boolean, got "yes"',
-    )
-  })
-})
-
 describe('a leader that cannot be read', () => {
   const failing = (error: unknown, more: object = {}) => {
     const leader = Object.assign(new FakeClient([LEADER]), { error }, more)
-    return read(mysqlSource({ leader, followers: { r1: new FakeClient([FOLLOWER]) }, shard: 'a' }))
+    return read(mysqlSource({ nodes: { leader, r1: follower() }, shard: 'a' }))
   }
   const denied = serverError(1045, 'ER_ACCESS_DENIED_ERROR', "Access denied for user 'monitor'@'h'")
 
   it.each<[unknown, RegExp]>([
     [
       denied,
-      /^MySQL leader: ER_ACCESS_DENIED_ERROR: Access denied.*: check the user, its password/,
+      /^MySQL: no node that answers leads\. MySQL leader: ER_ACCESS_DENIED_ERROR: Access denied.*: check the user, its password/,
     ],
     [
       // A pool of mariadb gives the reason as the cause.
@@ -89,16 +86,12 @@ describe('a leader that cannot be read', () => {
       }),
       /pool failed .*Access denied.*: check the user/,
     ],
-    [
-      serverError(1193, 'ER_UNKNOWN_SYSTEM_VARIABLE', "Unknown system variable 'server_uuid'"),
-      /: use mariadbSource for MariaDB/,
-    ],
     [new Error('connect ECONNREFUSED 127.0.0.1:1'), /: check host and port/],
     [new Error("Can't add new command when connection is in closed state"), /use a Pool$/],
-    [new Error('a new kind of error'), /^MySQL leader: a new kind of error$/],
-    [undefined, /^MySQL leader: field server_uuid is missing$/],
-    ['text', /^MySQL leader: "text"$/],
-    [null, /^MySQL leader: null$/],
+    [new Error('a new kind of error'), /MySQL leader: a new kind of error$/],
+    [undefined, /MySQL leader: field server_uuid is missing$/],
+    ['text', /MySQL leader: "text"$/],
+    [null, /MySQL leader: null$/],
   ])('is described with what to do about it: %#', async (error, message) => {
     const more = error === undefined ? { states: [{}] } : {}
     await expect(failing(error, more)).rejects.toThrow(message)
@@ -106,19 +99,28 @@ describe('a leader that cannot be read', () => {
 
   it('is named with address and user, and without the password, if a client of mysql2 has them', async () => {
     const config = { host: 'db', port: 3306, user: 'monitor', password: 'secret' }
-    const message = /^MySQL leader at db:3306, user monitor: no$/
+    const message = /MySQL leader at db:3306, user monitor: no$/
     const pool = { pool: { config: { connectionConfig: config } } }
     await expect(failing(new Error('no'), pool)).rejects.toThrow(message)
     await expect(failing(new Error('no'), { connection: { config } })).rejects.toThrow(message)
     const nobody = { connection: { config: { ...config, user: undefined } } }
-    await expect(failing(new Error('no'), nobody)).rejects.toThrow(/^MySQL leader at db:3306: no$/)
+    await expect(failing(new Error('no'), nobody)).rejects.toThrow(/MySQL leader at db:3306: no$/)
+    // Its name may be its address.
+    const client = Object.assign(new FakeClient([LEADER]), { error: new Error('no'), ...pool })
+    const source = mysqlSource({ nodes: { 'db:3306': client }, shard: 'a' })
+    await expect(read(source)).rejects.toThrow(/MySQL db:3306, user monitor: no$/)
   })
 
-  it.each<[object, RegExp]>([
-    [{ ...LEADER, gtid_mode: 'OFF', gtid_executed: '' }, /its gtid_mode is OFF: the source needs/],
-    [{ ...LEADER, gtid_executed: '' }, /its gtid_executed is empty: nothing was written yet/],
-  ])('has no GTIDs: %#', async (state, message) => {
-    await expect(failing(undefined, { states: [state] })).rejects.toThrow(message)
+  it('has no GTIDs', async () => {
+    const state = { ...LEADER, gtid_mode: 'OFF', gtid_executed: '' }
+    await expect(failing(undefined, { states: [state] })).rejects.toThrow(
+      'MySQL leader leader: its gtid_mode is OFF: the source needs GTIDs',
+    )
+    const reader = new FakeClient([{ ...FOLLOWER, innodb_read_only: '1' }], [])
+    const source = mysqlSource({ nodes: { writer: new FakeClient([state]), reader }, shard: 'a' })
+    await expect(read(source)).rejects.toThrow(
+      'MySQL leader writer: its gtid_mode is OFF: other nodes read its storage (innodb_read_only), as readers of Aurora do: watch AuroraReplicaLag instead',
+    )
   })
 
   it.each([undefined, {}, 'rows', { rows: [] }])(
@@ -132,56 +134,105 @@ describe('a leader that cannot be read', () => {
   )
 })
 
+describe('a server of another kind', () => {
+  const unknown = serverError(1193, 'ER_UNKNOWN_SYSTEM_VARIABLE', 'Unknown system variable')
+  const serverOf = (version: unknown) => ({
+    query: (sql: string) => {
+      if (sql.includes('version()')) return Promise.resolve([{ version }])
+      return sql.includes('@@global') ? Promise.reject(unknown) : Promise.resolve([])
+    },
+  })
+
+  it.each<[typeof mysqlSource | typeof mariadbSource, unknown, string]>([
+    [mysqlSource, '10.11.19-MariaDB', 'its version is 10.11.19-MariaDB: use mariadbSource'],
+    [mysqlSource, '5.6.51', 'its version is 5.6.51: mysqlSource needs MySQL 5.7 or newer'],
+    [mysqlSource, null, 'its version is unknown: mysqlSource needs'],
+    [mariadbSource, '9.7.4', 'its version is 9.7.4: use mysqlSource for MySQL'],
+    [mariadbSource, '10.1.48-MariaDB', 'mariadbSource needs MariaDB 10.2 or newer'],
+  ])('is named with what to use: %#', async (create, version, message) => {
+    const source = create({ nodes: { a: serverOf(version) }, shard: 'a' })
+    await expect(read(source)).rejects.toThrow(message)
+  })
+
+  it('without a version is named too', async () => {
+    const query = (sql: string) =>
+      sql.includes('@@global') ? Promise.reject(unknown) : Promise.resolve([])
+    await expect(read(mysqlSource({ nodes: { a: { query } }, shard: 'a' }))).rejects.toThrow(
+      'its version is unknown',
+    )
+  })
+})
+
 describe('a follower that cannot be read', () => {
   it('is not connected, has no position, and does not hide others', async () => {
     const broken = new FakeClient([FOLLOWER], new Error('broken'))
-    const source = mysqlSource({
-      leader: new FakeClient([LEADER]),
-      followers: { r1: broken, r2: new FakeClient([FOLLOWER]) },
-      shard: 'a',
+    const r2 = follower({ server_uuid: '22222222-2222-2222-2222-222222222222' })
+    const nodes = { leader: new FakeClient([LEADER]), r1: broken, r2 }
+    const { followers } = onlyShard(await read(mysqlSource({ nodes, shard: 'a' })))
+    expect(followers).toEqual({
+      r1: { replica: 'r1', connected: false, problem: 'cannot be read: MySQL r1: broken' },
+      r2: expect.objectContaining({ connected: true, appliedSeqno: 11n }) as unknown,
     })
-    expect((await read(source)).shards).toMatchObject([
-      { followers: [{ replica: 'r1' }, { replica: 'r2', appliedSeqno: 11n }] },
-    ])
-    expect((await read(source)).shards[0]?.followers[0]).toEqual({
+  })
+})
+
+describe('the question for channels', () => {
+  it('can be refused, and the position is still read', async () => {
+    const r1 = follower()
+    const source = mysqlSource({ nodes: { leader: new FakeClient([LEADER]), r1 }, shard: 'a' })
+    const found = async (links: unknown) => {
+      r1.links = links
+      return onlyShard(await read(source)).followers['r1']
+    }
+    expect(await found(serverError(1142, 'ER_TABLEACCESS_DENIED_ERROR', 'no'))).toMatchObject({
+      connected: false,
+      appliedSeqno: 11n,
+    })
+    expect(await found(serverError(1146, 'ER_NO_SUCH_TABLE', 'no such table'))).toMatchObject({
+      connected: false,
+      appliedSeqno: 11n,
+      problem: 'its replication state cannot be read: no such table',
+    })
+    expect(await found(null)).toEqual({
       replica: 'r1',
       connected: false,
-      problem: 'cannot be read: MySQL: broken',
+      problem: 'cannot be read: MySQL r1: null',
     })
   })
 })
 
-describe('a right that is missing', () => {
-  it('is the only error of the second question that a follower is read with', async () => {
-    const follower = new FakeClient([FOLLOWER])
-    const source = mysqlSource({
-      leader: new FakeClient([LEADER]),
-      followers: { r1: follower },
-      shard: 'a',
-    })
-    const isConnected = async (links: unknown) => {
-      follower.links = links
-      return (await read(source)).shards[0]?.followers[0]?.connected
-    }
-    expect(await isConnected(serverError(1142, 'ER_TABLEACCESS_DENIED_ERROR', 'no'))).toBe(true)
-    expect(await isConnected(serverError(1227, 'ER_SPECIFIC_ACCESS_DENIED_ERROR', 'no'))).toBe(true)
-    expect(await isConnected(serverError(1146, 'ER_NO_SUCH_TABLE', 'no'))).toBe(false)
-    expect(await isConnected(null)).toBe(false)
-  })
-})
-
-describe('a read that is given up', () => {
+describe('a read that is aborted', () => {
   it.each(['leader', 'follower'])('rejects with the reason, while a %s hangs', async (hanging) => {
     const hang = { query: () => new Promise<never>(() => undefined) }
-    const source = mysqlSource({
-      leader: hanging === 'leader' ? hang : new FakeClient([LEADER]),
-      followers: { r1: hanging === 'leader' ? new FakeClient([FOLLOWER]) : hang },
-      shard: 'a',
-    })
+    const leader = hanging === 'leader' ? hang : new FakeClient([LEADER])
+    const r1 = hanging === 'leader' ? follower() : hang
+    const source = mysqlSource({ nodes: { leader, r1 }, shard: 'a' })
     const reason = new Error('the deadline has passed')
     const controller = new AbortController()
     const reading = source.read(controller.signal)
     setImmediate(() => controller.abort(reason))
+    await expect(reading).rejects.toBe(reason)
+  })
+
+  it('rejects with the reason, while it asks which nodes are in a cluster', async () => {
+    let isAsked: () => void = () => undefined
+    const asked = new Promise<void>((resolve) => (isAsked = resolve))
+    const rival = (id: string) => {
+      const answering = new FakeClient([{ ...LEADER, server_uuid: id, address: id }])
+      return {
+        query: (sql: string) => {
+          if (!sql.includes('wsrep')) return answering.query(sql)
+          isAsked()
+          return new Promise<never>(() => undefined)
+        },
+      }
+    }
+    const source = mysqlSource({ nodes: { a: rival('a'), b: rival('b') }, shard: 'a' })
+    const reason = new Error('the deadline has passed')
+    const controller = new AbortController()
+    const reading = source.read(controller.signal)
+    await asked
+    controller.abort(reason)
     await expect(reading).rejects.toBe(reason)
   })
 })

@@ -3,22 +3,37 @@ import {
   type MysqlSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { describe, expect, it } from 'vitest'
-import { FakeClient, read, serverError } from './fakes.js'
-import { CHANNEL, ERRANT, FOLLOWER, FOLLOWER_UUID, LEADER, LEADER_UUID } from './mysql-answers.js'
+import { AT, FakeClient, onlyShard, read, serverError, type Row } from './fakes.js'
+import {
+  CHANNEL,
+  ERRANT,
+  FOLLOWER,
+  FOLLOWER_UUID,
+  GROUP,
+  LEADER,
+  LEADER_UUID,
+  MEMBERSHIP,
+} from './mysql-answers.js'
 
 const A = '11111111-1111-1111-1111-111111111111'
 const B = '22222222-2222-2222-2222-222222222222'
 const REFUSED = serverError(1142, 'ER_TABLEACCESS_DENIED_ERROR', 'SELECT command denied')
+const MOMENT = { leaderSeqno: 111n, at: AT }
+
+type Nodes = Record<string, FakeClient>
+
+function sourceOf(nodes: Nodes, more: Partial<MysqlSourceOptions> = {}) {
+  return mysqlSource({ nodes, shard: 'a', ...more })
+}
+
+/** A follower of the leader of these tests. */
+function followerWith(change: Row, channels: unknown = [CHANNEL]): FakeClient {
+  return new FakeClient([{ ...FOLLOWER, ...change }], channels)
+}
 
 /** Reads the only follower of a leader. */
-async function readOne(
-  follower: FakeClient,
-  leader = new FakeClient([LEADER]),
-  more: Partial<MysqlSourceOptions> = {},
-) {
-  const source = mysqlSource({ leader, followers: { r1: follower }, shard: 'a', ...more })
-  const { shards } = await read(source)
-  return { shards, follower: shards[0]?.followers[0] }
+async function readOne(follower: FakeClient, leader = new FakeClient([LEADER])) {
+  return onlyShard(await read(sourceOf({ leader, r1: follower }))).followers['r1']
 }
 
 describe('a follower', () => {
@@ -26,44 +41,71 @@ describe('a follower', () => {
     'has applied and received what its leader has too, with answers of %s',
     async (form) => {
       const leader = new FakeClient([LEADER], [], form)
-      const { shards } = await readOne(new FakeClient([FOLLOWER], [CHANNEL], form), leader)
-      expect(shards).toEqual([
-        {
-          shard: 'a',
-          leaderSeqno: 111n,
-          followers: [{ replica: 'r1', connected: true, appliedSeqno: 11n, receivedSeqno: 110n }],
-          removed: [],
-        },
-      ])
+      const r1 = new FakeClient([FOLLOWER], [CHANNEL], form)
+      expect(await read(sourceOf({ leader, r1 }))).toEqual({
+        complete: true,
+        shards: [
+          {
+            shard: 'a',
+            leaderSeqno: 111n,
+            epoch: '0',
+            followers: [
+              {
+                replica: 'r1',
+                connected: true,
+                appliedSeqno: 11n,
+                comparedWith: MOMENT,
+                receivedSeqno: 110n,
+              },
+            ],
+          },
+        ],
+      })
     },
   )
 
-  it('is read before its leader', async () => {
+  it('is read before its leader, with its position last, and that of its leader first', async () => {
     const order: string[] = []
-    const ask = (name: string, client: FakeClient) => ({
+    const named = (name: string, client: FakeClient) => ({
       query: (sql: string) => {
-        order.push(name)
+        order.push(`${name}: ${sql.includes('@@global') ? 'position' : 'channels'}`)
         return client.query(sql)
       },
     })
-    const followers = { r1: ask('follower', new FakeClient([FOLLOWER], [CHANNEL])) }
-    await read(
-      mysqlSource({ leader: ask('leader', new FakeClient([LEADER])), followers, shard: 'a' }),
-    )
-    expect(order).toEqual(['follower', 'follower', 'leader'])
+    const leader = named('leader', new FakeClient([LEADER]))
+    const follower = named('follower', new FakeClient([FOLLOWER], [CHANNEL]))
+    const source = mysqlSource({ nodes: { leader, follower }, shard: 'a' })
+    await read(source)
+    order.length = 0
+    await read(source)
+    expect(order).toEqual([
+      'follower: channels',
+      'follower: position',
+      'leader: position',
+      'leader: channels',
+    ])
   })
 
-  it('has no received seqno and counts as connected without the right to see it', async () => {
-    expect((await readOne(new FakeClient([FOLLOWER], REFUSED))).follower).toEqual({
+  it('counts as not connected without the privilege to see it, and the shard says so once', async () => {
+    const r1 = new FakeClient([FOLLOWER], REFUSED)
+    const r2 = new FakeClient([{ ...FOLLOWER, server_uuid: B }], [CHANNEL])
+    const { followers, problem } = onlyShard(
+      await read(sourceOf({ leader: new FakeClient([LEADER], REFUSED), r1, r2 })),
+    )
+    expect(followers['r1']).toEqual({
       replica: 'r1',
-      connected: true,
+      connected: false,
       appliedSeqno: 11n,
+      comparedWith: MOMENT,
     })
+    expect(followers['r2']).toMatchObject({ connected: true, receivedSeqno: 110n })
+    expect(problem).toBe(
+      'the replication state of leader and r1 cannot be seen, so followers there count as not connected: GRANT SELECT ON performance_schema.replication_connection_status TO it',
+    )
   })
 
   it('has applied nothing while its set is empty', async () => {
-    const empty = { ...FOLLOWER, gtid_executed: '' }
-    const { follower } = await readOne(new FakeClient([empty], [CHANNEL]))
+    const follower = await readOne(followerWith({ gtid_executed: '' }))
     expect(follower).toMatchObject({ appliedSeqno: 0n, receivedSeqno: 99n })
   })
 
@@ -74,96 +116,265 @@ describe('a follower', () => {
       'its receiver is CONNECTING, last error 2003',
     ],
   ])('is not connected if no channel is on: %#', async (channels, problem) => {
-    const { follower } = await readOne(new FakeClient([FOLLOWER], channels))
+    const follower = await readOne(new FakeClient([FOLLOWER], channels))
     expect(follower).toMatchObject({ connected: false, appliedSeqno: 11n, problem })
   })
 
-  it('is connected if the channel from its leader is on, whatever others are', async () => {
+  it('is connected if the channel from its leader is on, regardless of others', async () => {
     const other = { ...CHANNEL, source_uuid: B, service_state: 'OFF' }
-    const read = async (...channels: unknown[]) =>
-      (await readOne(new FakeClient([FOLLOWER], channels))).follower?.connected
-    expect(await read(other, CHANNEL)).toBe(true)
-    expect(
-      await read({ ...other, service_state: 'ON' }, { ...CHANNEL, service_state: 'OFF' }),
-    ).toBe(false)
-    // A cascade: its channel is from another server.
-    expect(await read({ ...other, service_state: 'ON' })).toBe(true)
+    const isConnected = async (...channels: unknown[]) =>
+      (await readOne(new FakeClient([FOLLOWER], channels)))?.connected
+    expect(await isConnected(other, CHANNEL)).toBe(true)
+    const on = { ...other, service_state: 'ON' }
+    expect(await isConnected(on, { ...CHANNEL, service_state: 'OFF' })).toBe(false)
   })
 
-  it('has a problem and a lag if it has transactions of its own', async () => {
-    const leader = new FakeClient([LEADER])
-    const { follower } = await readOne(new FakeClient([ERRANT], [CHANNEL]), leader)
-    expect(follower).toEqual({
+  it('has applied up to its first gap, where it applies out of order', async () => {
+    const gtid_executed = `${LEADER_UUID}:1-8:10-90:95:blue:1-3`
+    const leader = new FakeClient([{ ...LEADER, gtid_executed: `${LEADER_UUID}:1-108:blue:1-3` }])
+    expect(await readOne(followerWith({ gtid_executed }), leader)).toMatchObject({
+      appliedSeqno: 93n,
+      appliedUpTo: 11n,
+    })
+  })
+
+  it('is not judged if its leader has not answered since', async () => {
+    let count = 0
+    const answering = new FakeClient([LEADER])
+    const leader = {
+      query: (sql: string) =>
+        ++count > 2 ? new Promise<never>(() => undefined) : answering.query(sql),
+    }
+    const r1 = followerWith({ gtid_executed: `${LEADER_UUID}:1-109:blue:1-3` })
+    const source = mysqlSource({ nodes: { leader, r1 }, shard: 'a' })
+    const { followers } = onlyShard(await source.read(new AbortController().signal, 200))
+    expect(followers['r1']).toEqual({
       replica: 'r1',
       connected: true,
-      appliedSeqno: 11n,
-      receivedSeqno: 110n,
-      problem: `it has transactions that its leader does not have, of ${FOLLOWER_UUID}`,
+      appliedSeqno: 111n,
+      receivedSeqno: 111n,
     })
-    expect(leader.queries).toHaveLength(2)
   })
+})
 
-  it('has no problem if its leader commits what it has already applied', async () => {
-    const ahead = { ...FOLLOWER, gtid_executed: `${LEADER_UUID}:1-109:blue:1-3` }
-    const later = { ...LEADER, gtid_executed: `${LEADER_UUID}:1-110:blue:1-3` }
-    const { shards } = await readOne(
-      new FakeClient([ahead], [CHANNEL]),
-      new FakeClient([LEADER, later]),
-    )
-    expect(shards).toMatchObject([{ leaderSeqno: 113n, followers: [{ appliedSeqno: 112n }] }])
-    expect(shards[0]?.followers[0]).not.toHaveProperty('problem')
-  })
-
-  it.each([
-    ['its leader has lost', { gtid_executed: `${LEADER_UUID}:1-109` }, /its leader has lost/],
-    ['gtid_mode is OFF', { gtid_mode: 'OFF' }, /^its gtid_mode is OFF$/],
+describe('a position that cannot be compared', () => {
+  it.each<[string, FakeClient, RegExp]>([
+    [
+      'its leader has lost transactions',
+      followerWith({ gtid_executed: `${LEADER_UUID}:1-109` }),
+      /^it has transactions of its leader that the leader itself no longer has/,
+    ],
+    [
+      'it was written to',
+      new FakeClient([ERRANT], [CHANNEL]),
+      new RegExp(
+        `^it has transactions that its leader does not have, of ${FOLLOWER_UUID}: compare`,
+      ),
+    ],
+    [
+      'it has transactions of a third server',
+      followerWith({ gtid_executed: `${LEADER_UUID}:1-8,${B}:7` }),
+      new RegExp(`^it has transactions that its leader does not have, of ${B}`),
+    ],
+    ['gtid_mode is OFF', followerWith({ gtid_mode: 'OFF' }), /^its gtid_mode is OFF: the source/],
     [
       'it has the UUID of its leader',
-      { server_uuid: LEADER_UUID.toUpperCase() },
-      /^its server_uuid/,
+      followerWith({ server_uuid: LEADER_UUID.toUpperCase() }),
+      /^its server_uuid is also that of leader: give each server its own$/,
     ],
-  ])('has no position if %s', async (_, change, problem) => {
-    const { follower } = await readOne(new FakeClient([{ ...FOLLOWER, ...change }], [CHANNEL]))
-    expect(follower).toEqual({
+    [
+      'it has no replication of its own, as a reader of Aurora',
+      followerWith({ innodb_read_only: '1' }, []),
+      /^it reads the storage of its leader \(innodb_read_only\), as a reader of Aurora does/,
+    ],
+  ])('is no lag, and has the reason, if %s', async (_, follower, problem) => {
+    expect(await readOne(follower)).toEqual({
       replica: 'r1',
-      connected: true,
+      diverged: true,
       problem: expect.stringMatching(problem) as string,
     })
   })
 
-  it('has no position if another follower has its UUID', async () => {
-    const followers = Object.fromEntries(
-      ['r1', 'r2', 'r3'].map((name) => [
-        name,
-        new FakeClient([{ ...FOLLOWER, server_uuid: name === 'r3' ? B : FOLLOWER_UUID }]),
-      ]),
-    )
-    const { shards } = await readOne(new FakeClient([]), undefined, { followers })
-    const positions = shards[0]?.followers.map(({ appliedSeqno }) => appliedSeqno)
-    expect(positions).toEqual([undefined, undefined, 11n])
-  })
-
-  it('is not reported if it is the leader, as after a failover', async () => {
-    const leader = new FakeClient([LEADER])
-    const followers = { r1: new FakeClient([FOLLOWER]), r2: new FakeClient([LEADER]) }
-    const reading = await read(mysqlSource({ leader, followers, shard: 'a' }))
-    expect(reading).toMatchObject({
-      shards: [{ followers: [{ replica: 'r1', appliedSeqno: 11n }], removed: ['r2'] }],
-      note: 'not followers but the leader: r2',
+  it('is not that of a follower with transactions of another server that it replicates too', async () => {
+    const gtid_executed = `${LEADER_UUID}:1-8,${B}:1-7`
+    const other = { ...CHANNEL, channel_name: 'other', source_uuid: B }
+    const both = await readOne(followerWith({ gtid_executed }, [CHANNEL, other]))
+    expect(both).toMatchObject({ connected: true, appliedSeqno: 8n })
+    expect(both).not.toHaveProperty('problem')
+    const own = `${gtid_executed},${FOLLOWER_UUID}:1`
+    expect(await readOne(followerWith({ gtid_executed: own }, [CHANNEL, other]))).toMatchObject({
+      diverged: true,
+      problem: expect.stringContaining(`of ${FOLLOWER_UUID}:`) as string,
     })
   })
 
-  it('is left out by the filter', async () => {
-    const followers = { r1: new FakeClient([FOLLOWER]), r2: new FakeClient([FOLLOWER]) }
-    const filter = ({ replica }: { replica: string }) => replica === 'r2'
-    const { shards } = await readOne(new FakeClient([]), undefined, { followers, filter })
-    expect(shards[0]?.followers).toMatchObject([{ replica: 'r2', appliedSeqno: 11n }])
+  it('is that of each follower whose UUID another one has, and of no other', async () => {
+    const r2 = followerWith({ address: 'db:3308' })
+    const r3 = followerWith({ server_uuid: B, address: 'db:3309' })
+    const { followers } = onlyShard(
+      await read(sourceOf({ leader: new FakeClient([LEADER]), r1: followerWith({}), r2, r3 })),
+    )
+    const problem = (name: string) =>
+      `its server_uuid is also that of ${name}: give each server its own`
+    expect(followers).toEqual({
+      r1: { replica: 'r1', diverged: true, problem: problem('r2') },
+      r2: { replica: 'r2', diverged: true, problem: problem('r1') },
+      r3: expect.objectContaining({ appliedSeqno: 11n }) as unknown,
+    })
+  })
+})
+
+describe('what a leader is about to commit', () => {
+  const ahead = () => followerWith({ gtid_executed: `${LEADER_UUID}:1-110:blue:1-4` })
+
+  it('is no divergence of the follower that has it already, as with semi-synchronous replication', async () => {
+    const gtid_owned = `${LEADER_UUID}:109#15:110#14:blue:4#16`
+    const follower = await readOne(ahead(), new FakeClient([{ ...LEADER, gtid_owned }]))
+    expect(follower).toMatchObject({ connected: true, appliedSeqno: 111n })
+    expect(follower).not.toHaveProperty('problem')
+    const some = new FakeClient([{ ...LEADER, gtid_owned: `${LEADER_UUID}:109#15` }])
+    expect(await readOne(ahead(), some)).toMatchObject({ diverged: true })
+  })
+
+  it('is not taken for a loss while it is not known, unless the leader had it before', async () => {
+    const unknown = { ...LEADER, gtid_owned: undefined }
+    expect(await readOne(ahead(), new FakeClient([unknown]))).toMatchObject({ appliedSeqno: 111n })
+    const before = { ...unknown, gtid_executed: `${LEADER_UUID}:1-110:blue:1-3` }
+    const source = sourceOf({ leader: new FakeClient([before, before, unknown]), r1: ahead() })
+    expect(onlyShard(await read(source))).toMatchObject({ leaderSeqno: 113n, epoch: '0' })
+    await read(source)
+    expect(onlyShard(await read(source))).toMatchObject({
+      leaderSeqno: 111n,
+      epoch: '1',
+      followers: { r1: { diverged: true, problem: /no longer has/ } },
+    })
+  })
+})
+
+describe('an epoch', () => {
+  const epochs = async (...sets: string[]) => {
+    const leader = new FakeClient([LEADER])
+    const source = sourceOf({ leader })
+    const found = []
+    for (const gtid_executed of sets) {
+      leader.states.splice(0, 1, { ...LEADER, gtid_executed })
+      const { epoch, leaderSeqno } = onlyShard(await read(source))
+      found.push([epoch, leaderSeqno])
+    }
+    return found
+  }
+
+  it('lasts while the leader has all that a leader had before', async () => {
+    expect(await epochs(`${A}:1-5`, `${A}:1-9,${B}:1`, `${A}:1-9,${B}:1`)).toEqual([
+      ['0', 5n],
+      ['0', 10n],
+      ['0', 10n],
+    ])
+  })
+
+  it('ends when the leader has lost something, also when it has more than before', async () => {
+    expect(await epochs(`${A}:1-5`, '', `${A}:1-2`, `${B}:1-9`)).toEqual([
+      ['0', 5n],
+      ['1', 0n],
+      ['1', 2n],
+      ['2', 9n],
+    ])
+  })
+})
+
+describe('a replication group', () => {
+  const member = (
+    id: string,
+    read_only: string,
+    executed: string,
+    channels: unknown = MEMBERSHIP,
+  ) =>
+    new FakeClient(
+      [
+        {
+          ...LEADER,
+          server_uuid: id,
+          address: id,
+          read_only,
+          gtid_executed: `${GROUP}:${executed}`,
+        },
+      ],
+      channels,
+    )
+
+  it('is led by the member that accepts writes', async () => {
+    const nodes = {
+      m1: member(A, '1', '1-22'),
+      m2: member(B, '0', '1-27'),
+      m3: member(GROUP, '1', '1-28'),
+    }
+    expect(onlyShard(await read(sourceOf(nodes)))).toMatchObject({
+      leaderSeqno: 27n,
+      followers: {
+        m1: { connected: true, appliedSeqno: 22n, receivedSeqno: 27n },
+        // The leader is about to commit it.
+        m3: { connected: true, appliedSeqno: 27n, receivedSeqno: 27n },
+      },
+    })
+  })
+
+  it('does not connect a server that has left it', async () => {
+    const left = MEMBERSHIP.map((row) => ({ ...row, service_state: 'OFF' }))
+    const nodes = { m1: member(A, '1', '1-22', left), m2: member(B, '0', '1-27') }
+    expect(onlyShard(await read(sourceOf(nodes))).followers['m1']).toMatchObject({
+      connected: false,
+      appliedSeqno: 22n,
+      problem: 'it is not an active member of its group',
+    })
+  })
+
+  it('has no leader if several members accept writes', async () => {
+    const nodes = { m1: member(A, '0', '1-22'), m2: member(B, '0', '1-27') }
+    expect(await read(sourceOf(nodes))).toEqual({
+      complete: true,
+      shards: [
+        {
+          shard: 'a',
+          problem:
+            'm1 and m2 all accept writes in one replication group: the source needs single-primary mode',
+          followers: [
+            { replica: 'm1', connected: false },
+            { replica: 'm2', connected: false },
+          ],
+        },
+      ],
+    })
+  })
+
+  it('cannot be read while no member accepts writes', async () => {
+    const nodes = { m1: member(A, '1', '1-22'), m2: member(B, '1', '1-27') }
+    await expect(read(sourceOf(nodes))).rejects.toThrow(/no node leads: m1 and m2/)
+    const silent = member(GROUP, '0', '1-27')
+    const source = sourceOf({ ...nodes, m3: silent })
+    await read(source)
+    silent.error = new Error('gone')
+    await expect(read(source)).rejects.toThrow(/^MySQL leader m3: gone$/)
+  })
+})
+
+describe('the filter', () => {
+  it('decides which followers are reported', async () => {
+    const seen: unknown[] = []
+    const filter = (follower: unknown) => seen.push(follower) > 1
+    const nodes = {
+      leader: new FakeClient([LEADER]),
+      r1: followerWith({}),
+      r2: followerWith({ server_uuid: B }),
+    }
+    const { followers } = onlyShard(await read(sourceOf(nodes, { filter })))
+    expect(Object.keys(followers)).toEqual(['r2'])
+    expect(seen).toEqual([{ replica: 'r1' }, { replica: 'r2' }])
   })
 })
 
 describe('a GTID set', () => {
-  it.each([
-    ['one transaction', `${A}:7`, 1n],
+  it.each<[string, string, bigint]>([
+    ['one transaction', `${A}:5`, 1n],
     ['several intervals', `${A}:1-3:5:7-9`, 7n],
     ['several servers', `${A}:1-3,${B}:1-4`, 7n],
     ['line breaks and white space', ` ${A}:1-3 ,\n${B} : 1 - 4\n`, 7n],
@@ -177,22 +388,23 @@ describe('a GTID set', () => {
     ['numbers up to the limit of the server', `${A}:1-9223372036854775806`, 2n ** 63n - 2n],
   ])('is counted with %s', async (_, gtid_executed, size) => {
     const leader = new FakeClient([{ ...LEADER, gtid_executed }])
-    const same = new FakeClient([{ ...FOLLOWER, gtid_executed }])
-    const { shards } = await readOne(same, leader)
-    expect(shards).toMatchObject([{ leaderSeqno: size, followers: [{ appliedSeqno: size }] }])
-    expect(shards[0]?.followers[0]).toMatchObject({ connected: false })
+    const { leaderSeqno, followers } = onlyShard(
+      await read(sourceOf({ leader, r1: followerWith({ gtid_executed }) })),
+    )
+    expect([leaderSeqno, followers['r1']?.appliedSeqno]).toEqual([size, size])
   })
 
   it.each([
     [`${A}:1-9`, `${A}:1-4:6-9`, 8n],
-    [`${A}:1-4:6-9`, `${A}:4-6`, 2n],
-    [`${A}:1-4:8-9`, `${A}:5-7`, 0n],
-    [`${A}:1-4`, `${B}:1-4`, 0n],
+    [`${A}:1-9:12-20`, `${A}:1-4:7-9:12-15`, 11n],
+    [`${A}:1-4:6-9`, `${A}:4:6`, 2n],
+    [`${A}:1-4:8-9`, '', 0n],
     [`${A}:1-4:blue:1-4`, `${A}:blue:2`, 1n],
-    [`${A}:1-4,${B}:1-2`, `${B}:1-9,${A}:2`, 3n],
-  ])('has in common: %s and %s', async (gtid_executed, other, common) => {
+    [`${A}:1-4,${B}:1-2`, `${B}:1-2,${A}:2`, 3n],
+  ])('is compared: %s and %s', async (gtid_executed, other, common) => {
     const leader = new FakeClient([{ ...LEADER, gtid_executed }])
-    const follower = new FakeClient([{ ...FOLLOWER, gtid_executed: other }])
-    expect((await readOne(follower, leader)).follower).toMatchObject({ appliedSeqno: common })
+    expect(await readOne(followerWith({ gtid_executed: other }), leader)).toMatchObject({
+      appliedSeqno: common,
+    })
   })
 })

@@ -75,15 +75,31 @@ await describeInstalled(mysql, () => {
     await untilSeen(source, 'replica-1', { lag: 0 })
   })
 
-  it.each(CLIENTS)('reports the lag without any right, with %s', async (client) => {
-    const { system } = started()
-    const source = await started().connect({ client, fault: 'missing right' })
-    await system.cut('replica-1')
-    await system.write(7)
-    await untilSeen(source, 'replica-1', { lag: 7, receiveLag: undefined })
-    await system.mend('replica-1')
-    await untilSeen(source, 'replica-1', { lag: 0, receiveLag: undefined })
-  })
+  it.each(CLIENTS)(
+    'reports the lag without any privilege, and what is missing, with %s',
+    async (client) => {
+      const { system } = started()
+      const source = await started().connect({ client, fault: 'missing right' })
+      // Which node leads is then only known if one accepts writes.
+      await expect(read(source)).rejects.toThrow(
+        /which node leads is unknown.*GRANT SELECT ON performance_schema/,
+      )
+      const setReadOnly = async (value: number) => {
+        for (const replica of system.replicas)
+          await replica.query(`set global read_only = ${value}`)
+      }
+      await setReadOnly(1)
+      onTestFinished(() => setReadOnly(0))
+      await system.cut('replica-1')
+      await system.write(7)
+      await untilSeen(source, 'replica-1', { connected: false, lag: 7, receiveLag: undefined })
+      expect((await read(source)).shards[0]?.problem).toMatch(
+        /^the replication state of leader, replica-1 and replica-2 cannot be seen, .*GRANT SELECT ON performance_schema/,
+      )
+      await system.mend('replica-1')
+      await untilSeen(source, 'replica-1', { connected: false, lag: 0, receiveLag: undefined })
+    },
+  )
 
   it.each(CLIENTS)('is not hidden by a follower that is frozen, with %s', async (client) => {
     const { system } = started()
@@ -106,7 +122,7 @@ await describeInstalled(mysql, () => {
     await untilSeen(source, 'replica-1', { lag: 0 })
   })
 
-  it.each(CLIENTS)('survives that the server closes idle connections, with %s', async (client) => {
+  it.each(CLIENTS)('survives that a server closes idle connections, with %s', async (client) => {
     const leader = started().system.leader
     await leader.query('set global wait_timeout = 1')
     onTestFinished(() => leader.run(['set global wait_timeout = 28800']))
@@ -161,7 +177,7 @@ await describeInstalled(mysql, () => {
       const source = await started().connect({ client })
       await read(source)
       await leader.kill()
-      await expect(read(source)).rejects.toThrow(/^MySQL leader.*: .*(lost|closed|REFUSED)/)
+      await expect(read(source)).rejects.toThrow(/^MySQL leader leader.*: .*(lost|closed|REFUSED)/)
       await leader.start()
       await untilSeen(source, 'replica-1', { lag: 0 })
     }
@@ -169,41 +185,64 @@ await describeInstalled(mysql, () => {
 })
 
 await describeInstalled(mysql, () => {
-  it('goes on after a failover, behind an address that follows the leader', async () => {
+  it('follows a failover, and reports the old leader when it is back', async () => {
     const started = await startForTest(mysql)
     const { system } = started
-    const connected = await system.connect()
-    onTestFinished(() => connected.close())
-    const { source, gate } = connected
+    const source = await started.connect()
     for (const replica of system.followers) await untilSeen(source, replica, { lag: 0 })
     const other = await system.failOver()
-    gate.moveTo(system.leader.port)
-    await eventually(async () => {
-      const { shards } = await read(source)
-      expect(shards[0]?.followers.map(({ replica }) => replica)).toEqual([other])
-      expect(shards[0]?.removed).toEqual([system.leader.name])
-    })
+    const { shards } = await read(source)
+    expect(shards[0]?.followers.map(({ replica }) => replica)).toEqual(['leader', other])
+    await untilSeen(source, 'leader', { lag: 0 })
     await system.cut(other)
     await system.write(3)
     await untilSeen(source, other, { lag: 3 })
+    await untilSeen(source, 'leader', { lag: 0 })
     await system.mend(other)
     await untilSeen(source, other, { lag: 0 })
   })
 
-  it('reports transactions that only the follower has, next to its lag', async () => {
+  it('names nodes that lead besides the leader', async () => {
+    const started = await startForTest(mysql)
+    const { system } = started
+    const source = await started.connect()
+    await untilSeen(source, 'replica-2', { lag: 0 })
+    const { leader } = system
+    await system.promote('replica-2')
+    system.leader = leader
+    await system.write(4)
+    const problem = 'it is not set up as a replica'
+    await untilSeen(source, 'replica-2', { connected: false, lag: 4, problem })
+    await untilSeen(source, 'replica-1', { lag: 0 })
+    expect((await read(source)).shards[0]?.problem).toMatch(
+      /^two nodes claim to lead: leader and replica-2 do not follow each other/,
+    )
+    await system.promote('replica-1')
+    expect((await read(source)).shards).toMatchObject([
+      {
+        problem: expect.stringMatching(
+          /^3 nodes claim to lead: leader, replica-1 and replica-2/,
+        ) as string,
+        followers: system.members.map(({ name }) => ({ replica: name, connected: false })),
+      },
+    ])
+    expect((await read(source)).shards[0]).not.toHaveProperty('leaderSeqno')
+  })
+
+  it('reports a follower that was written to as diverged', async () => {
     const started = await startForTest(mysql)
     const { system } = started
     const replica = system.member('replica-1')
     const source = await started.connect()
+    await untilSeen(source, 'replica-1', { lag: 0 })
     await replica.query('insert into app.t values (-1)')
     const [row] = await replica.query('select @@server_uuid as uuid')
-    const problem = `it has transactions that its leader does not have, of ${String(row?.['uuid'])}`
-    await untilSeen(source, 'replica-1', { lag: 0, receiveLag: 0, problem })
-    await system.cut('replica-1')
+    const problem = `it has transactions that its leader does not have, of ${String(row?.['uuid'])}: compare the gtid_executed of both`
+    const diverged = { connected: undefined, diverged: true, lag: undefined, problem }
+    await untilSeen(source, 'replica-1', diverged)
     await system.write(6)
-    await untilSeen(source, 'replica-1', { lag: 6, receiveLag: 6, problem })
-    await system.mend('replica-1')
-    await untilSeen(source, 'replica-1', { lag: 0, receiveLag: 0, problem })
+    await untilSeen(source, 'replica-2', { lag: 0 })
+    await untilSeen(source, 'replica-1', diverged)
   })
 
   it('reports no position of followers with one server_uuid', async () => {
@@ -218,27 +257,30 @@ await describeInstalled(mysql, () => {
     const { shards } = await read(await started.connect())
     expect(shards[0]?.followers).toHaveLength(2)
     for (const follower of shards[0]?.followers ?? []) {
-      expect(follower).not.toHaveProperty('appliedSeqno')
-      expect(follower.problem).toBe(
-        'its server_uuid is that of another server, or its client reaches that one',
-      )
+      expect(follower).toMatchObject({ diverged: true })
+      expect(follower.problem).toMatch(/^its server_uuid is also that of replica-[12]: give each/)
     }
   })
 
-  it('reports no lag against a leader that has lost its history', async () => {
-    const started = await startForTest(mysql)
-    const { system } = started
-    const source = await started.connect()
-    await system.leader.query('reset binary logs and gtids')
-    await expect(read(source)).rejects.toThrow(
-      'its gtid_executed is empty: nothing was written yet',
-    )
-    await system.write(2)
-    expect(seen(await read(source), 'replica-1')).toMatchObject({
-      lag: undefined,
-      problem: 'it has transactions that its leader has lost: clone it again',
-    })
-  })
+  it.each([true, false])(
+    'reports no lag against a leader that has lost its history, seen before: %s',
+    async (wasRead) => {
+      const started = await startForTest(mysql)
+      const { system } = started
+      const source = await started.connect()
+      if (wasRead) await untilSeen(source, 'replica-1', { lag: 0 })
+      await system.leader.query('reset binary logs and gtids')
+      const problem = expect.stringMatching(
+        /^it has transactions of its leader that the leader itself no longer has/,
+      ) as string
+      const lost = { connected: undefined, diverged: true, lag: undefined, problem }
+      await untilSeen(source, 'replica-1', lost)
+      await system.write(2)
+      await untilSeen(source, 'replica-1', lost)
+      const epoch = wasRead ? '1' : '0'
+      expect((await read(source)).shards).toMatchObject([{ leaderSeqno: 2n, epoch }])
+    },
+  )
 
   it('says so when the leader does not use GTIDs', async () => {
     const started = await startForTest(mysql)
@@ -247,8 +289,10 @@ await describeInstalled(mysql, () => {
       'set global gtid_mode = ON_PERMISSIVE',
       'set global gtid_mode = OFF_PERMISSIVE',
     ])
-    await expect(read(source)).rejects.toThrow(
-      'its gtid_mode is OFF_PERMISSIVE: the source needs GTIDs',
-    )
+    await eventually(async () => {
+      await expect(read(source)).rejects.toThrow(
+        'MySQL leader leader: its gtid_mode is OFF_PERMISSIVE: the source needs GTIDs',
+      )
+    })
   })
 })

@@ -14,12 +14,19 @@ import { useStarted } from '../contract.js'
 class Started {
   constructor(readonly system: Family) {}
 
-  /** Creates a source whose clients are closed when the test ends. */
-  async connect(options: ConnectOptions = {}): Promise<ReplicationSource> {
-    const connected = await this.system.connect(options)
-    onTestFinished(() => connected.close())
-    return connected.source
+  connect(options: ConnectOptions = {}): Promise<ReplicationSource> {
+    return sourceFor(this.system, options)
   }
+}
+
+/** Creates a source whose clients are closed when the test ends. */
+export async function sourceFor(
+  system: Family,
+  options: ConnectOptions = {},
+): Promise<ReplicationSource> {
+  const connected = await system.connect(options)
+  onTestFinished(() => connected.close())
+  return connected.source
 }
 
 async function start(kind: SystemKind, servers: Servers): Promise<Started> {
@@ -48,10 +55,12 @@ export function seen({ shards }: ReplicationReading, replica: string, shard = 'o
   const row = shards.find((each) => each.shard === shard)
   const follower = row?.followers.find((each) => each.replica === replica)
   if (!row || !follower) throw new Error(`${replica} of ${shard} is not in the reading`)
+  const { connected, diverged, problem, appliedSeqno, receivedSeqno, comparedWith } = follower
+  const { leaderSeqno = 0 } = comparedWith ?? row
   const behind = (seqno: FollowerReading['appliedSeqno']) =>
-    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno ?? 0) - BigInt(seqno))
-  const { connected, problem, appliedSeqno, receivedSeqno } = follower
-  return { connected, problem, lag: behind(appliedSeqno), receiveLag: behind(receivedSeqno) }
+    seqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(seqno))
+  const lags = { lag: behind(appliedSeqno), receiveLag: behind(receivedSeqno) }
+  return { connected, diverged, problem, ...lags }
 }
 
 /** Waits until a source reports this of a follower. */
@@ -62,8 +71,9 @@ export function untilSeen(
   shard?: string,
 ): Promise<void> {
   return eventually(async () => {
+    const normal = { connected: true, diverged: undefined, problem: undefined }
     expect(seen(await read(source), replica, shard)).toEqual(
-      expect.objectContaining({ connected: true, problem: undefined, ...expected }),
+      expect.objectContaining({ ...normal, ...expected }),
     )
   })
 }

@@ -1,0 +1,233 @@
+import { orAborted } from '../shared/abort.js'
+import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js'
+import type { FollowerReading } from '../source.js'
+import { queryRows, type MysqlClient } from './clients.js'
+import { explain } from './errors.js'
+import { Topology, type ServerState, type Verdict } from './topology.js'
+
+/** A node that does not lead, and has answered. */
+export interface FollowerAnswer<State> {
+  readonly replica: string
+  readonly answer: State
+  /** Where the leader was then. `undefined` if it has not answered since: the two cannot be compared yet. */
+  readonly leaderThen: Moment<State> | undefined
+  /** Why its position says nothing about the follower of this name. */
+  readonly mistake: string | undefined
+  /** Whether it also replicates from a server that is not among the nodes. */
+  readonly hasOtherLeaders: boolean
+}
+
+/** A node that does not lead: its answer, or what to report of it without one. */
+export type Found<State> =
+  FollowerAnswer<State> | { readonly replica: string; readonly lost: FollowerReading }
+
+/** The nodes of a system as one read has found them. */
+export interface Reading<State> {
+  /** `undefined` if several nodes claim to lead. */
+  readonly leader: (State & { readonly name: string }) | undefined
+  readonly isCascading: boolean
+  readonly others: readonly Found<State>[]
+  /** A state to learn the names of the shards from. */
+  readonly any: State
+  readonly problem: string | undefined
+}
+
+/** What the systems of the family do differently. */
+export interface Dialect<State> {
+  readonly title: string
+  /** @param isLeader whether it led at the last read. */
+  readonly ask: (client: MysqlClient, isLeader: boolean) => Promise<State>
+  /** Whether a server has written transactions that another one does not have. */
+  readonly isAhead: (state: State, other: State) => boolean
+  /** What must be its own of a server. */
+  readonly idName: string
+  /** What to run so that the user sees the state of replication. */
+  readonly grant: string
+  /** What keeps a replica from accepting writes. */
+  readonly readOnly: string
+}
+
+/** A node has answered only a question of an earlier read. */
+const NO_ANSWER = new Error('no answer in time')
+
+/** The nodes of one system. It finds out which one leads. */
+export class Family<State extends ServerState> {
+  private readonly nodes: Nodes<State>
+  /** The last answer of each node. Who it was, and whom it followed, is still of use when it no longer answers. */
+  private readonly known = new Map<string, State>()
+  private leader: string | undefined
+
+  constructor(
+    private readonly dialect: Dialect<State>,
+    private readonly clients: ReadonlyMap<string, MysqlClient>,
+  ) {
+    const questions = [...clients].map(
+      ([name, client]) => [name, () => dialect.ask(client, name === this.leader)] as const,
+    )
+    this.nodes = new Nodes((answers) => leadersOf(this.topologyOf(answers).findLeader()), questions)
+  }
+
+  private topologyOf(answers: ReadonlyMap<string, State>): Topology<State> {
+    return new Topology([...this.clients.keys()], answers, this.known, this.dialect.isAhead)
+  }
+
+  /** @throws Error that says why no leader can be read. */
+  async read(signal: AbortSignal, timeoutMillis?: number): Promise<Reading<State>> {
+    const survey = await this.nodes.read(signal, timeoutMillis)
+    for (const [name, state] of survey.newest) this.known.set(name, state)
+    const topology = this.topologyOf(survey.newest)
+    const verdict = topology.findLeader()
+    if (verdict.kind === 'outside') {
+      throw new Error(
+        `${this.dialect.title}: no node leads: ${listOf([...this.clients.keys()])} follow servers that are not in nodes. Add their leader to nodes`,
+      )
+    }
+    if (verdict.kind === 'silent') throw this.silenceOf(survey, verdict.names)
+    const problems = this.problemsOf(survey, topology)
+    if (verdict.kind === 'rivals') {
+      const hidden = verdict.names.find((name) => !survey.newest.get(name)?.links)
+      if (hidden !== undefined) throw this.blindnessOf(hidden, survey.newest.get(hidden) as State)
+      const problem = await this.describeRivals(survey, verdict.names, signal)
+      const others = [...this.clients.keys()].map((replica) => ({
+        replica,
+        lost: { replica, connected: false },
+      }))
+      const any = survey.newest.get(verdict.names[0] as string) as State
+      const all = [problem, ...problems].join('. ')
+      return { leader: undefined, isCascading: false, others, any, problem: all }
+    }
+    const { leader, rivals, isCascading } = verdict
+    this.leader = leader
+    const newest = survey.last(leader)
+    if (!newest) throw this.silenceOf(survey, [leader])
+    if (rivals.length > 0) {
+      problems.unshift(await this.describeRivals(survey, [leader, ...rivals], signal))
+    }
+    return {
+      leader: { ...newest.answer, name: leader },
+      isCascading,
+      others: this.othersOf(survey, topology, leader),
+      any: newest.answer,
+      problem: problems.length > 0 ? problems.join('. ') : undefined,
+    }
+  }
+
+  private othersOf(
+    survey: Survey<State>,
+    topology: Topology<State>,
+    leader: string,
+  ): Found<State>[] {
+    const others: Found<State>[] = []
+    const ids = new Set(['', ...[...this.known.values()].map(({ id }) => id)])
+    for (const [replica, outcome] of survey.answers) {
+      if ('error' in outcome) {
+        others.push({
+          replica,
+          lost: unreachable(replica, this.explain('', replica, outcome.error)),
+        })
+      } else if (replica !== leader && topology.aliases.get(replica) !== leader) {
+        others.push({
+          replica,
+          answer: outcome.answer,
+          leaderThen: survey.leaderWhen(leader, replica),
+          mistake: this.mistakeOf(survey, topology, replica),
+          hasOtherLeaders: outcome.answer.links?.some((link) => !ids.has(link.leader)) === true,
+        })
+      }
+    }
+    return others
+  }
+
+  /** Returns why the position of a node is that of another one, or may be. */
+  private mistakeOf(
+    survey: Survey<State>,
+    topology: Topology<State>,
+    replica: string,
+  ): string | undefined {
+    const { idName } = this.dialect
+    const { aliases } = topology
+    const isAlias = aliases.has(replica) || [...aliases.values()].includes(replica)
+    if (isAlias) return 'its client reaches the same server as that of another node'
+    const id = survey.newest.get(replica)?.id
+    const same = [...survey.newest].filter(([name, state]) => name !== replica && state.id === id)
+    if (same.length === 0) return undefined
+    return `its ${idName} is also that of ${listOf(same.map(([name]) => name))}: give each server its own`
+  }
+
+  /** What is wrong with the system, apart from its leader. */
+  private problemsOf(survey: Survey<State>, { aliases }: Topology<State>): string[] {
+    const problems = []
+    for (const first of new Set(aliases.values())) {
+      const others = [...aliases].filter(([, each]) => each === first).map(([name]) => name)
+      problems.push(
+        `${listOf([first, ...others])} reach the same server: give each node its own address, not that of a proxy or one that moves`,
+      )
+    }
+    const isHidden = (name: string) => survey.newest.get(name)?.isHidden === true
+    const hidden = [...this.clients.keys()].filter(isHidden)
+    if (hidden.length > 0) {
+      problems.push(
+        `the replication state of ${listOf(hidden)} cannot be seen, so followers there count as not connected: ${this.dialect.grant}`,
+      )
+    }
+    return problems
+  }
+
+  private async describeRivals(
+    survey: Survey<State>,
+    names: readonly string[],
+    signal: AbortSignal,
+  ): Promise<string> {
+    const first = names.find((name) => this.clients.has(name)) as string
+    const isGalera = await orAborted(isGaleraNode(this.clients.get(first) as MysqlClient), signal)
+    if (isGalera) {
+      return `${listOf(names)} are nodes of a Galera cluster, which has no leader: list one of them with its asynchronous replicas, and watch wsrep_local_recv_queue_avg for the cluster`
+    }
+    const groups = new Set(names.map((name) => survey.newest.get(name)?.group))
+    const [group] = groups
+    if (groups.size === 1 && group !== undefined) {
+      return `${listOf(names)} all accept writes in one replication group: the source needs single-primary mode`
+    }
+    return `${names.length === 2 ? 'two' : names.length} nodes claim to lead: ${listOf(names)} do not follow each other. Make all but one a replica, and set ${this.dialect.readOnly} on it`
+  }
+
+  private silenceOf(survey: Survey<State>, names: readonly string[]): Error {
+    const [first = ''] = names
+    const { failures } = survey
+    const errorOf = (name: string, role = '') =>
+      this.explain(role, name, failures.has(name) ? failures.get(name) : NO_ANSWER)
+    // Only what has answered before is known to lead.
+    if (names.length === 1 && this.known.has(first)) return errorOf(first, ' leader')
+    const all = names.map((name) => errorOf(name).message).join('. ')
+    return new Error(`${this.dialect.title}: no node that answers leads. ${all}`)
+  }
+
+  private blindnessOf(name: string, { isHidden, problems }: State): Error {
+    const { title, grant, readOnly } = this.dialect
+    const reason = isHidden
+      ? `the user may not see the replication state: ${grant}, or set ${readOnly} on all replicas`
+      : problems.join(', ')
+    return new Error(`${title}: which node leads is unknown. ${name}: ${reason}`)
+  }
+
+  private explain(role: string, name: string, error: unknown): Error {
+    return explain(`${this.dialect.title}${role}`, name, this.clients.get(name), error)
+  }
+}
+
+function leadersOf(verdict: Verdict): readonly string[] {
+  if (verdict.kind === 'leader') return [verdict.leader]
+  return verdict.kind === 'rivals' ? verdict.names : []
+}
+
+/** Whether a node is in a Galera cluster. */
+async function isGaleraNode(client: MysqlClient): Promise<boolean> {
+  const asking = queryRows(client, "show global status like 'wsrep_cluster_size'")
+  const [row] = await asking.catch(() => [])
+  return Number((row as { Value?: unknown } | undefined)?.Value ?? 0) > 0
+}
+
+function listOf(names: readonly string[]): string {
+  const last = names.at(-1)
+  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${last}` : String(last)
+}

@@ -1,0 +1,167 @@
+/** What a server says of itself, as far as it matters for which node leads. */
+export interface ServerState {
+  /** What must be its own: `server_uuid` or `server_id`. */
+  readonly id: string
+  /** Its host and port, as it knows them. */
+  readonly address: string
+  /** `undefined` if it is unknown. */
+  readonly isReadOnly: boolean | undefined
+  /** From which servers it replicates. `undefined` if that cannot be seen. */
+  readonly links: readonly Link[] | undefined
+  /** Whether the user lacks the privilege to see it. */
+  readonly isHidden: boolean
+  /** What could not be read. */
+  readonly problems: readonly string[]
+  /** The replication group that it is an active member of. */
+  readonly group?: string | undefined
+}
+
+/** A connection of a server to one that it replicates from. */
+export interface Link {
+  /** The id of that server; empty while it is unknown. */
+  readonly leader: string
+  readonly isOn: boolean
+  /** Whether it does not even try to connect. */
+  readonly isStopped: boolean
+}
+
+/** Which node leads, or why that is not known. */
+export type Verdict =
+  /** `rivals` accept writes too, and follow no node. */
+  | { kind: 'leader'; leader: string; rivals: string[]; isCascading: boolean }
+  /** Several nodes can be the leader. */
+  | { kind: 'rivals'; names: string[] }
+  /** The leader must be one of these, which do not answer. */
+  | { kind: 'silent'; names: string[] }
+  /** All nodes follow servers that are not among them. */
+  | { kind: 'outside' }
+
+/** Which server a node follows, where that is not the name of another one. */
+const OUTSIDE = Symbol('a server that is not among the nodes')
+const UNREACHABLE = Symbol('one of the nodes that have never answered')
+type Target = string | typeof OUTSIDE | typeof UNREACHABLE
+
+/** Which nodes of a system follow which others. */
+export class Topology<State extends ServerState> {
+  /** The servers behind the nodes, each under the first of its names, also those that do not answer now. */
+  private readonly servers = new Map<string, State>()
+  /** The first name of each server that answers, by its other names. */
+  readonly aliases = new Map<string, string>()
+  private readonly silent: readonly string[]
+  private readonly unknown: readonly string[]
+  private readonly targets: ReadonlyMap<string, ReadonlySet<Target>>
+
+  /**
+   * @param names of all nodes.
+   * @param answers the newest answers.
+   * @param known the last answers of all nodes, also of those that do not answer now.
+   * @param isAhead whether a server has written transactions that another one does not have.
+   */
+  constructor(
+    names: readonly string[],
+    private readonly answers: ReadonlyMap<string, State>,
+    known: ReadonlyMap<string, State>,
+    private readonly isAhead: (state: State, other: State) => boolean,
+  ) {
+    this.silent = names.filter((name) => !answers.has(name))
+    this.unknown = this.silent.filter((name) => !known.has(name))
+    for (const name of names) this.addServer(name, answers.get(name))
+    for (const name of this.silent) this.addServer(name, known.get(name))
+    const targets = [...this.servers].map(
+      ([name, state]) => [name, new Set(this.targetsOf(name, state))] as const,
+    )
+    this.targets = new Map(targets)
+  }
+
+  private addServer(name: string, state: State | undefined): void {
+    if (!state) return
+    const same = [...this.servers].find(([, each]) => isSameServer(each, state))
+    if (!same) this.servers.set(name, state)
+    else if (this.answers.has(name)) this.aliases.set(name, same[0])
+  }
+
+  private *targetsOf(name: string, state: State): Iterable<Target> {
+    const others = [...this.servers].filter(([other]) => other !== name)
+    if (state.group !== undefined && state.isReadOnly !== false) {
+      const primaries = others.filter(
+        ([, { group, isReadOnly }]) => group === state.group && isReadOnly === false,
+      )
+      for (const [primary] of primaries) yield primary
+      if (primaries.length === 0) yield this.unknown.length > 0 ? UNREACHABLE : OUTSIDE
+    }
+    // A server that only reads is assumed to follow.
+    if (!state.links && state.isReadOnly) yield this.unknown.length > 0 ? UNREACHABLE : OUTSIDE
+    for (const link of state.links ?? []) {
+      const found = others.filter(([, { id }]) => id === link.leader)
+      for (const [other] of found) if (!this.hasLeft(link, state, other)) yield other
+      // Servers also name themselves.
+      if (found.length > 0 || link.leader === state.id || this.hasLeft(link, state)) continue
+      const candidates = link.leader === '' ? this.silent : this.unknown
+      yield candidates.length > 0 ? UNREACHABLE : OUTSIDE
+    }
+  }
+
+  /** Whether a link is only what is left from the time before a server was promoted. */
+  private hasLeft(link: Link, state: State, leader?: string): boolean {
+    if (!link.isStopped || state.isReadOnly !== false) return false
+    const answer = leader === undefined ? undefined : this.answers.get(leader)
+    return !answer || this.isAhead(state, answer)
+  }
+
+  /** Whether a node that answers follows this one. */
+  private isFollowed(target: Target): boolean {
+    return [...this.targets].some(
+      ([name, targets]) => this.answers.has(name) && targets.has(target),
+    )
+  }
+
+  findLeader(): Verdict {
+    const follows = (name: string) => this.targets.get(name) as ReadonlySet<Target>
+    const isRoot = (name: string) => follows(name).size === 0
+    const isTop = (name: string) => [...follows(name)].every((target) => target === OUTSIDE)
+    const isAnswering = (name: string) => this.answers.has(name)
+    const names = [...this.servers.keys()]
+
+    const lead = (candidates: readonly string[]): Verdict => {
+      const writable = candidates.filter((name) => this.isWritable(name))
+      const [leader, another] = writable.length > 0 ? writable : candidates
+      if (leader === undefined || another !== undefined) {
+        return { kind: 'rivals', names: writable.length > 0 ? writable : [...candidates] }
+      }
+      const isRival = (name: string) => {
+        const { links, isReadOnly } = this.servers.get(name) as State
+        return name !== leader && isAnswering(name) && isRoot(name) && links && isReadOnly === false
+      }
+      const isCascading = follows(leader).size > 0
+      return { kind: 'leader', leader, rivals: names.filter(isRival), isCascading }
+    }
+
+    const followed = names.filter((name) => isTop(name) && this.isFollowed(name))
+    const answering = followed.filter(isAnswering)
+    if (answering.length > 0) return lead(answering)
+    const roots = names.filter((name) => isAnswering(name) && isRoot(name))
+    const promoted = roots.filter((name) => this.servers.get(name)?.isReadOnly === false)
+    const silent = followed.length > 0 ? followed : this.isFollowed(UNREACHABLE) ? this.silent : []
+    if (promoted.length > 0 && silent.length > 0) return lead(promoted)
+    if (silent.length > 0) return { kind: 'silent', names: [...silent] }
+    // Without a follower that answers, a server that only reads need not be the leader.
+    const isSure = this.silent.length === 0 || roots.some((name) => this.isWritable(name))
+    if (roots.length > 0 && isSure) return lead(roots)
+    // Servers that follow each other.
+    const circle = names.filter(
+      (name) => isAnswering(name) && this.isFollowed(name) && this.isWritable(name),
+    )
+    if (circle.length > 0) return lead(circle)
+    return this.silent.length > 0
+      ? { kind: 'silent', names: [...this.silent] }
+      : { kind: 'outside' }
+  }
+
+  private isWritable(name: string): boolean {
+    return this.servers.get(name)?.isReadOnly !== true
+  }
+}
+
+function isSameServer(a: ServerState, b: ServerState): boolean {
+  return a.id === b.id && a.address === b.address
+}
