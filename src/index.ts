@@ -17,6 +17,7 @@ export {
 } from './polling/replication-poller.js'
 export type {
   FollowerReading,
+  LeaderMoment,
   ReplicationReading,
   ReplicationSource,
   ShardReading,

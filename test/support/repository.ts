@@ -19,7 +19,7 @@ export function readJson(path: string): unknown {
 const ignored = readText('.gitignore').trim().split('\n')
 
 /** Lists the entries of a folder that git does not ignore. */
-export function listEntries(folder = '') {
+function listEntries(folder = '') {
   return readdirSync(join(repository, folder), { withFileTypes: true }).filter(
     ({ name }) =>
       name !== '.git' &&
