@@ -22,7 +22,10 @@ export default {
       from: { path: '^src/environment/' },
       to: { path: ['^src/(environment|sources|support)/', '^src/otel/options.ts$', api] },
     },
-    { from: { path: '^src/register/' }, to: { path: ['^src/(environment|otel|support)/', api] } },
+    {
+      from: { path: '^src/register/' },
+      to: { path: ['^src/(environment|otel|register|support)/', api] },
+    },
     {
       from: { path: '^src/cli/' },
       to: {

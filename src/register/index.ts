@@ -1,10 +1,13 @@
-import { createNoopMeter, diag, DiagConsoleLogger, DiagLogLevel, metrics } from '@opentelemetry/api'
+import { createNoopMeter, metrics, type MeterProvider } from '@opentelemetry/api'
+import { basename } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { readEnvironment } from '../environment/index.js'
 import { ReplicationLagInstrumentation } from '../otel/instrumentation.js'
 import { SCOPE } from '../otel/metrics.js'
-import { hasLogger, log } from '../support/log.js'
+import { isSdkDisabled } from '../otel/options.js'
+import { log, printWithoutLogger } from '../support/log.js'
 import { unref } from '../support/timers.js'
+import { forgetRemovedSeries, reportPortInUse } from './readers.js'
 
 // Reports without a line of code what REPLICATION_LAG_SOURCES or REPLICATION_LAG_CONFIG names:
 // node --import opentelemetry-instrumentation-replication-lag/register app.mjs
@@ -12,44 +15,61 @@ import { unref } from '../support/timers.js'
 const CHECK_MILLIS = 100
 const CHECKS_BEFORE_WARNING = 100
 
-/** What reports. It is `undefined` if neither variable is set, or the configuration is invalid. */
+/** What reports. It is `undefined` if nothing is configured, if the configuration is invalid, and where nothing is reported. */
 export const instrumentation: ReplicationLagInstrumentation | undefined = register()
 
 /** Never throws. */
 function register(): ReplicationLagInstrumentation | undefined {
+  // Without a logger, there would be no sign of why there is no series.
+  printWithoutLogger()
   try {
+    const reason = findReasonToDoNothing()
+    if (reason !== undefined) {
+      log('debug', reason)
+      return undefined
+    }
     const options = readEnvironment()
     if (!options) {
       log('debug', 'neither REPLICATION_LAG_SOURCES nor REPLICATION_LAG_CONFIG is set')
       return undefined
     }
     const created = new ReplicationLagInstrumentation({ ...options, enabled: false })
-    enableWithProvider(created)
+    if (isSdkDisabled()) log('info', 'OTEL_SDK_DISABLED is set, so sources are not polled')
+    else enableWithProvider(created)
     return created
   } catch (error) {
-    logByDefault()
     log('error', (error as Error).message)
     return undefined
   }
 }
 
-/** Polling starts once an SDK has set a meter provider, because a client that is loaded earlier is not instrumented. */
+/** `NODE_OPTIONS` applies to each Node process that a service starts, and each thread of it. One of them polls. */
+function findReasonToDoNothing(): string | undefined {
+  if (!isMainThread) return 'the main thread reports, not this one'
+  const program = basename(process.argv[1] ?? '')
+  const isPackageManager = /^(?:npm|npx|pnpm|pnpx|yarn|corepack)(?:-cli)?(?:\.[cm]?js)?$/
+  return isPackageManager.test(program) ? `${program} has nothing to report` : undefined
+}
+
+/**
+ * Starts polling once an SDK has set a meter provider, because a client that is loaded earlier is not instrumented. Prepares
+ * the readers of that SDK, and of those that follow it.
+ */
 function enableWithProvider(created: ReplicationLagInstrumentation): void {
   let checks = 0
+  let current: MeterProvider | undefined
   const timer = setInterval(() => {
-    if (metrics.getMeterProvider().getMeter(SCOPE.name) !== createNoopMeter()) {
-      clearInterval(timer)
-      logByDefault()
-      created.enable()
-    } else if (++checks === CHECKS_BEFORE_WARNING && isMainThread) {
-      logByDefault()
+    const provider = metrics.getMeterProvider()
+    if (current && !created.getConfig().enabled) clearInterval(timer)
+    else if (provider === current) return
+    else if (provider.getMeter(SCOPE.name) !== createNoopMeter()) {
+      reportPortInUse(provider)
+      forgetRemovedSeries(provider)
+      if (!current) created.enable()
+      current = provider
+    } else if (!current && ++checks === CHECKS_BEFORE_WARNING) {
       log('warn', 'nothing is reported: no OpenTelemetry SDK has set a global meter provider')
     }
   }, CHECK_MILLIS)
   unref(timer)
-}
-
-/** Without a logger, there would be no sign of why there is no series. A logger of the application stays. */
-function logByDefault(): void {
-  if (!hasLogger()) diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.WARN)
 }

@@ -1,14 +1,23 @@
 import { diag } from '@opentelemetry/api'
 import { unref } from './timers.js'
 
-const logger = diag.createComponentLogger({
-  namespace: 'opentelemetry-instrumentation-replication-lag',
-})
+const NAMESPACE = 'opentelemetry-instrumentation-replication-lag'
+const logger = diag.createComponentLogger({ namespace: NAMESPACE })
+
+type Level = 'debug' | 'info' | 'warn' | 'error'
+
+let isPrinting = false
+
+/** Prints to stderr what is logged while no logger is set, except at debug level. A logger of the application stays alone. */
+export function printWithoutLogger(): void {
+  isPrinting = true
+}
 
 /** Logs through OpenTelemetry's `diag`. Never throws, whatever logger is set: the update and collection paths call it. */
-export function log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
+export function log(level: Level, message: string): void {
   try {
-    logger[level](message)
+    if (!isPrinting || hasLogger()) logger[level](message)
+    else if (level !== 'debug') console.error(`${NAMESPACE}: ${message}`)
   } catch {
     // A logger that throws must not stop replication.
   }
@@ -26,8 +35,8 @@ export function hasLogger(): boolean {
  * Logs a message now, or once a logger is set. Services often set it after they have created what is wrong, because the SDK
  * does it for them.
  */
-export function logOnceHeard(level: 'info' | 'warn', message: string): void {
-  if (hasLogger()) {
+export function logOnceHeard(level: Level, message: string): void {
+  if (isPrinting || hasLogger()) {
     log(level, message)
     return
   }

@@ -1,4 +1,4 @@
-import { diag, DiagConsoleLogger, DiagLogLevel, metrics } from '@opentelemetry/api'
+import { diag, metrics } from '@opentelemetry/api'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
@@ -111,12 +111,57 @@ describe('register', () => {
     expect(logged.matching('warn:')).toEqual([expect.stringContaining('nothing is reported')])
   })
 
-  test('logs to the console if the application has set no logger', async () => {
+  test('prints what is wrong if the application has set no logger, and sets none', async () => {
     diag.disable()
     const setLogger = vi.spyOn(diag, 'setLogger')
-    onTestFinished(() => setLogger.mockRestore())
+    const print = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    onTestFinished(() => {
+      setLogger.mockRestore()
+      print.mockRestore()
+    })
     await register({ REPLICATION_LAG_SOURCES: 'orders' })
-    expect(setLogger.mock.calls).toEqual([[expect.any(DiagConsoleLogger), DiagLogLevel.WARN]])
+    expect(print.mock.calls).toEqual([
+      [expect.stringMatching(/-lag: entry 1 of REPLICATION_LAG_S/)],
+    ])
+    await register({})
+    expect(print.mock.calls).toHaveLength(1)
+    expect(setLogger.mock.calls).toEqual([])
+  })
+
+  test('polls nothing and says so once at info level with OTEL_SDK_DISABLED', async () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const { instrumentation } = await register({
+      OTEL_SDK_DISABLED: 'true',
+      REPLICATION_LAG_SOURCES: 'orders=postgres://monitor@db.example',
+    })
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(instrumentation?.getConfig().enabled).toBe(false)
+    expect(logged.messages).toEqual([expect.stringMatching(/^info: .*OTEL_SDK_DISABLED is set/)])
+  })
+
+  test.each(['/usr/bin/npm', '/lib/node_modules/npm/bin/npm-cli.js', '/lib/npx-cli.js', 'yarn.js'])(
+    'does nothing in a package manager: %s',
+    async (path) => {
+      const { argv } = process
+      process.argv = [process.execPath, path, 'start']
+      onTestFinished(() => void (process.argv = argv))
+      const { instrumentation } = await register({ REPLICATION_LAG_SOURCES: 'a=etcd+http://a' })
+      expect(instrumentation).toBeUndefined()
+      expect(logged.messages).toEqual([expect.stringMatching(/^debug: .* has nothing to report/)])
+    },
+  )
+
+  test('does nothing in a thread', async () => {
+    vi.doMock('node:worker_threads', async (original) =>
+      Object.assign({}, await original<object>(), { isMainThread: false }),
+    )
+    onTestFinished(() => {
+      vi.doUnmock('node:worker_threads')
+    })
+    const { instrumentation } = await register({ REPLICATION_LAG_SOURCES: 'a=etcd+http://a' })
+    expect(instrumentation).toBeUndefined()
+    expect(logged.messages).toEqual([expect.stringMatching(/^debug: .*main thread reports/)])
   })
 })
 
