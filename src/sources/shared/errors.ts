@@ -23,7 +23,7 @@ const COMMON: Advice = [
 ]
 
 /** Adds the first advice that matches to a description. */
-export function withAdvice(description: string, advice: Advice): string {
+export function withAdvice(description: string, advice: Advice = []): string {
   const found = [...advice, ...COMMON].find(([pattern]) => pattern.test(description))
   return found ? `${description}: ${found[1]}` : description
 }

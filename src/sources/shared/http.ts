@@ -1,6 +1,6 @@
 import { describeError, formatValue } from '../../support/log.js'
 import { hasMethods, optionError } from '../../support/option-errors.js'
-import { explain, type Advice } from './errors.js'
+import { explain, withAdvice, type Advice } from './errors.js'
 import { parseExactJson } from './exact-json.js'
 import { required } from './fields.js'
 
@@ -194,10 +194,10 @@ export function describeFailures(failures: ReadonlyMap<string, unknown>): string
   return [...failures].map(([url, error]) => describeFailure(url, error)).join('; ')
 }
 
-/** Describes why a server did not answer. Most errors begin with its URL already. */
+/** Describes why a server did not answer, and what to do. Errors of requests do that already. */
 export function describeFailure(url: string, error: unknown): string {
   const text = describeError(error)
-  return text.startsWith(url) ? text : `${url}: ${text}`
+  return text.startsWith(url) ? text : `${url}: ${withAdvice(text)}`
 }
 
 /** An array in an answer. A missing one is empty. */

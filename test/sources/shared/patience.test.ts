@@ -22,6 +22,7 @@ it('a node that hangs does not fail the read, even if garbage is collected meanw
   expect(shards[0]?.followers).toContainEqual({
     replica: 'nats_3',
     connected: false,
-    problem: 'cannot be read: http://nats_3: no answer in time',
+    problem:
+      'cannot be read: http://nats_3: no answer in time: check host, port, network, firewall and server',
   })
 })
