@@ -195,7 +195,8 @@ function findBest(feeds: Feeds, shard: string, replica: string | undefined, now:
 /**
  * Which of two feeds is to be believed about a follower; positive if the first. A fresh one before a stale one. One without
  * a position comes last: a worker that was restarted and has stored nothing yet must not show the whole log as lag. Then
- * the application's own comes first, then one in which the follower is connected, then the one that was read last.
+ * the application's own comes first, then one in which the follower is connected, then one that has the leader itself, then
+ * the one that was read last.
  */
 function compare(a: Found, b: Found, now: number): number {
   const order = (is: (found: Found) => boolean) => Number(is(a)) - Number(is(b))
@@ -204,6 +205,7 @@ function compare(a: Found, b: Found, now: number): number {
     order(({ follower }) => follower.load() !== undefined) ||
     order(({ feed }) => feed.writer === 'application') ||
     order(({ feed, follower }) => isConnected(feed, follower)) ||
+    order(({ feed, followers }) => feed.leaders.get(followers.shard)?.isCascading !== true) ||
     (a.feed.readAt < b.feed.readAt ? -1 : 1)
   )
 }

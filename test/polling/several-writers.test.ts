@@ -49,6 +49,16 @@ describe('a follower that several sources report', () => {
     expect(test.gauge.lagSeqno('a', 'r1')).toBe(1)
   })
 
+  it('is reported as the source of the leader says while it is connected to none', async () => {
+    const { one, two } = pollTwo()
+    const { shards } = disconnected(10, 1)
+    await read(one, disconnected(12, 4))
+    await read(two, { shards: shards.map((shard) => ({ ...shard, cascading: true })) })
+    expect(lags()).toEqual({ 'a/r1': 8 })
+    await read(one, disconnected(14, 4))
+    expect(lags()).toEqual({ 'a/r1': 10 })
+  })
+
   it('is reported as the source says to which it is connected', async () => {
     const { one, two } = pollTwo()
     await read(one, reading('a', 10, { r1: 9 }))

@@ -2,6 +2,7 @@ import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/so
 import type pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { eventually } from '../../support/eventually.js'
+import { poll } from '../../support/postgres-monitor.js'
 import { WalReceiver } from '../../support/postgres-wal-receiver.js'
 import {
   connect,
@@ -212,6 +213,26 @@ describe('slots', () => {
       )
       expect(follower).not.toHaveProperty('retainedSeqno')
     })
+  })
+
+  itFrom16('of a standby do not hide those of the primary under one shard', async () => {
+    const upstream = await cluster.startPrimary({ name: 'upstream-of-both' })
+    const standby = await cluster.startStandby({ name: 'with-both', of: upstream })
+    const create = "select pg_create_logical_replication_slot('both', 'pgoutput')"
+    const creating = standby.query(create)
+    await upstream.query('select pg_log_standby_snapshot()')
+    await creating
+    // As extensions do that copy slots. It stays behind, and has no consumer.
+    await write(upstream)
+    await upstream.query(create)
+    await standby.untilCaughtUpWith(upstream)
+    const nodes = [upstream, standby].map((node) => createSource(node, { name: node.name }))
+    const metrics = poll(nodes)
+    for (let round = 0; round < 10; round++) {
+      await eventually(() => expect(metrics.find('both')).toMatchObject({ connected: false }))
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      expect(metrics.find('both')?.lagSeqno).toBeLessThan(10_000)
+    }
   })
 
   const itFrom17 = major >= 17 ? it : it.skip
