@@ -214,9 +214,10 @@ function parseConsumer(
 function parseMirror(info: object) {
   const faults: string[] = []
   const state = attempt(faults, '', () => parseFields(MIRROR, info))
-  const { description } = parseFields({ description: optional(anyText) }, state?.error)
-  const error = faults[0] ?? (state?.error && (description ?? 'it has an error'))
-  return { isAlive: error === undefined && isRecent(state?.active ?? -1), error }
+  if (!state) return { isAlive: false, error: faults[0] }
+  const { description } = parseFields({ description: optional(anyText) }, state.error)
+  const error = state.error && (description ?? 'it has an error')
+  return { isAlive: error === undefined && isRecent(state.active), error }
 }
 
 function parseState(created: unknown, state: unknown): StreamState {

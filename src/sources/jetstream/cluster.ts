@@ -1,7 +1,14 @@
 import type { Moment, Survey } from '../shared/nodes.js'
 import { describeFailures } from '../shared/http.js'
 import { NOT_A_SERVER } from './errors.js'
-import { findLeaders, groupBy, type Leadership, type LeaderView } from './leaders.js'
+import {
+  findLeaders,
+  groupBy,
+  isMirror,
+  type Leadership,
+  type LeaderView,
+  type LeadingMirror,
+} from './leaders.js'
 import type { Members, ServerView, StreamView } from './view.js'
 
 /** Where a leader was at one moment, in milliseconds as `performance.now()`. */
@@ -19,7 +26,7 @@ export class Cluster {
   /** The leaders of the streams, by the newest answers. */
   readonly leaders: ReadonlyMap<string, Leadership>
   /** The leaders of mirrors, by the key of their upstream. */
-  readonly mirrors: ReadonlyMap<string, readonly LeaderView[]>
+  readonly mirrors: ReadonlyMap<string, readonly LeadingMirror[]>
   /** The URL of each server that answered, by its name. */
   readonly urls: ReadonlyMap<string, string>
 
@@ -44,7 +51,7 @@ export class Cluster {
     const streams = [...views.values()].flatMap((each) => [...each.streams.values()])
     this.copies = groupBy(streams, ({ key }) => key)
     const led = [...findLeaders(views.values()).values()].map(({ leader }) => leader)
-    this.mirrors = groupBy(led, ({ mirror }) => mirror?.upstream ?? '')
+    this.mirrors = groupBy(led.filter(isMirror), ({ mirror }) => String(mirror.upstream))
   }
 
   /** Why servers did not answer, and what is invalid in answers and belongs to no stream. It is empty if there is nothing. */

@@ -20,8 +20,8 @@ const CLUSTER = { name: optional(text), urls: array }
  */
 export class Discovery {
   private readonly servers: Map<string, Server>
-  /** The URLs of the servers that were found. */
-  private readonly found = new Set<string>()
+  /** The names of the servers that were found, by their URLs. */
+  private readonly found = new Map<string, string>()
   /** When a URL was tried, and when servers were looked for, by their names. In milliseconds as `performance.now()`. */
   private readonly triedAt = new Map<string, number>()
 
@@ -66,8 +66,7 @@ export class Discovery {
 
   /** Forgets servers that were found, and answer at another URL now or were removed from the cluster. */
   private forget(cluster: Cluster): void {
-    for (const url of this.found) {
-      const name = this.nameOf(url) ?? ''
+    for (const [url, name] of this.found) {
       const other = cluster.urls.get(name)
       const isRemoved =
         other === undefined && cluster.hasAllMembers && !cluster.memberNames.includes(name)
@@ -90,7 +89,7 @@ export class Discovery {
       const isMember = clusterName !== undefined && other.clusterName === clusterName
       if (name === undefined || !isMember || !this.isMissing(name, cluster)) return
       this.add(http, name)
-      this.found.add(http.url)
+      this.found.set(http.url, name)
     })
     await Promise.allSettled(asking)
   }

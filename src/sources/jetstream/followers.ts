@@ -3,7 +3,7 @@ import type { FollowerReading, ShardReading } from '../source.js'
 import type { Cluster } from './cluster.js'
 import type { CaughtUp } from './consumers.js'
 import { AHEAD, NO_LEADER, OLD_UPSTREAM } from './errors.js'
-import { groupBy, type LeaderView } from './leaders.js'
+import { groupBy, type LeaderView, type LeadingMirror } from './leaders.js'
 import type { ConsumerView, ReplicaView, StreamView } from './view.js'
 
 /** A follower, as the `filter` option sees it. */
@@ -128,10 +128,14 @@ export class Followers {
 }
 
 /** A mirror has the sequence numbers of its upstream. */
-function readMirror(upstream: LeaderView | undefined, mirror: LeaderView, cluster: Cluster): Named {
+function readMirror(
+  upstream: LeaderView | undefined,
+  mirror: LeadingMirror,
+  cluster: Cluster,
+): Named {
   const replica = `mirror/${mirror.stream}`
   const { lastSeq, lastTime } = mirror.state
-  const { isAlive = false, error: problem } = mirror.mirror ?? {}
+  const { isAlive, error: problem } = mirror.mirror
   const comparedWith = upstream && cluster.leaderWhen(upstream, mirror.server)
   if (!comparedWith) return { replica, connected: isAlive && upstream !== undefined }
   // In a mirror of a mirror, messages are older than the stream.

@@ -1,7 +1,9 @@
-import type { ServerView, StreamState, StreamView } from './view.js'
+import type { MirrorView, ServerView, StreamState, StreamView } from './view.js'
 
 /** A stream, as its leader reports it. */
 export type LeaderView = StreamView & { readonly state: StreamState }
+
+export type LeadingMirror = LeaderView & { readonly mirror: MirrorView }
 
 /** The leader of a stream, and all servers that say that they lead it. */
 export interface Leadership {
@@ -32,6 +34,10 @@ export function findLeaders(views: Iterable<ServerView>): Map<string, Leadership
 
 function isLeader(stream: StreamView): stream is LeaderView {
   return stream.leader === stream.server && stream.state !== undefined
+}
+
+export function isMirror(stream: LeaderView): stream is LeadingMirror {
+  return stream.mirror?.upstream !== undefined
 }
 
 function compare(a: StreamState, b: StreamState): number {

@@ -12,18 +12,19 @@ export class ShardNames {
   /** @param isComplete whether these are all streams. Otherwise an account that is missing still exists. */
   update(streams: Iterable<StreamView>, isComplete: boolean): void {
     if (isComplete) this.ids.clear()
-    for (const { account } of streams) {
-      const ids = this.ids.get(account.name)
-      if (ids) ids.add(account.id)
-      else this.ids.set(account.name, new Set([account.id]))
-    }
+    for (const { account } of streams) this.idsOf(account.name).add(account.id)
   }
 
   /** Names of streams have no slash. An account that shares its name is named by its id. */
   of({ account: { id, name }, stream }: StreamView): string {
     if (id === DEFAULT_ACCOUNT) return stream
-    const isShared = (this.ids.get(name)?.size ?? 0) > 1
-    return `${isShared ? id : name}/${stream}`
+    return `${this.idsOf(name).size > 1 ? id : name}/${stream}`
+  }
+
+  private idsOf(name: string): Set<string> {
+    const ids = this.ids.get(name) ?? new Set()
+    this.ids.set(name, ids)
+    return ids
   }
 }
 

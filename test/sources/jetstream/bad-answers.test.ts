@@ -64,6 +64,15 @@ describe('what is invalid in an answer', () => {
     expect({ leaderSeqno, complete }).toEqual({ leaderSeqno: 31n, complete: false })
   })
 
+  it('leaves out the consumers of one server, and is named', async () => {
+    const { readShard } = change(({ stream }) => {
+      Object.assign(stream('nats_2'), { consumer_detail: 7 })
+    })
+    const { problem, leaderSeqno, complete } = await readShard()
+    expect(problem).toBe('nats_2: field consumer_detail has an invalid value: 7')
+    expect({ leaderSeqno, complete }).toEqual({ leaderSeqno: 31n, complete: false })
+  })
+
   it('makes one copy of a stream unknown, and not the stream', async () => {
     const { readShard } = change(({ stream }) => (stream('nats_3').state.last_seq = 1.5))
     const { follower, leaderSeqno } = await readShard()

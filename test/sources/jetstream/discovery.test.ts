@@ -43,7 +43,7 @@ describe('other servers of the cluster', () => {
   })
 
   it.each<[string, object, object]>([
-    ['its routes', {}, { routes: [{ ip: '10.0.0.2' }, { ip: 'fd00::3' }, { ip: '10.0.0.2' }] }],
+    ['its routes', {}, { routes: [{ ip: '10.0.0.2' }, { ip: 'fd00::3' }, { ip: '10.0.0.2' }, {}] }],
     [
       'its configuration',
       { cluster: { name: 'demo', urls: ['10.0.0.2:6222', '[fd00::3]:6222'] } },
@@ -85,6 +85,14 @@ describe('other servers of the cluster', () => {
     vi.spyOn(performance, 'now').mockImplementation(() => now + 61_000)
     await expect(fake.read()).rejects.toThrow(error)
     expect(fake.asked.filter((each) => each.endsWith('/routez'))).toHaveLength(2)
+  })
+
+  it('are not found while the one that is asked fails, and a read does not', async () => {
+    const { read, asked, setOnAsk } = createHosts()
+    setOnAsk(() => {
+      if (asked.filter((each) => each === 'nats_1 /nats/varz').length === 2) throw new Error('down')
+    })
+    await expect(read()).rejects.toThrow('its leader nats_2 cannot be read: no server of this name')
   })
 
   it('are not waited for long', async () => {

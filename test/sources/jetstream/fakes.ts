@@ -2,6 +2,7 @@ import {
   jetstreamSource,
   type JetStreamSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fakeFetch, FakeResponse } from '../shared/http-fakes.js'
 import { ANSWERS } from './answers.js'
 
@@ -44,6 +45,8 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
     asked,
     /** The paths that were asked for, with their parameters. */
     paths: [] as string[],
+    /** How long a server takes to answer, in milliseconds. */
+    delays: new Map<string, number>(),
     /** The headers of the last request to each host. */
     headers: new Map<string, object>(),
     /** Called before each answer. */
@@ -92,12 +95,13 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
   }
   const source = jetstreamSource({
     servers: ['http://nats_1:8222', 'http://nats_2:8222', 'http://nats_3:8222'],
-    fetch: fakeFetch((path, { url, headers, signal }) => {
+    fetch: fakeFetch(async (path, { url, headers, signal }) => {
       const { hostname } = new URL(url)
       asked.push(`${hostname} ${path.replace(/\?.*/, '')}`)
       fake.headers.set(hostname, headers)
       fake.paths.push(path)
       fake.onAsk()
+      await sleep(fake.delays.get(hostname) ?? 0)
       if (hostname === 'hangs') return untilAborted(signal)
       const server = answers[hostname]
       if (!server) throw new TypeError('fetch failed')

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createFake } from './fakes.js'
 
@@ -128,6 +129,35 @@ describe('a reading', () => {
     )
   })
 
+  it('fails for such a URL also when the answers are of two servers', async () => {
+    const { read, asked, answers, setOnAsk, stream } = createFake({ servers: ['http://nats_2'] })
+    for (let i = 0; i < 3; i++) await read()
+    Object.assign(stream('nats_2', 'COPY'), { created: '2026-11-26T00:00:00Z' })
+    asked.length = 0
+    setOnAsk(() => {
+      if (asked.length === 2)
+        Object.assign(answers['nats_2']?.jsz as object, { server_id: 'OTHER' })
+    })
+    await expect(read()).rejects.toThrow('http://nats_2: different servers answer in turn')
+  })
+
+  it('uses an answer that came after its read, and is not complete with it', async () => {
+    const { read, delays } = createFake()
+    await read()
+    delays.set('nats_3', 250)
+    const { shards, note } = await read(200)
+    expect(note).toContain('http://nats_3:8222: no answer in time')
+    expect(shards[0]?.followers[1]).toEqual({
+      replica: 'nats_3',
+      connected: false,
+      problem: `cannot be read: ${String(note)}`,
+    })
+    await sleep(150)
+    const late = await read(200)
+    expect(late.shards[0]?.followers[1]).toMatchObject({ connected: true, ...applied(31n) })
+    expect(late.complete).toBe(false)
+  })
+
   it('fails with the reason if it is aborted', async () => {
     const { source } = createFake()
     const reason = new Error('the deadline')
@@ -188,7 +218,10 @@ describe('the leader of a stream', () => {
   })
 
   it('must answer once more for its followers to have a position', async () => {
-    const { readShard, answers, asked, setOnAsk } = createFake()
+    const fake = createFake({ consumers: true })
+    const { readShard, answers, asked, setOnAsk } = fake
+    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const)
+      Object.assign(fake.consumer(server, 'billing'), { cluster: { leader: 'nats_1' } })
     setOnAsk(() => {
       if (asked.length === 7) delete answers['nats_2']
     })
@@ -197,6 +230,8 @@ describe('the leader of a stream', () => {
     expect(followers).toEqual([
       { replica: 'nats_1', connected: true },
       { replica: 'nats_3', connected: true },
+      { replica: 'consumer/billing' },
+      expect.objectContaining({ replica: 'consumer/temp', ...applied(0n) }),
       { replica: 'mirror/COPY', connected: true, ...applied(31n) },
     ])
   })
@@ -501,6 +536,12 @@ describe('a consumer', () => {
       expect(await at(fake, 500, sent)).toBe(500n)
     })
 
+    it('up to the start, if nothing more is known', async () => {
+      const fake = createFake({ consumers: true })
+      const state = { num_pending: 2, delivered: {}, ack_floor: undefined }
+      expect(await at(fake, 100, state)).toBe(0n)
+    })
+
     it('never beyond its position', async () => {
       const fake = createFake({ consumers: true })
       const state = { num_ack_pending: 70, ack_floor: { stream_seq: 99 } }
@@ -594,7 +635,7 @@ describe('accounts', () => {
       const reading = await fake.read()
       return reading.shards
         .map(({ shard }) => shard)
-        .filter((shard) => /ORDERS/.test(String(shard)))
+        .filter((shard) => String(shard).includes('ORDERS'))
     }
     return { ...fake, set, shards }
   }

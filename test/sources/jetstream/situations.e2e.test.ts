@@ -213,11 +213,11 @@ await describeInstalled(jetstream, () => {
     const { complete, ...reading } = await read(source)
     expect(complete).toBe(false)
     expect(missingIn(reading)).toEqual(names)
-    let isBack = false
+    const ended = new AbortController()
     const restarting = cluster()
       .restart(first)
-      .finally(() => (isBack = true))
-    while (!isBack) {
+      .finally(() => ended.abort())
+    while (!ended.signal.aborted) {
       const each = await read(source)
       if (each.complete) expect(missingIn(each)).toEqual([])
     }
