@@ -74,14 +74,20 @@ export function createKafkaAdmin(
   mechanism: string,
 ): () => KafkajsAdmin {
   const load = find('kafkajs') as () => { Kafka: Constructor<{ admin(): KafkajsAdmin }> }
+  const brokers = hosts.map(({ address, port }) =>
+    port === undefined ? `${address}:9092` : address,
+  )
   return () => {
     const { Kafka } = load()
+    // The first one may have stopped answering, and a client that is not connected asks no other.
+    brokers.push(...brokers.splice(0, 1))
     const kafka = new Kafka({
       clientId: 'replication-lag',
-      brokers: hosts.map(({ address, port }) => (port === undefined ? `${address}:9092` : address)),
+      brokers: [...brokers],
       ...(user && { sasl: { mechanism, username: user, password } }),
       ssl,
-      retry: { retries: 2 },
+      requestTimeout: 2000,
+      retry: { retries: 1, initialRetryTime: 100 },
       // The source reports what is wrong.
       logLevel: 0,
     })

@@ -125,7 +125,7 @@ export class KafkaCluster {
   async connect({ client = 'kafkajs', fault, source = {} } = {}) {
     const { gate } = this.brokers[0]
     const brokers = this.brokers.map((each) => `127.0.0.1:${each.gate.port}`)
-    const groups = fault === 'missing right' ? [SECRET] : [...GROUPS]
+    const groups = fault === 'missing right' ? [SECRET] : undefined
     if (fault === 'missing right') await this.hide('group', SECRET)
     const password = fault === 'wrong password' ? 'wrong' : 'monitor'
     const login = { username: 'monitor', password }
@@ -143,14 +143,19 @@ export class KafkaCluster {
         close: () => admin.close(),
       }
     }
-    const monitor = new kafkajs.Kafka({
-      brokers,
-      sasl: { mechanism: 'plain', ...login },
-      logLevel: kafkajs.logLevel.NOTHING,
-      retry: { retries: 2 },
-    })
+    const createAdmin = () => {
+      brokers.push(...brokers.splice(0, 1))
+      const monitor = new kafkajs.Kafka({
+        brokers: [...brokers],
+        sasl: { mechanism: 'plain', ...login },
+        logLevel: kafkajs.logLevel.NOTHING,
+        requestTimeout: 2000,
+        retry: { retries: 1, initialRetryTime: 100 },
+      })
+      return monitor.admin()
+    }
     return {
-      source: kafkaSource({ admin: () => monitor.admin(), groups, ...source }),
+      source: kafkaSource({ admin: createAdmin, groups, ...source }),
       gate,
       close: () => Promise.resolve(),
     }
@@ -229,6 +234,23 @@ export class KafkaCluster {
       eachMessage: () => Promise.resolve(),
     })
     await joined
+  }
+
+  /** Adds a group. */
+  async addFollower() {
+    const group = 'auditing'
+    await this.restart(group)
+    await this.servers.until('the new group has caught up', async () => {
+      const [end, position] = [await this.position(), await this.position(group)]
+      return position === end
+    })
+    return group
+  }
+
+  /** @param {string} group */
+  async removeFollower(group) {
+    await this.kill(group)
+    await this.admin.deleteGroups({ groups: [group] })
   }
 
   async freeze() {

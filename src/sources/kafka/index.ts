@@ -19,13 +19,13 @@ export type { PlatformaticAdmin } from './platformatic-admin.js'
 /** Options of {@link kafkaSource}. */
 export interface KafkaSourceOptions {
   /**
-   * An `Admin` of `@platformatic/kafka`, or of `kafkajs` an admin client or a function that creates one. The function is
-   * better: a client of `kafkajs` fails for all topics once one was deleted or has no leader, and only then the source can
-   * replace it. Such a client is closed after each read.
+   * An `Admin` of `@platformatic/kafka`, or a function that creates an admin client of `kafkajs`. That client is closed
+   * after each read, and replaced when it would keep failing: once it knows a topic that was deleted or has a partition
+   * without a leader. Without a function, an admin client of `kafkajs` then fails for all topics.
    *
    * Its user needs `Describe` on the groups and the topics.
    *
-   * @example () => kafka.admin()
+   * @example () => new Kafka({ clientId: 'lag-monitor', brokers }).admin()
    */
   readonly admin: KafkajsAdmin | PlatformaticAdmin | (() => KafkajsAdmin)
   /**

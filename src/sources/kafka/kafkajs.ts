@@ -1,4 +1,3 @@
-import { describeError } from '../../support/log.js'
 import { hasMethods } from '../../support/option-errors.js'
 import {
   fieldsOf,
@@ -14,7 +13,7 @@ import {
   type Question,
   type Topic,
 } from './answer.js'
-import { isAboutMetadata } from './errors.js'
+import { isAboutMetadata, isUnreachable } from './errors.js'
 import { askHalves, halvesOf } from './halves.js'
 import {
   countPartitions,
@@ -69,22 +68,32 @@ export class KafkajsClient implements KafkaClient {
 
   async read(question: Question, deadline: Deadline): Promise<Cluster> {
     const { source } = this
-    if (typeof source === 'function' && (this.isOutdated || !this.admin)) this.admin = source()
+    if (typeof source !== 'function') return this.readCluster(question, deadline)
+    if (this.isOutdated) this.admin = undefined
     this.isOutdated = false
+    const admin = (this.admin ??= source())
     try {
       return await this.readCluster(question, deadline)
     } finally {
-      // Its timers would keep the process running.
-      if (typeof source === 'function') await this.admin?.disconnect?.().catch(() => undefined)
+      await this.close(admin)
     }
+  }
+
+  /** Its timers would keep the process running. It waits for brokers that do not answer: then another client is needed. */
+  private async close(admin: KafkajsAdmin): Promise<void> {
+    let isClosed = false
+    const closing = admin.disconnect?.().catch(() => undefined)
+    await Promise.race([closing?.then(() => (isClosed = true)), pause()])
+    if (!isClosed) this.isOutdated = true
   }
 
   private async readCluster(question: Question, deadline: Deadline): Promise<Cluster> {
     const parts = new Map([['groups', !question.groups]])
+    const isAsked = !this.listing.isOpen('groups')
     const outcome = (await this.listing.read(parts, deadline)).get('groups')
     if (outcome?.answer) this.listed = outcome.answer
     else {
-      this.replaceAfter(outcome?.error)
+      if (isAsked) this.replaceAfter(outcome?.error)
       if (this.listed.length === 0) throw outcome?.error
     }
     const groups = await this.readGroups(question.groups ?? this.listed, deadline)
@@ -234,7 +243,7 @@ export class KafkajsClient implements KafkaClient {
 
   /** Lets the next read create another client, if this one would fail again. */
   private replaceAfter(error: unknown): void {
-    if (isAboutMetadata(error) || describeError(error).includes('ECONN')) this.isOutdated = true
+    if (isAboutMetadata(error) || isUnreachable(error)) this.isOutdated = true
   }
 }
 

@@ -33,42 +33,47 @@ export class Parts<Part, Answer> {
     signal.throwIfAborted()
     const patience = left() * PATIENCE
     const outcomes = new Map<string, Outcome<Answer>>()
-    const awaited = new Set<string>()
-    const doubtful = new Set<string>()
+    for (const key of this.slow.keys()) if (!parts.has(key)) this.slow.delete(key)
+    // A reason that changed with each read would be logged each time.
+    for (const key of parts.keys()) outcomes.set(key, this.slow.get(key) ?? NO_ANSWER)
+    const asked = [...parts].filter(([key]) => !this.open.has(key))
+    const waiting = new Set(asked.map(([key]) => key))
+    const awaited = new Set([...waiting].filter((key) => !this.slow.has(key)))
+    // If all were slow, there is nothing that waiting for them would delay.
+    if (awaited.size === 0) for (const key of waiting) awaited.add(key)
     let isGracious = true
     let wake: () => void = () => undefined
     const over = new Promise<void>((resolve) => (wake = resolve))
     const check = () => {
-      if (awaited.size === 0 && (doubtful.size === 0 || !isGracious)) wake()
+      if (awaited.size === 0 && (waiting.size === 0 || !isGracious)) wake()
     }
-    const endGrace = () => {
-      isGracious = false
-      check()
-    }
-    for (const key of this.slow.keys()) if (!parts.has(key)) this.slow.delete(key)
-    for (const [key, part] of parts) {
-      // A reason that changed with each read would be logged each time.
-      outcomes.set(key, this.slow.get(key) ?? NO_ANSWER)
-      if (this.open.has(key)) continue
-      const waiting = this.slow.has(key) ? doubtful : awaited
-      waiting.add(key)
+    for (const [key, part] of asked) {
       void this.askAbout(key, part, patience).then((outcome) => {
         if (!waiting.delete(key)) return
+        awaited.delete(key)
         outcomes.set(key, outcome)
         check()
       })
     }
     check()
+    const endGrace = () => {
+      isGracious = false
+      check()
+    }
     const stops = [startTimeout(wake, patience), startTimeout(endGrace, GRACE_MILLIS)]
     signal.addEventListener('abort', wake)
     await over
     signal.removeEventListener('abort', wake)
     for (const stop of stops) stop()
     for (const key of awaited) this.slow.set(key, NO_ANSWER)
-    awaited.clear()
-    doubtful.clear()
+    waiting.clear()
     signal.throwIfAborted()
     return outcomes
+  }
+
+  /** Whether a question of an earlier read about this part is not answered yet. */
+  isOpen(key: string): boolean {
+    return this.open.has(key)
   }
 
   private async askAbout(key: string, part: Part, patience: number): Promise<Outcome<Answer>> {

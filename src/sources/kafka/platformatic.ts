@@ -1,7 +1,6 @@
 import {
   fieldsOf,
   index,
-  isFailure,
   map,
   topicsOf,
   type Cluster,
@@ -10,7 +9,7 @@ import {
   type Question,
 } from './answer.js'
 import { Parts } from './parts.js'
-import type { PlatformaticAdmin } from './platformatic-admin.js'
+import { avoidBroker, guardConnections, type PlatformaticAdmin } from './platformatic-admin.js'
 import { PlatformaticGroups } from './platformatic-groups.js'
 import { PlatformaticTopics } from './platformatic-topics.js'
 
@@ -23,13 +22,17 @@ export class PlatformaticClient implements KafkaClient {
     private readonly admin: PlatformaticAdmin,
     isolationLevel: 0 | 1,
   ) {
+    guardConnections(admin)
     this.groups = new PlatformaticGroups(admin)
     this.topics = new PlatformaticTopics(admin, isolationLevel)
   }
 
   async read(question: Question, deadline: Deadline): Promise<Cluster> {
     const brokers = (await this.brokers.read(new Map([['brokers', null]]), deadline)).get('brokers')
-    if (!brokers || isFailure(brokers)) throw brokers?.error
+    if (!brokers?.answer) {
+      avoidBroker(this.admin)
+      throw brokers?.error
+    }
     // Metadata can take seconds while a partition has no leader. That must not come between the commits and the ends of logs.
     const [listFailure] = await Promise.all([
       this.groups.list(deadline),
