@@ -1,10 +1,9 @@
 import { describeError } from '../../support/log.js'
 import type { FollowerReading } from '../source.js'
 import { Inquiry } from './inquiry.js'
-import { Node as AskedNode, type Question } from './node.js'
+import { Node, type Question } from './node.js'
 import type { Survey } from './survey.js'
 
-export { askAll, Node, type Answered } from './ask-all.js'
 export type { Moment, Question } from './node.js'
 export type { Outcome, Survey } from './survey.js'
 
@@ -18,7 +17,7 @@ const DEFAULT_TIMEOUT_MILLIS = 5000
  * A node that failed the last time is asked, but not waited for. An answer that comes after its read is used by the next.
  */
 export class Nodes<Answer> {
-  private readonly nodes = new Map<string, AskedNode<Answer>>()
+  private readonly nodes = new Map<string, Node<Answer>>()
   private leaders: readonly string[] = []
 
   /** @param findLeaders returns the names of the nodes that lead, according to the newest answers. It must not throw. */
@@ -36,7 +35,7 @@ export class Nodes<Answer> {
   /** Adds a node, or replaces the one of this name. */
   set(name: string, question: Question<Answer>): void {
     this.delete(name)
-    this.nodes.set(name, new AskedNode(name, question))
+    this.nodes.set(name, new Node(name, question))
   }
 
   /** Removes a node, and aborts its question. */

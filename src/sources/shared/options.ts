@@ -6,13 +6,6 @@ import {
   warnAboutUnknown,
 } from '../../support/option-errors.js'
 
-/** @throws TypeError if it is not the name of a shard. */
-export function parseShard(shard: unknown): string {
-  const id = parseName(shard)
-  if (id === undefined) throw optionError('shard', EXPECTED_NAME, shard)
-  return id
-}
-
 /** The options that every source has. */
 interface CommonOptions<Follower> {
   readonly name?: string | undefined
@@ -30,8 +23,15 @@ interface CommonOptions<Follower> {
 export function checkCommonOptions<Follower>(system: string, rest: CommonOptions<Follower>) {
   const { name, filter, ...unknown } = rest
   warnAboutUnknown(`${system}Source`, unknown)
-  checkNameAndFilter({ name, filter })
-  return { name, passes: (follower: Follower) => passesFilter(filter, follower) }
+  if (name !== undefined && parseName(name) !== name) throw optionError('name', EXPECTED_NAME, name)
+  const isValid = filter === undefined || hasMethods(filter, 'call')
+  if (!isValid) throw optionError('filter', 'a function', filter)
+  const passes = (follower: Follower): boolean => {
+    const result: unknown = filter ? filter(follower) : true
+    if (typeof result === 'boolean') return result
+    throw optionError('filter', 'a function that returns a boolean', result)
+  }
+  return { name, passes }
 }
 
 /**
@@ -44,34 +44,14 @@ export function checkShardOptions<Follower>(
   rest: CommonOptions<Follower> & { readonly shard: ShardId },
 ) {
   const { shard, ...common } = rest
-  const id = parseShard(shard)
+  const id = parseName(shard)
+  if (id === undefined) throw optionError('shard', EXPECTED_NAME, shard)
   const { name = `${system}:${id}`, passes } = checkCommonOptions(system, common)
   return { shard: id, name, passes }
 }
 
-/** Checks the options that every source has. @throws TypeError that names the invalid option. */
-export function checkNameAndFilter({ name, filter }: { name?: unknown; filter?: unknown }): void {
-  if (name !== undefined && parseName(name) !== name) throw optionError('name', EXPECTED_NAME, name)
-  const isValid = filter === undefined || hasMethods(filter, 'call')
-  if (!isValid) throw optionError('filter', 'a function', filter)
-}
-
 /**
- * Calls the `filter` option for a follower. Without one, all pass.
- *
- * @throws TypeError if it does not return a boolean.
- */
-export function passesFilter<Follower>(
-  filter: ((follower: Follower) => boolean) | undefined,
-  follower: Follower,
-): boolean {
-  const passes: unknown = filter ? filter(follower) : true
-  if (typeof passes === 'boolean') return passes
-  throw optionError('filter', 'a function that returns a boolean', passes)
-}
-
-/**
- * Checks clients of followers by their names.
+ * Checks clients of nodes by their names.
  *
  * @throws TypeError that names the invalid one.
  */

@@ -1,1 +1,0 @@
-export { withAdvice, type Advice } from './errors.js'
