@@ -75,8 +75,8 @@ await describeInstalled(mysql, () => {
     const { system } = started()
     const replica = system.member('replica-1')
     await system.leader.run([
-      'create table app.held (i int primary key)',
-      'insert into app.held values (1)',
+      'create table app.held (i int primary key, v int)',
+      'insert into app.held values (1, 0)',
     ])
     await replica.run([
       'stop replica',
@@ -95,8 +95,8 @@ await describeInstalled(mysql, () => {
     await eventually(() => expect(shown()).toMatchObject({ lagSeqno: 0, lagSeconds: 0 }))
     const holder = await connect(replica)
     await holder.query('begin')
-    await holder.query('select * from app.held for update')
-    await system.leader.query('update app.held set i = 2')
+    await holder.query('select * from app.held where i = 1 for update')
+    await system.leader.query('update app.held set v = 1 where i = 1')
     const heldAt = performance.now()
     await system.write(20)
     await eventually(async () => {
