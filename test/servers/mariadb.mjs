@@ -1,12 +1,16 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { createConnection } from 'mysql2/promise'
 import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { startFamily, templateOf } from './mysql-family.mjs'
+import { freePort } from './postgres/processes.mjs'
 import { findProgram, isOnPath, run } from './servers.mjs'
 import { findUnstable } from './unstable.mjs'
 
 /** @import { Dialect } from './mysql-family.mjs' */
 
+/** @import { Servers } from './servers.mjs' */
 /** @import { SystemKind } from './system.js' */
 
 /**
@@ -22,6 +26,75 @@ export const mariadb = createKind('MariaDB', 'sudo apt-get install mariadb-serve
   if (!program || !(await isOnPath('mariadb-install-db'))) return undefined
   return { program, parameters: ['--no-defaults'], install }
 })
+
+const GALERA = '/usr/lib/galera/libgalera_smm.so'
+
+/** A Galera cluster of two nodes, without a leader. @type {Omit<SystemKind, 'start'>} */
+export const galera = {
+  title: 'Galera',
+  unit: 'transactions',
+  install: 'sudo apt-get install mariadb-server galera-4 rsync',
+  isInstalled: async () =>
+    existsSync(GALERA) && (await mariadb.isInstalled()) && (await isOnPath('rsync')),
+}
+
+/**
+ * Starts it, and returns the ports of its nodes. Their users are `root` alone.
+ *
+ * @param {Servers} servers
+ */
+export async function startGalera(servers) {
+  const program = (await findProgram('mariadbd')) ?? 'mariadbd'
+  const [first, ...others] = [await freePort(), await freePort()]
+  /** @type {number[]} */
+  const ports = []
+  // One after the other: the second one gets its data from the first one.
+  for (const [index, peer] of [first, ...others].entries()) {
+    const name = `node-${index + 1}`
+    const folder = await servers.folderOf(name)
+    const data = join(folder, 'data')
+    await install(data)
+    // rsync gives up the rights of root, so none of the processes may have them.
+    const isRoot = process.getuid?.() === 0
+    if (isRoot) await run('chmod', ['711', servers.folder])
+    if (isRoot) await run('chown', ['-R', 'nobody', folder])
+    const port = await freePort()
+    const addresses = [
+      `base_port=${peer};gmcast.listen_addr=tcp://127.0.0.1:${peer}`,
+      `ist.recv_addr=127.0.0.1:${await freePort()};gcache.size=8M`,
+    ]
+    const parameters = [
+      '--no-defaults',
+      `--datadir=${data}`,
+      `--socket=${join(folder, 'socket')}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      '--wsrep-on=ON',
+      `--wsrep-provider=${GALERA}`,
+      `--wsrep-cluster-address=gcomm://${index === 0 ? '' : `127.0.0.1:${first}`}`,
+      `--wsrep-provider-options=base_host=127.0.0.1;${addresses.join(';')}`,
+      '--wsrep-sst-method=rsync',
+      `--wsrep-sst-receive-address=127.0.0.1:${await freePort()}`,
+      '--wsrep-node-address=127.0.0.1',
+      `--wsrep-node-name=${name}`,
+      '--binlog-format=ROW',
+      '--innodb-autoinc-lock-mode=2',
+      '--innodb-log-file-size=4M',
+      '--log-bin=bin',
+    ]
+    const server = await servers.start(name, program, parameters, isRoot ? { uid: 65534 } : {})
+    await servers.until(`${name} is ready`, async () => {
+      if (server.hasExited) throw new Error(server.output)
+      const connection = await createConnection({ host: '127.0.0.1', port, user: 'root' })
+      const [rows] = await connection.query("show status like 'wsrep_ready'")
+      connection.destroy()
+      const [row] = /** @type {{ Value: string }[]} */ (rows)
+      return row?.Value === 'ON'
+    })
+    ports.push(port)
+  }
+  return ports
+}
 
 /** That of Debian unstable. */
 export const currentMariadb = createKind(

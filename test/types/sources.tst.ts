@@ -47,6 +47,10 @@ test('a source is added, and removed by its name', () => {
 test('each client of pg fits the PostgreSQL source', () => {
   expect(postgresSource).type.toBeCallableWith({ client: new Pool(), shard: 'pool' })
   expect(postgresSource).type.toBeCallableWith({ client, shard: 1 })
+  expect(postgresSource).type.toBeCallableWith({
+    ...{ client, shard: 1, name: undefined, filter: undefined, expect: undefined },
+    intermittent: ({ slotName }: { slotName: string | undefined }) => slotName === 'batch',
+  })
   expect(postgresSource).type.toBeCallableWith({ client: connection, shard: 1 })
   expect(postgresSource).type.toBeCallableWith({ client: nativePool, shard: 1 })
   expect(postgresSource).type.not.toBeCallableWith({ client: 'postgres://localhost', shard: 1 })

@@ -6,8 +6,8 @@ import type { Cluster } from './cluster.js'
 import { Server } from './server.js'
 import type { ServerView } from './view.js'
 
-/** How long a server that was not found is not looked for again. */
-const RETRY_MILLIS = 60_000
+/** How long a server that was not found is not looked for again: at first, and at most. It doubles each time. */
+const [FIRST_PAUSE_MILLIS, MAX_PAUSE_MILLIS] = [1000, 60_000]
 
 const ROUTEZ = { routes: array }
 const ROUTE = { ip: optional(text) }
@@ -22,8 +22,8 @@ export class Discovery {
   private readonly servers: Map<string, Server>
   /** The names of the servers that were found, by their URLs. */
   private readonly found = new Map<string, string>()
-  /** When a URL was tried, and when servers were looked for, by their names. In milliseconds as `performance.now()`. */
-  private readonly triedAt = new Map<string, number>()
+  /** When a URL is tried again, and when servers are looked for again, by their names. In milliseconds as `performance.now()`. */
+  private readonly pauses = new Map<string, { readonly until: number; readonly millis: number }>()
 
   /**
    * @param given the servers whose URLs were given
@@ -71,7 +71,7 @@ export class Discovery {
       const isRemoved =
         other === undefined && cluster.hasAllMembers && !cluster.memberNames.includes(name)
       if (!isRemoved && (other === undefined || other === url)) continue
-      for (const each of [this.found, this.servers, this.nodes, this.triedAt]) each.delete(url)
+      for (const each of [this.found, this.servers, this.nodes, this.pauses]) each.delete(url)
     }
   }
 
@@ -103,8 +103,9 @@ export class Discovery {
   /** Whether something was not tried for a while. It is tried now. */
   private isDue(what: string): boolean {
     const now = performance.now()
-    if (now - (this.triedAt.get(what) ?? -Infinity) < RETRY_MILLIS) return false
-    this.triedAt.set(what, now)
+    const { until, millis } = this.pauses.get(what) ?? { until: now, millis: FIRST_PAUSE_MILLIS }
+    if (now < until) return false
+    this.pauses.set(what, { until: now + millis, millis: Math.min(millis * 2, MAX_PAUSE_MILLIS) })
     return true
   }
 }

@@ -18,6 +18,7 @@ const ADVICE: Advice = [
   [/28000/, 'check the role, pg_hba.conf, and whether the server wants SSL'],
   [/3D000/, 'name a database that exists, such as postgres'],
   [/42501/, 'grant pg_monitor to the role'],
+  [/57P03/, 'wait until it has started. A standby also needs hot_standby = on'],
   [/53300/, 'use fewer connections, or raise max_connections'],
   [/57014/, 'raise the statement_timeout of the role'],
   [/unsupported startup parameter/, 'see ignore_startup_parameters of PgBouncer'],

@@ -38,6 +38,7 @@ describe('an error', () => {
     ],
     ['28000', 'no pg_hba.conf entry for host', 'and whether the server wants SSL'],
     ['42501', 'permission denied for view pg_stat_replication', 'grant pg_monitor to the role'],
+    ['57P03', 'the database system is starting up', 'A standby also needs hot_standby = on'],
     ['53300', 'sorry, too many clients already', 'use fewer connections, or raise max_connections'],
     ['57014', 'canceling statement due to statement timeout', 'raise the statement_timeout'],
     ['42P01', 'relation "pg_stat_replication" does not exist', 'needs PostgreSQL 10 or newer'],

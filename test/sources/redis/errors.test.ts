@@ -104,6 +104,13 @@ describe('an error', () => {
     await expect(readClient(client)).rejects.toThrow('Redis: the client is not connected')
   })
 
+  it('needs one listener of a client, however many sources have it', () => {
+    const client = Object.assign(new EventEmitter(), { info: () => Promise.resolve(LEADER) })
+    for (let i = 0; i < 20; i++) redisSource({ client, shard: i })
+    expect(client.listenerCount('error')).toBe(1)
+    expect(client.listenerCount('ready')).toBe(1)
+  })
+
   it('is that of the login if ioredis was answered although it failed', async () => {
     const client = Object.assign(new EventEmitter(), {
       status: 'connect',
