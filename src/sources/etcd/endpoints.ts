@@ -50,6 +50,11 @@ export class Endpoints {
     this.memberIds.set(url, memberId)
   }
 
+  /** Whether a member of the cluster has ever answered at a URL. */
+  hasAnswered(url: string): boolean {
+    return this.memberIds.has(url)
+  }
+
   isGiven(url: string): boolean {
     return this.given.some((each) => each.url === url)
   }
@@ -70,13 +75,12 @@ export class Endpoints {
     members: readonly Member[],
     isAnswered: (url: string) => boolean,
   ): ReadonlyMap<bigint, Route> {
-    const advertised = members.map(({ clientURLs }) => clientURLs.flatMap(normalize))
-    const all = advertised.flat()
+    const all = members.flatMap(({ clientURLs }) => clientURLs.flatMap(normalize))
     const isUnique = (url: string) => all.indexOf(url) === all.lastIndexOf(url)
     const ids = new Set(members.map(({ ID }) => ID))
-    const routes = members.map((member, i): [bigint, Route] => {
-      const { ID } = member
-      const own = advertised[i]?.filter(isUnique) ?? []
+    const routes = members.map((member): [bigint, Route] => {
+      const { ID, clientURLs } = member
+      const own = clientURLs.flatMap(normalize).filter(isUnique)
       const given = this.given.filter(({ url }) => {
         const id = this.memberIds.get(url)
         const isOf = id !== undefined && ids.has(id) ? id === ID : own.includes(url)

@@ -1,5 +1,6 @@
 import { parseName } from '../../support/names.js'
-import { describeFailure, describeFailures } from '../shared/http.js'
+import { describeFailures } from '../shared/http.js'
+import type { Outcome } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 import { hex, type Answer, type Member } from './answer.js'
 import { outcomesOf, type View } from './members.js'
@@ -88,9 +89,11 @@ function compare(view: View, url: string, answer: Answer, isNew: boolean): Follo
 
 /** Returns what the leader answered last. @throws Error that says why the cluster cannot be read. */
 export function leaderOf(view: View) {
-  const { survey, leaderId, leaderUrl, members, listErrors } = view
-  if (survey.newest.size === 0) {
-    throw new Error(`none of the etcd endpoints can be read: ${describeFailures(survey.failures)}`)
+  const { survey, clusterId, leaderId, leaderUrl, members, listErrors } = view
+  const isMember = (answer: Answer) => answer.clusterId === clusterId
+  if (![...survey.newest.values()].some(isMember)) {
+    const reasons = [...survey.answers].map((outcome) => describe(view, outcome)).join('; ')
+    throw new Error(`none of the etcd endpoints can be read: ${reasons}`)
   }
   const last = survey.last(leaderUrl)?.answer
   // Members answer even without a leader, but then it is not known how far the cluster is.
@@ -106,36 +109,35 @@ export function leaderOf(view: View) {
 }
 
 /** Describes why a member did not answer. */
-function describeSilence(view: View, memberId: bigint): string {
-  const { survey, routes, listErrors, clusterId, endpoints } = view
+export function describeSilence(view: View, memberId: bigint): string {
+  const { survey, routes, listErrors, endpoints } = view
   const outcomes = outcomesOf(view, memberId)
   if (outcomes.length === 0) {
-    const failures = describeFailures(new Map([...survey.failures, ...listErrors]))
+    const failures = describeFailures(new Map<string, object>([...survey.answers, ...listErrors]))
     return routes.get(memberId)?.problem ?? `it was not found. ${failures}`
   }
-  const reasons = outcomes.map(([url, { answer, ...outcome }]) => {
-    if ('error' in outcome) return describeFailure(url, outcome.error)
-    const other = answer?.clusterId === clusterId ? 'another member' : 'another cluster'
-    return `${url} belongs to ${other}`
-  })
+  const reasons = outcomes.map((outcome) => describe(view, outcome))
   const isGiven = outcomes.some(([url]) => endpoints.isGiven(url))
   return reasons.join('; ') + (isGiven ? '' : '. If it has another URL, add that to endpoints')
 }
 
 /** Describes what is wrong with the list of the members, and endpoints that are not those of a member. */
 export function describeProblems(view: View): string {
-  const { survey, routes, clusterId, leaderUrl, list, endpoints } = view
-  const faults: string[] = []
+  const { survey, routes, leaderUrl, list, endpoints } = view
+  const faults = [...survey.answers]
+    .filter(([url]) => endpoints.isGiven(url) && !endpoints.isOfMember(url, routes))
+    .map((outcome) => describe(view, outcome))
   if (list?.error !== undefined) {
-    faults.push(`the members cannot be listed: ${describeFailure(leaderUrl, list.error)}`)
-  }
-  for (const { url } of endpoints.given) {
-    if (endpoints.isOfMember(url, routes)) continue
-    const { answer, ...outcome } = survey.answers.get(url) ?? {}
-    const isOther = answer && answer.clusterId !== clusterId
-    if (isOther) faults.push(`${url} belongs to another cluster`)
-    else if (answer) faults.push(`${url} is not in the list of the members`)
-    else if ('error' in outcome) faults.push(describeFailure(url, outcome.error))
+    faults.push(`the members cannot be listed: ${describeFailures(new Map([[leaderUrl, list]]))}`)
   }
   return faults.join('; ')
+}
+
+/** Describes why an answer is not that of the member that it should be of. */
+function describe(view: View, [url, outcome]: readonly [string, Outcome<Answer>]): string {
+  if ('error' in outcome) return describeFailures(new Map([[url, outcome]]))
+  const { clusterId, memberId } = outcome.answer
+  if (clusterId !== view.clusterId) return `${url} is the URL of another cluster, ${hex(clusterId)}`
+  const suffix = view.routes.has(memberId) ? '' : ', which is not in the list'
+  return `${url} is the URL of the member ${hex(memberId)}${suffix}`
 }

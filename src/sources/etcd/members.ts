@@ -21,7 +21,7 @@ export interface View extends Leadership {
   /** The list that the leader gave. */
   readonly list: MemberList | undefined
   /** Why members did not give the list, by their URLs. */
-  readonly listErrors: ReadonlyMap<string, unknown>
+  readonly listErrors: ReadonlyMap<string, { readonly error: unknown }>
 }
 
 /** The members of a cluster. All are found from any one that votes, and each is asked in each read. */
@@ -38,7 +38,7 @@ export class Members {
     this.urls = new Set(endpoints.given.map(({ url }) => url))
     const questions = endpoints.given.map((server) => [server.url, this.question(server)] as const)
     this.nodes = new Nodes((answers) => {
-      const { leaderUrl } = findLeader(answers, this.clusterId)
+      const { leaderUrl } = findLeader(answers, this.findCluster(answers))
       return [leaderUrl]
     }, questions)
   }
@@ -62,10 +62,11 @@ export class Members {
   private async ask(signal: AbortSignal, timeoutMillis: number | undefined) {
     const { endpoints } = this
     const survey = await this.nodes.read(signal, timeoutMillis)
-    const leadership = findLeader(survey.newest, this.clusterId)
-    const { leaderUrl, clusterId } = leadership
-    if (clusterId !== undefined && clusterId !== this.clusterId) this.known = []
-    this.clusterId = clusterId ?? this.clusterId
+    const clusterId = this.findCluster(survey.newest)
+    const leadership = findLeader(survey.newest, clusterId)
+    const { leaderUrl } = leadership
+    if (clusterId !== this.clusterId) this.known = []
+    this.clusterId = clusterId
     const answers = new Map([...survey.newest].filter(([, each]) => each.clusterId === clusterId))
     for (const [url, { memberId }] of answers) endpoints.answered(url, memberId)
     const { list } = answers.get(leaderUrl) ?? {}
@@ -75,9 +76,9 @@ export class Members {
     const routes = endpoints.routes(this.known, isAnswered)
     const hasNew = this.follow(routes)
     this.wantsList = !hasNew && (leaderUrl === '' || this.known.length === 0)
-    const listErrors = new Map<string, unknown>()
+    const listErrors = new Map<string, { readonly error: unknown }>()
     for (const [url, each] of answers) {
-      if (each.list?.error !== undefined) listErrors.set(url, each.list.error)
+      if (each.list?.error !== undefined) listErrors.set(url, { error: each.list.error })
     }
     return {
       ...leadership,
@@ -89,6 +90,20 @@ export class Members {
       listErrors,
       hasNew,
     }
+  }
+
+  /**
+   * Finds the cluster that most answers are of. Once it is known, only URLs of its members count: it can be rebuilt with
+   * another id, but another cluster at a wrong URL must not take its place when no member answers.
+   */
+  private findCluster(answers: ReadonlyMap<string, Answer>): bigint | undefined {
+    const { clusterId: last } = this
+    const counts = new Map<bigint, number>(last === undefined ? [] : [[last, 0.5]])
+    for (const [url, { clusterId }] of answers) {
+      const isCounted = last === undefined || this.endpoints.hasAnswered(url)
+      if (isCounted) counts.set(clusterId, (counts.get(clusterId) ?? 0) + 1)
+    }
+    return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0]
   }
 
   /** Asks where the routes lead, and at the endpoints, from now on. Returns whether there is a new URL. */
@@ -105,18 +120,11 @@ export class Members {
   }
 }
 
-/**
- * Finds the leader that the members follow: that of the newest term, because one that is cut off may not know that it was
- * replaced. Where members of several clusters answer, it is that of the cluster with the most of them.
- */
+/** Finds the leader of a cluster that its members follow. One of an older term may not know that it was replaced. */
 function findLeader(
   answers: ReadonlyMap<string, Answer>,
-  lastCluster: bigint | undefined,
+  clusterId: bigint | undefined,
 ): Leadership {
-  const ids = [...answers.values()].map((each) => each.clusterId)
-  const weigh = (id: bigint) =>
-    ids.filter((each) => each === id).length + (id === lastCluster ? 0.5 : 0)
-  const [clusterId] = [...new Set(ids)].sort((a, b) => weigh(b) - weigh(a))
   const members = [...answers].filter(([, answer]) => answer.clusterId === clusterId)
   const [newest] = members
     .map(([, answer]) => answer)
@@ -133,8 +141,6 @@ export function outcomesOf(
   { routes, survey }: View,
   memberId: bigint,
 ): [string, Outcome<Answer>][] {
-  return (routes.get(memberId)?.urls ?? []).flatMap((url) => {
-    const outcome = survey.answers.get(url)
-    return outcome ? [[url, outcome]] : []
-  })
+  const { urls = [] } = routes.get(memberId) ?? {}
+  return [...survey.answers].filter(([url]) => urls.includes(url))
 }

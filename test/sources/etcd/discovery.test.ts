@@ -22,6 +22,19 @@ describe('the members of a cluster', () => {
     expect(await hostsAsked(fake)).toEqual(['e1', 'e2', 'e3'])
   })
 
+  it('are found in the time that a read may take, also while one hangs', async () => {
+    const fake = createFake({ endpoints: ['http://e2:2379'] })
+    fake.cluster.onAsk = (host) => host === 'e3' && new Promise(() => undefined)
+    for (let i = 0; i < 2; i++) {
+      const { shards } = await fake.read(400)
+      expect(shards[0]?.followers).toMatchObject([
+        { connected: false },
+        { replica: 'e2', connected: true, appliedSeqno: 9n },
+        { replica: 'e3', connected: false },
+      ])
+    }
+  })
+
   it('include a learner, and one that joins is read at the next read', async () => {
     const fake = createFake({ endpoints: ['http://e1:2379'] })
     await fake.read()
@@ -136,7 +149,7 @@ describe('the members of a cluster', () => {
     delete fake.cluster.statuses['e3']
     const { follower } = await readShard(fake)
     const problem =
-      'cannot be read: http://e2:2379 belongs to another member. If it has another URL'
+      'cannot be read: http://e2:2379 is the URL of the member dde588b692616e11. If it has another URL'
     expect(follower('e2')?.problem).toContain(problem)
     expect(follower('e3')).toMatchObject({ connected: true, appliedSeqno: 9n })
   })
@@ -191,7 +204,7 @@ describe('the members of a cluster', () => {
       header: { ...STATUSES.e2.header, member_id: '5' },
     }
     expect((await readShard(fake)).problem).toBe(
-      'http://gone:1/v3/maintenance/status: fetch failed; http://old:2 is not in the list of the members',
+      'http://gone:1/v3/maintenance/status: fetch failed; http://old:2 is the URL of the member 5, which is not in the list',
     )
   })
 })

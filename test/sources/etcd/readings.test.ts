@@ -194,9 +194,19 @@ describe('a member that cannot be compared', () => {
       replica: 'e3',
       connected: false,
       diverged: true,
-      problem: 'cannot be read: http://e3:2379 belongs to another cluster',
+      problem: 'cannot be read: http://e3:2379 is the URL of another cluster, 7',
     })
-    expect(problem).toBe('http://x:1 belongs to another cluster')
+    expect(problem).toBe('http://x:1 is the URL of another cluster, 7')
+  })
+
+  it('does not take the place of the cluster when no member answers', async () => {
+    const fake = createFake({ endpoints: ['http://e1:2379', 'http://e2:2379', 'http://x:1'] })
+    fake.change('x', { ...STATUSES.e1, header: { ...STATUSES.e1.header, cluster_id: '7' } })
+    await fake.read()
+    fake.cluster.statuses = { x: fake.cluster.statuses['x'] }
+    await expect(fake.read()).rejects.toThrow(
+      /^none of the etcd endpoints can be read: .*; http:\/\/x:1 is the URL of another cluster, 7/,
+    )
   })
 
   it('has no position if the leader has not answered since', async () => {
