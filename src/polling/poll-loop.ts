@@ -58,7 +58,9 @@ export class PollLoop {
   private schedule(delayMillis: number): void {
     // Even a read that is due gets a timer: a source that settles without I/O would block the event loop, and an SDK that is
     // started right after this poller would not know yet that reads are not to be traced.
-    const timer = unref(setTimeout(() => void this.poll(), Math.max(0, delayMillis)))
+    const timer = setTimeout(() => void this.poll(), Math.max(0, delayMillis))
+    // A read that is due must begin even if nothing else keeps the process alive: its connection may.
+    if (delayMillis > 0) unref(timer)
     this.stopTimer = () => clearTimeout(timer)
   }
 

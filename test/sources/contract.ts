@@ -52,7 +52,10 @@ export function useStarted<Started>(start: (servers: Servers) => Promise<Started
  * Describes what needs the servers of a system. Where they are not installed, it is skipped and says how to install them. If
  * `REQUIRE_SERVERS` is set, as in CI, it fails instead. Servers of Debian unstable may be missing: it does not always have them.
  */
-export async function describeInstalled(kind: SystemKind, run: () => void): Promise<void> {
+export async function describeInstalled(
+  kind: Pick<SystemKind, 'title' | 'install' | 'isInstalled'>,
+  run: () => void,
+): Promise<void> {
   const isMissing = !(await kind.isInstalled())
   const mayBeMissing =
     !process.env['REQUIRE_SERVERS'] || kind.install.includes('unpack-unstable.sh')
