@@ -106,6 +106,7 @@ function commandsOf(text: string): string[] {
 
 const manifest = readJson('package.json') as {
   readonly name: string
+  readonly bin: Readonly<Record<string, string>>
   readonly scripts: Readonly<Record<string, string>>
   readonly devDependencies: Readonly<Record<string, string>>
 }
@@ -134,6 +135,8 @@ function problemOf(command: string): string | undefined {
     }
     case '.ci/run':
       return undefined
+    case 'npx':
+      return missing('command', [operand], Object.keys(manifest.bin))
     case 'curl':
       if (operand.startsWith('http://localhost:9464/')) return undefined
       break
