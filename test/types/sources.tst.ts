@@ -98,6 +98,6 @@ test('a source has a name, and reads a promise of shards with their leaders', ()
   expect<ReplicationSource>().type.not.toBeAssignableFrom({ name, read: () => ({ shards: [] }) })
   expect<ReplicationSource>().type.not.toBeAssignableFrom({
     name,
-    read: () => Promise.resolve({ shards: [{ shard: 1, followers: [] }] }),
+    read: () => Promise.resolve({ shards: [{ leaderSeqno: 1, followers: [] }] }),
   })
 })
