@@ -10,6 +10,7 @@ need() {
 }
 need redis-server redis-server
 need mariadbd mariadb-server
+need rsync rsync
 need nats-server nats-server
 need etcd etcd-server
 need prometheus prometheus

@@ -49,7 +49,8 @@ export function mariadbSource(options: MariadbSourceOptions): ReplicationSource 
     name,
     async read(signal, timeoutMillis) {
       const { leader, isCascading, others, any, problem } = await family.read(signal, timeoutMillis)
-      const gtids = leader ? positionOf(leader, leader.name) : [...(any.binlog?.values() ?? [])]
+      if (leader) checkLeader(leader, leader.name)
+      const gtids = positionOf(any)
       const shards = gtids.map((gtid): ShardReading => {
         const { domain } = gtid
         const reported = others.filter(
@@ -80,15 +81,20 @@ export function mariadbSource(options: MariadbSourceOptions): ReplicationSource 
   }
 }
 
-/** Returns the last GTID of each domain. A leader that has written nothing yet is at the start of its domain. */
-function positionOf(leader: MariadbState, name: string): Gtid[] {
-  const { binlog, hasBinlog, leaderProblems, domain, id } = leader
-  if (!binlog) throw new Error(`MariaDB leader ${name}: ${leaderProblems.join(', ')}`)
-  if (binlog.size > 0) return [...binlog.values()]
-  if (hasBinlog) return [{ domain, server: id, seqno: 0n }]
+/** @throws Error that says why a leader has no position. */
+function checkLeader({ binlog, hasBinlog, leaderProblems }: MariadbState, name: string): void {
+  const title = `MariaDB leader ${name}`
+  if (!binlog) throw new Error(`${title}: ${leaderProblems.join(', ')}`)
+  if (binlog.size > 0 || hasBinlog) return
   throw new Error(
-    `MariaDB leader ${name}: its gtid_binlog_pos is empty: its binary log is off: start it with log_bin`,
+    `${title}: its gtid_binlog_pos is empty: its binary log is off: start it with log_bin`,
   )
+}
+
+/** Returns the last GTID of each domain. A server that has written nothing yet is at the start of its domain. */
+function positionOf({ binlog, domain, id }: MariadbState): Gtid[] {
+  const gtids = [...(binlog?.values() ?? [])]
+  return gtids.length > 0 ? gtids : [{ domain, server: id, seqno: 0n }]
 }
 
 /** The history of one domain. */

@@ -314,6 +314,12 @@ describe('several domains', () => {
       { shard: 'a/0', problem, followers },
       { shard: 'a/7', problem, followers },
     ])
+    const empty = { gtid_binlog_pos: '', gtid_binlog_state: '' }
+    const nodes = {
+      leader: new FakeClient([{ ...LEADER, ...empty }]),
+      rival: new FakeClient([{ ...LEADER, ...empty, server_id: '2' }]),
+    }
+    expect((await read(sourceOf(nodes))).shards).toEqual([{ shard: 'a', problem, followers }])
   })
 })
 
