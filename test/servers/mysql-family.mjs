@@ -384,7 +384,7 @@ export class Family {
  */
 function mysql2Pool(port, user, password) {
   const host = '127.0.0.1'
-  return createMysql2Pool({ host, port, user, password, connectionLimit: 2, connectTimeout: 300 })
+  return createMysql2Pool({ host, port, user, password, connectionLimit: 2, connectTimeout: 1000 })
 }
 
 /**

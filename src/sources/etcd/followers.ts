@@ -1,5 +1,5 @@
 import { parseName } from '../../support/names.js'
-import { describeFailures } from '../shared/http.js'
+import { describeFailure, describeFailures } from '../shared/http.js'
 import type { Outcome } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 import { hex, type Answer, type Member } from './answer.js'
@@ -113,7 +113,7 @@ export function describeSilence(view: View, memberId: bigint): string {
   const { survey, routes, listErrors, endpoints } = view
   const outcomes = outcomesOf(view, memberId)
   if (outcomes.length === 0) {
-    const failures = describeFailures(new Map<string, object>([...survey.answers, ...listErrors]))
+    const failures = describeFailures(new Map([...survey.failures, ...listErrors]))
     return routes.get(memberId)?.problem ?? `it was not found. ${failures}`
   }
   const reasons = outcomes.map((outcome) => describe(view, outcome))
@@ -128,14 +128,14 @@ export function describeProblems(view: View): string {
     .filter(([url]) => endpoints.isGiven(url) && !endpoints.isOfMember(url, routes))
     .map((outcome) => describe(view, outcome))
   if (list?.error !== undefined) {
-    faults.push(`the members cannot be listed: ${describeFailures(new Map([[leaderUrl, list]]))}`)
+    faults.push(`the members cannot be listed: ${describeFailure(leaderUrl, list.error)}`)
   }
   return faults.join('; ')
 }
 
 /** Describes why an answer is not that of the member that it should be of. */
 function describe(view: View, [url, outcome]: readonly [string, Outcome<Answer>]): string {
-  if ('error' in outcome) return describeFailures(new Map([[url, outcome]]))
+  if ('error' in outcome) return describeFailure(url, outcome.error)
   const { clusterId, memberId } = outcome.answer
   if (clusterId !== view.clusterId) return `${url} is the URL of another cluster, ${hex(clusterId)}`
   const suffix = view.routes.has(memberId) ? '' : ', which is not in the list'

@@ -21,7 +21,7 @@ export interface View extends Leadership {
   /** The list that the leader gave. */
   readonly list: MemberList | undefined
   /** Why members did not give the list, by their URLs. */
-  readonly listErrors: ReadonlyMap<string, { readonly error: unknown }>
+  readonly listErrors: ReadonlyMap<string, unknown>
 }
 
 /** The members of a cluster. All are found from any one that votes, and each is asked in each read. */
@@ -76,9 +76,9 @@ export class Members {
     const routes = endpoints.routes(this.known, isAnswered)
     const hasNew = this.follow(routes)
     this.wantsList = !hasNew && (leaderUrl === '' || this.known.length === 0)
-    const listErrors = new Map<string, { readonly error: unknown }>()
+    const listErrors = new Map<string, unknown>()
     for (const [url, each] of answers) {
-      if (each.list?.error !== undefined) listErrors.set(url, { error: each.list.error })
+      if (each.list?.error !== undefined) listErrors.set(url, each.list.error)
     }
     return {
       ...leadership,

@@ -40,6 +40,7 @@ export type Verdict =
 const OUTSIDE = Symbol('a server that is not among the nodes')
 const UNREACHABLE = Symbol('one of the nodes that have never answered')
 type Target = string | typeof OUTSIDE | typeof UNREACHABLE
+const NONE: ReadonlySet<Target> = new Set()
 
 /** Which nodes of a system follow which others. */
 export class Topology<State extends ServerState> {
@@ -116,49 +117,64 @@ export class Topology<State extends ServerState> {
   }
 
   findLeader(): Verdict {
-    const follows = (name: string) => this.targets.get(name) as ReadonlySet<Target>
-    const isRoot = (name: string) => follows(name).size === 0
-    const isTop = (name: string) => [...follows(name)].every((target) => target === OUTSIDE)
-    const isAnswering = (name: string) => this.answers.has(name)
     const names = [...this.servers.keys()]
-
-    const lead = (candidates: readonly string[]): Verdict => {
-      const writable = candidates.filter((name) => this.isWritable(name))
-      const [leader, another] = writable.length > 0 ? writable : candidates
-      if (leader === undefined || another !== undefined) {
-        return { kind: 'rivals', names: writable.length > 0 ? writable : [...candidates] }
-      }
-      const isRival = (name: string) => {
-        const { links, isReadOnly } = this.servers.get(name) as State
-        return name !== leader && isAnswering(name) && isRoot(name) && links && isReadOnly === false
-      }
-      const isCascading = follows(leader).size > 0
-      return { kind: 'leader', leader, rivals: names.filter(isRival), isCascading }
-    }
+    const isAnswering = (name: string) => this.answers.has(name)
+    const isTop = (name: string) =>
+      [...this.targetsFor(name)].every((target) => target === OUTSIDE)
 
     const followed = names.filter((name) => isTop(name) && this.isFollowed(name))
-    const answering = followed.filter(isAnswering)
-    if (answering.length > 0) return lead(answering)
-    const roots = names.filter((name) => isAnswering(name) && isRoot(name))
-    const promoted = roots.filter((name) => this.servers.get(name)?.isReadOnly === false)
+    if (followed.some(isAnswering)) return this.choose(followed.filter(isAnswering))
+    const roots = names.filter((name) => isAnswering(name) && this.isRoot(name))
+    const isPromoted = roots.some((name) => this.accepts(name))
     const silent = followed.length > 0 ? followed : this.isFollowed(UNREACHABLE) ? this.silent : []
-    if (promoted.length > 0 && silent.length > 0) return lead(promoted)
-    if (silent.length > 0) return { kind: 'silent', names: [...silent] }
-    // Without a follower that answers, a server that only reads need not be the leader.
-    const isSure = this.silent.length === 0 || roots.some((name) => this.isWritable(name))
-    if (roots.length > 0 && isSure) return lead(roots)
+    if (silent.length > 0 && !isPromoted) return { kind: 'silent', names: [...silent] }
+    // Without a follower that answers, a node that only reads, or may follow another one, need not be the leader.
+    const candidates = this.silent.filter((name) => this.canLead(name))
+    if (roots.length > 0 && (candidates.length === 0 || isPromoted)) return this.choose(roots)
     // Servers that follow each other.
     const circle = names.filter(
-      (name) => isAnswering(name) && this.isFollowed(name) && this.isWritable(name),
+      (name) => isAnswering(name) && this.isFollowed(name) && this.mayAccept(name),
     )
-    if (circle.length > 0) return lead(circle)
+    if (circle.length > 0) return this.choose(circle)
     return this.silent.length > 0
-      ? { kind: 'silent', names: [...this.silent] }
+      ? { kind: 'silent', names: candidates.length > 0 ? candidates : [...this.silent] }
       : { kind: 'outside' }
   }
 
-  private isWritable(name: string): boolean {
+  /** Chooses the only one that accepts writes. */
+  private choose(names: readonly string[]): Verdict {
+    const writable = names.filter((name) => this.mayAccept(name))
+    const [leader, another] = writable.length > 0 ? writable : names
+    if (leader === undefined || another !== undefined) {
+      return { kind: 'rivals', names: writable.length > 0 ? writable : [...names] }
+    }
+    const rivals = [...this.answers.keys()].filter(
+      (name) => name !== leader && this.isRoot(name) && this.accepts(name),
+    )
+    return { kind: 'leader', leader, rivals, isCascading: !this.isRoot(leader) }
+  }
+
+  private targetsFor(name: string): ReadonlySet<Target> {
+    return this.targets.get(name) ?? NONE
+  }
+
+  private isRoot(name: string): boolean {
+    return this.targets.get(name)?.size === 0
+  }
+
+  /** Whether a server accepts writes, and follows none as far as its answer shows. */
+  private accepts(name: string): boolean {
+    const { isReadOnly, links } = this.servers.get(name) as State
+    return isReadOnly === false && links !== undefined
+  }
+
+  private mayAccept(name: string): boolean {
     return this.servers.get(name)?.isReadOnly !== true
+  }
+
+  /** Whether a node that does not answer can be the leader. */
+  private canLead(name: string): boolean {
+    return !this.servers.has(name) || (this.isRoot(name) && this.mayAccept(name))
   }
 }
 

@@ -185,6 +185,11 @@ describe.each(Object.entries(SYSTEMS))('%s', (_, system) => {
       / b: gone$/,
     ],
     [
+      'no server that may follow another one, if that is dead',
+      { a: 'dead', b: { id: 2, follows: 'hidden', isReadOnly: false } },
+      / a: gone$/,
+    ],
+    [
       'a dead one, if another follows a server that has never answered',
       { a: 'dead', b: { id: 2, follows: [1] } },
       / a: gone$/,
@@ -272,6 +277,23 @@ describe.each(Object.entries(SYSTEMS))('%s', (_, system) => {
     // MariaDB forgets the id of a leader when it starts again.
     chain.change({ b: { id: 2, follows: [0] } })
     expect(await chain.followers()).toMatch(/gone$/)
+  })
+
+  it('keeps its leader when a follower dies, although nothing else shows which node leads', async () => {
+    for (const follows of [undefined, 'hidden'] as const) {
+      const leader: Server = {
+        id: 1,
+        isReadOnly: follows === undefined,
+        ...(follows && { follows }),
+      }
+      const pair = new System({
+        a: leader,
+        b: { id: 2, follows: follows ?? [1], isReadOnly: true },
+      })
+      await read(pair.source)
+      pair.change({ b: 'dead' })
+      expect(await pair.followers()).toEqual({ b: 'off' })
+    }
   })
 
   it('follows a failover, and reports the old leader when it is back', async () => {

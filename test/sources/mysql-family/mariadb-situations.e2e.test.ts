@@ -353,6 +353,8 @@ await describeInstalled(mariadb, () => {
     const source = await started.connect()
     await leader.kill()
     await leader.start(['--skip-log-bin', '--skip-log-slave-updates'])
-    await expect(read(source)).rejects.toThrow('its binary log is off: start it with log_bin')
+    await eventually(async () => {
+      await expect(read(source)).rejects.toThrow('its binary log is off: start it with log_bin')
+    })
   })
 })
