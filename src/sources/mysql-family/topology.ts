@@ -119,8 +119,7 @@ export class Topology<State extends ServerState> {
   findLeader(): Verdict {
     const names = [...this.servers.keys()]
     const isAnswering = (name: string) => this.answers.has(name)
-    const isTop = (name: string) =>
-      [...this.targetsFor(name)].every((target) => target === OUTSIDE)
+    const isTop = (name: string) => [...this.targetsFor(name)].every((target) => target === OUTSIDE)
 
     const followed = names.filter((name) => isTop(name) && this.isFollowed(name))
     if (followed.some(isAnswering)) return this.choose(followed.filter(isAnswering))

@@ -18,24 +18,27 @@ type Host = (typeof HOSTS)[number]
 /** Servers that each have an address of their own and the same ports, as on machines of their own. */
 async function startHosts(servers: Servers) {
   const [port, http, route] = [await freePort(), await freePort(), await freePort()]
+  const routes = HOSTS.slice(0, 3)
+    .map((each) => `"nats://${each}:${route}"`)
+    .join(', ')
   const start = async (host: Host) => {
     const config = `
       server_name: "nats-${host}", server_tags: ["${host}"], listen: "${host}:${port}", http: "${host}:${http}"
       jetstream { store_dir: "data" }
-      cluster { name: hosts, listen: "${host}:${route}", routes: ["nats://${HOSTS[0]}:${route}"] }`
+      cluster { name: hosts, listen: "${host}:${route}", routes: [${routes}] }`
     await writeFile(join(await servers.folderOf(host), 'nats.conf'), config)
     const server = await servers.start(host, (await findProgram('nats-server')) ?? '', [
       '-c',
       'nats.conf',
     ])
     await servers.until(
-      `${host} answers`,
-      async () => (await fetch(`http://${host}:${http}/varz`)).ok,
+      `${host} has joined the cluster`,
+      async () => (await fetch(`http://${host}:${http}/healthz`)).ok,
     )
     return server
   }
   const started = new Map<Host, Awaited<ReturnType<typeof start>>>()
-  for (const host of HOSTS.slice(0, 3)) started.set(host, await start(host))
+  await Promise.all(HOSTS.slice(0, 3).map(async (host) => started.set(host, await start(host))))
   const use = async <T>(run: (connection: Awaited<ReturnType<typeof connect>>) => Promise<T>) => {
     const connection = await connect({ servers: `${HOSTS[0]}:${port}`, reconnect: false })
     return run(connection).finally(() => connection.close())
