@@ -1,5 +1,4 @@
-// Part of the build: writes one declaration file for each entry point in package.json. It has what users can import, and
-// nothing of the modules behind it.
+// Part of the build: writes one declaration file for each entry point in package.json. It contains only what users can import.
 import { generateDtsBundle } from 'dts-bundle-generator'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'

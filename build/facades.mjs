@@ -1,5 +1,5 @@
 // Part of the build: gives each entry point in package.json an ES module facade that re-exports the CommonJS implementation
-// by name. Whoever imports the package and whoever requires it share one copy.
+// by name. `import` and `require` share one copy.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, resolve } from 'node:path'

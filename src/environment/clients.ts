@@ -6,8 +6,8 @@ import type { RedisClient } from '../sources/redis/index.js'
 import { findPackage as find } from './packages.js'
 import type { Host, SourceUrl } from './source-url.js'
 
-// Clients come from the application. Each function here first checks that the package is there, and returns one that loads
-// it and connects: a package that is loaded before the OpenTelemetry SDK starts would not be instrumented. Connections do
+// Clients come from the application. Each function checks that its package is installed and returns a function that loads it
+// and connects: a package that is loaded before the OpenTelemetry SDK starts would not be instrumented. Connections do
 // not keep the process running.
 
 export function createPostgresPool(connectionString: string): () => PostgresPool {
@@ -34,7 +34,7 @@ export function connectRedis({ scheme, user, password }: SourceUrl): (host: Host
       // Its timer would keep the process running. A read connects again instead.
       retryStrategy: () => null,
     })
-    // `connect` rejects with "Connection is closed". This has the reason.
+    // `connect` only says "Connection is closed"; the `error` event has the reason.
     let failure: unknown
     redis.on('error', (error) => (failure = error))
     redis.on('connect', () => redis.stream.unref())

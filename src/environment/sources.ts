@@ -11,7 +11,7 @@ import { within, type Host, type SourceUrl } from './source-url.js'
 
 /** A kind of URL. */
 interface Kind {
-  /** The names of its sources are `system:name`, as they are without this module. */
+  /** Prefix of source names: `system:name`, the same as in code. */
   readonly system: string
   /** The parameters that a URL may have after `?`. Default: any. */
   readonly parameters?: readonly string[]

@@ -17,7 +17,7 @@ export class Block {
   }
 }
 
-/** Some environments, such as jsdom, hide SharedArrayBuffer. Without it only `publish` does not work. */
+/** Some environments, such as jsdom, hide SharedArrayBuffer. Everything except `publish` works without it. */
 function allocate(): ArrayBufferLike {
   const Memory = typeof SharedArrayBuffer === 'undefined' ? ArrayBuffer : SharedArrayBuffer
   return new Memory(BLOCK_BYTES)
@@ -26,21 +26,21 @@ function allocate(): ArrayBufferLike {
 let newestBlock = new Block()
 let nextIndex = 0
 
-/** Whether an index from another thread is one of a block. */
+/** Whether an index received from another thread is valid. */
 export function isCellIndex(index: unknown): index is number {
   return Number.isInteger(index) && (index as number) >= 0 && (index as number) < CELLS_PER_BLOCK
 }
 
-/** One seqno in shared memory. It is never moved or used again: a thread that still has it reads the right one. */
+/** One seqno in shared memory. Cells are never moved or reused, so a thread that still holds one reads the right seqno. */
 export class SeqnoCell {
   readonly block: Block
   readonly index: number
   /** Whether its entry was removed. */
   isRemoved = false
-  /** The handle that the application has, if it asked for one. */
+  /** The application's handle, if it requested one. */
   handle: AtomicSeqno | undefined = undefined
 
-  /** A new cell, or that of another thread. */
+  /** Allocates a new cell, or wraps one from another thread. */
   constructor(block?: Block, index = 0) {
     if (block) {
       this.block = block
@@ -59,7 +59,8 @@ export class SeqnoCell {
   load(): bigint | undefined {
     const { values, stored } = this.block
     const seqno = Atomics.load(values, this.index)
-    // Every seqno can be stored, 0 and 2^64 − 1 too, so a byte beside it says whether one was. Only 0 has to ask.
+    // Every seqno can be stored, 0 and 2^64 − 1 too, so a byte next to it records whether anything was stored. Only 0 needs
+    // the check.
     if (seqno !== 0n) return seqno
     return Atomics.load(stored, this.index) === 0 ? undefined : Atomics.load(values, this.index)
   }

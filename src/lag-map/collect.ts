@@ -25,7 +25,7 @@ export class CollectedFollower {
     if (this.lagSeqno <= 0) return 0
     const { samples, feed } = this.leader as Leader
     const { comparedWith, appliedUpTo } = this.follower?.status ?? {}
-    // A source knows its leader as of its last reading, and so is the lag. Otherwise it would grow until the next one.
+    // Measure a source's lag as of its last reading. Otherwise it would grow until the next one.
     const asOf = feed.writer === 'source' ? (comparedWith ?? samples?.last)?.at : undefined
     return samples?.secondsBehind(
       this.leaderSeqno as bigint,
@@ -56,11 +56,11 @@ export class CollectedFollower {
     this.feed = feed
     this.follower = follower
     this.leader = leader
-    // The follower first. Otherwise what it applies in between would read as a negative lag.
+    // Load the follower first: what it applies between the two loads would look like negative lag.
     const applied = (this.appliedSeqno = follower?.load())
     const status = follower?.status
     const seqno = (this.leaderSeqno = status?.comparedWith?.leaderSeqno ?? leader?.load())
-    // A follower of a source is reported from its first position on. Others that have none have applied nothing.
+    // A source's follower is reported once it has a position. Any other follower without one has applied nothing.
     const isKnown = seqno !== undefined && (applied !== undefined || feed.writer !== 'source')
     this.lagSeqno =
       isKnown && leader && !status?.isDiverged ? lagBetween(seqno, applied ?? 0n) : undefined
@@ -73,13 +73,13 @@ export class CollectedFollower {
   }
 }
 
-/** How long a leader of another thread can be without followers before it counts as having none. They may be on their way. */
+/** How long a leader of another thread can be without followers before it counts as having none. Their announcements may still be in flight. */
 const LONE_MILLIS = 1000
 
 /**
  * Visits every follower that may be reported, each once. Synchronous and without I/O.
  * @param countLone whether a leader without followers counts as one unnamed follower.
- * @param visit gets the same object for every follower, with other contents.
+ * @param visit receives one object that is refilled for each follower.
  */
 export function collect(
   feeds: Feeds,
@@ -151,7 +151,7 @@ export function collectOne(
   if (found) {
     const { feed, followers, follower } = found
     const leader = feeds.leaderOf(feed, followers, now)
-    // A leader that only stale feeds know gives the last known lag.
+    // If only stale feeds know the leader, use its last known position.
     collected.set(feed, follower, leader ?? feeds.leaderOf(feed, followers, -Infinity))
     const isFresh = leader !== undefined && !leader.isStale(now) && feed.freshUntil >= now
     return { collected, isFresh }
@@ -170,7 +170,7 @@ function isReportedLone(feeds: Feeds, leader: Leader, now: number): boolean {
   return feeds.leaderOfShard(shard, now) === leader
 }
 
-/** Whether another feed has the same follower and is to be believed instead. */
+/** Whether another feed has the same follower that takes precedence. */
 function isSurpassed(feeds: Feeds, follower: Follower, now: number): boolean {
   const { shard, replica } = follower.attributes
   return findBest(feeds, shard, replica, now)?.follower !== follower
@@ -179,7 +179,7 @@ function isSurpassed(feeds: Feeds, follower: Follower, now: number): boolean {
 /** A follower, and where it is. */
 type Found = Readonly<{ feed: Feed; followers: ShardFollowers; follower: Follower }>
 
-/** The follower as the feed knows it that is to be believed; a stale one only if there is no other. */
+/** The follower in the feed that takes precedence; a stale one only if there is no other. */
 function findBest(feeds: Feeds, shard: string, replica: string | undefined, now: number) {
   let best: Found | undefined
   for (const feed of feeds.all) {
@@ -193,7 +193,7 @@ function findBest(feeds: Feeds, shard: string, replica: string | undefined, now:
 }
 
 /**
- * Which of two feeds is to be believed about a follower; positive if the first. A fresh one before a stale one. One without
+ * Compares two feeds; positive if the first takes precedence. A fresh one before a stale one. One without
  * a position comes last: a worker that was restarted and has stored nothing yet must not show the whole log as lag. Then
  * the application's own comes first, then one in which the follower is connected, then one that has the leader itself, then
  * the one that was read last.

@@ -57,7 +57,7 @@ export interface FollowerStatus {
   readonly problem: string | undefined
   /** The last reading that it was in. */
   reading: Sampling | undefined
-  /** When its retention time is over; `undefined` while it is in the readings. In milliseconds, as `performance.now()`. */
+  /** When its retention ends, in `performance.now()` milliseconds; `undefined` while readings list it. */
   keepUntil: number | undefined
 }
 
@@ -120,11 +120,11 @@ export class Feed {
   /** By shard. */
   readonly followers = new Map<string, ShardFollowers>()
   private readonly listeners = new Set<FeedListener>()
-  /** Until when it may be reported. */
+  /** It may be reported until this time. */
   freshUntil: number
   /** For how long a reading is fresh. */
   freshMillis = Infinity
-  /** When it was read last. What the application and other threads store can be read at any time. */
+  /** When it was last read. `Infinity` for the application and threads, whose stores are always current. */
   readAt = Infinity
   /** Whether the port that it comes through is open. If not, it is removed at `keepUntil`. */
   isOpen = true
@@ -180,7 +180,7 @@ export class Feed {
     return unnamed ? [unnamed, ...named] : named
   }
 
-  /** Adds a follower that is not there yet, with a new cell or that of another thread. */
+  /** Adds a new follower, with a new cell or one from another thread. */
   addFollower(shard: string, replica: string | undefined, block?: Block, index?: number): Follower {
     let followers = this.followers.get(shard)
     if (!followers) this.followers.set(shard, (followers = new ShardFollowers(shard)))

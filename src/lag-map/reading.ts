@@ -13,7 +13,7 @@ export interface ReplicationReading {
    * @default false
    */
   readonly complete?: boolean | undefined
-  /** Why there is nothing to report, where that helps. It is logged at debug level when it changes. */
+  /** Explains an empty reading. It is logged at debug level when it changes. */
   readonly note?: string | undefined
 }
 

@@ -14,7 +14,7 @@ export class RejectedUpdates {
     this.reject(what, () => `${what}: expected ${EXPECTED_SEQNO}, got ${formatValue(value)}`)
   }
 
-  /** @param kind what the value was to name. */
+  /** @param kind what the value should have named. */
   name(value: unknown, kind: 'shard' | 'replica'): void {
     this.reject(kind, () => `${kind}: expected ${EXPECTED_NAME}, got ${formatValue(value)}`)
   }

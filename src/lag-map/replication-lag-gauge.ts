@@ -37,7 +37,7 @@ export class ReplicationLagGauge {
   updateLeaderSeqno(shard: ShardId, seqno: Seqno): void {
     const value = parseSeqno(seqno)
     if (value === undefined) this.feeds.rejected.seqno(seqno, 'leader', shard)
-    // Strings need no parsing to be looked up: invalid ones are never added.
+    // Strings can be looked up unparsed: invalid names are never added.
     else
       (this.feeds.application.leaders.get(shard as string) ?? this.findOrAdd(shard))?.store(value)
   }
@@ -48,8 +48,8 @@ export class ReplicationLagGauge {
   }
 
   /**
-   * Returns a handle of the shard's leader seqno for hot paths, the same one each time. The leader counts as seen with the
-   * first store. The handle of a removed shard has no effect: call this again for a new one.
+   * Returns a handle of the shard's leader seqno for hot paths, the same one each time. The leader is reported from the
+   * first store on. The handle of a removed shard has no effect: call this again for a new one.
    * Never throws: for an invalid name the handle has no effect.
    */
   leader(shard: ShardId): AtomicSeqno {
@@ -119,7 +119,7 @@ export class ReplicationLagGauge {
     const name = parseName(shard)
     if (name === undefined) return false
     if (replica !== undefined) return this.state.remove(name, replica)
-    // The leader first: without its followers it would look like one that no follower was seen of.
+    // The leader first: without its followers it would count as a leader without followers.
     const hadLeader = this.feeds.application.removeLeader(name)
     return this.state.remove(name) || hadLeader
   }

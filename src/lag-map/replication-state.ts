@@ -5,7 +5,7 @@ import { RejectedUpdates } from './rejected-updates.js'
 import { parseSeqno, type Seqno } from './seqno.js'
 
 /**
- * What followers have applied, as the application says. Share one between the code that applies entries and the
+ * The applied positions that the application reports. Share one between the code that applies entries and the
  * {@link ReplicationLagGauge} that compares it with the leaders.
  */
 export class ReplicationState {
@@ -30,8 +30,8 @@ export class ReplicationState {
   }
 
   /**
-   * Returns a handle of a follower's applied seqno for hot paths, the same one each time. It adds the follower, as one that
-   * has applied nothing. Handles of a removed follower have no effect: call this again for a new one.
+   * Returns a handle of a follower's applied seqno for hot paths, the same one each time. Adds the follower if it is new; it
+   * has then applied nothing. Handles of a removed follower have no effect: call this again for a new one.
    * Never throws: for an invalid name the handle has no effect.
    */
   applied(shard: ShardId, replica?: ReplicaId): AtomicSeqno {
@@ -58,7 +58,7 @@ export class ReplicationState {
   }
 
   private find(shard: ShardId, replica: ReplicaId | undefined): Follower | undefined {
-    // Strings need no parsing to be looked up: invalid ones are never added.
+    // Strings can be looked up unparsed: invalid names are never added.
     const shardName = typeof shard === 'string' ? shard : parseName(shard)
     const followers =
       shardName === undefined ? undefined : this.inside.feed.followers.get(shardName)

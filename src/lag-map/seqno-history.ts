@@ -6,13 +6,13 @@ export interface Sampling {
   readonly at: number
 }
 
-/** A sample goes when its neighbours are closer than this part of the younger one's age. So no age is wrong by more. */
+/** A sample is dropped when its neighbours are closer than this fraction of the newer one's age, which bounds the error. */
 const MAX_GAP_PER_AGE = 0.05
 
 /** Lag in seconds is not known before a leader has been sampled for this long. */
 const MIN_SAMPLED_MILLIS = 1000
 
-/** How many of the newest samples are kept apart, at least. */
+/** Minimum size of the array of newest samples. */
 const NEWEST = 8
 /** Histories that begin together must not all move their newest samples at once. */
 let histories = 0
@@ -28,7 +28,7 @@ export class SeqnoHistory {
   private older: number[] = []
   /** How many numbers of `older` are in use. */
   private olderEnd = 0
-  /** The samples after them. Adding to a small array that stays where it is takes half the time in a large fleet. */
+  /** The samples after them. Appending to a small fixed array halves the time of sampling (`npm run bench -- behind`). */
   private readonly newest: number[]
   /** How many numbers of both are in use. */
   private end = 2
@@ -42,7 +42,7 @@ export class SeqnoHistory {
   }
 
   /**
-   * Adds a sample. If the leader has come back lower than before, the samples above its new position go.
+   * Adds a sample. If the leader has come back lower than before, samples above its new position are dropped.
    * @param slowestSeqno what the slowest follower has applied. Older samples can be dropped.
    */
   add(seqno: bigint, now: number, slowestSeqno: bigint): void {
@@ -100,7 +100,7 @@ export class SeqnoHistory {
     this.end = this.olderEnd
   }
 
-  /** Drops older samples that are not needed, and sees to it that there is room for the newest ones. */
+  /** Drops older samples that are not needed, and makes room for the newest ones. */
   private makeRoom(now: number, slowestSeqno: bigint): void {
     // The sample before the slowest follower's next entry is still needed.
     const start = this.firstAbove(distanceBetween(slowestSeqno, this.base)) - 2
@@ -123,7 +123,7 @@ export class SeqnoHistory {
   }
 }
 
-/** An array of doubles with room for so many samples, and no more. */
+/** Allocates an array for exactly this many samples. */
 function allocate(capacity: number): number[] {
   return new Array<number>(2 * capacity).fill(0.5)
 }
@@ -155,7 +155,7 @@ export class LeaderSamples {
       // A leader that comes back lower begins its log again. It can have done so right after the last sample.
       const isRestarted = this.history !== undefined && seqno < this.history.base
       if (isRestarted) this.history = new SeqnoHistory(seqno, last.at)
-      // What was written between the two is as old as the last one, for a follower that appears later.
+      // For a follower that appears later, everything between the two samples dates from the second.
       this.history ??= new SeqnoHistory(seqno, sampling.at)
       this.history.add(this.history.base, sampling.at, 0n)
     } else if (slowest === undefined || slowest >= seqno) this.history = undefined
@@ -169,8 +169,8 @@ export class LeaderSamples {
   }
 
   /**
-   * The age of the oldest entry that the leader has and a follower has not applied, in seconds. `undefined` while the leader
-   * has not been sampled for a second, or not since it came back lower.
+   * The age of the oldest entry that the leader has and a follower has not applied, in seconds. `undefined` until the leader
+   * has been sampled for a second, and until the next sample after it came back lower.
    * @param leaderSeqno higher than `appliedSeqno`.
    * @param asOf the moment of the lag, in milliseconds, as `performance.now()`.
    */

@@ -28,7 +28,7 @@ export interface SubscribeOptions {
   readonly retentionMillis?: number
 }
 
-/** The layout of messages and of shared memory. Another copy of this package may have another one. */
+/** The layout of messages and of shared memory. Another version of this package may use a different layout. */
 const VERSION = 1
 
 /**
@@ -55,7 +55,7 @@ export function publish(application: Feed, state: Feed, port: ThreadPort): () =>
     changes = []
   }
   const announce = (change: Change) => {
-    // One message for all that changes in a turn of the event loop.
+    // Batch all changes of one event-loop turn.
     if (changes.push(change) === 1) queueMicrotask(send)
   }
   const listener: FeedListener = {
@@ -90,7 +90,7 @@ function addedFollower({ attributes: { shard, replica }, block, index }: Followe
   return [false, shard, replica, block.memory, index]
 }
 
-/** Adds a feed of what another thread announces at a port. */
+/** Adds a feed for the entries another thread announces on a port. */
 export function subscribe(feeds: Feeds, port: ThreadPort, options: SubscribeOptions = {}): void {
   checkPort(port)
   checkObject('options', options)
@@ -135,7 +135,7 @@ function apply(feed: Feed, change: unknown, blocks: Map<unknown, Block>): boolea
   const block = isAdded ? (blocks.get(memory) ?? openBlock(memory)) : undefined
   if (isAdded && !(block && isCellIndex(index))) return false
   if (block) blocks.set(memory, block)
-  // What is there under the name goes first: a cell never changes its place.
+  // Remove an existing entry first: an entry never changes its cell.
   if (isLeader) {
     feed.removeLeader(shard)
     if (block) feed.addLeader(shard, block, index as number, hadNamedFollower === true)

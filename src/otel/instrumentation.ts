@@ -19,7 +19,7 @@ import {
 /** Options of {@link ReplicationLagInstrumentation}. */
 export interface ReplicationLagInstrumentationConfig extends ReplicationLagOptions {
   /**
-   * Whether to start at construction. `registerInstrumentations` and NodeSDK start it in any case.
+   * Whether to start at construction. `registerInstrumentations` and NodeSDK start it regardless.
    * @default true
    */
   readonly enabled?: boolean | undefined
@@ -107,7 +107,7 @@ export class ReplicationLagInstrumentation {
     if (this.isEnabled) this.observe()
   }
 
-  /** Does nothing. An `Instrumentation` must have it. */
+  /** Does nothing; the `Instrumentation` interface requires it. */
   setTracerProvider(): void {
     // There are no spans.
   }
@@ -118,7 +118,7 @@ export class ReplicationLagInstrumentation {
   }
 
   /**
-   * Changes what is reported: `lagSeconds` and `positions`. Left out, they go back to their defaults. The other options are
+   * Changes what is reported: `lagSeconds` and `positions`. Omitted options return to their defaults. The other options are
    * fixed at construction, and a warning is logged if they differ. `enabled` has no effect: call {@link enable} or
    * {@link disable}.
    * @throws TypeError that names the option that is invalid and what was expected. Nothing has changed then.
@@ -139,7 +139,7 @@ export class ReplicationLagInstrumentation {
     if (report.lagSeconds) startSampling(this.gauge.feeds)
   }
 
-  /** Creates the instruments and their callback at the provider to use, in place of those before. */
+  /** Creates the instruments and callback on the current provider, replacing earlier ones. */
   private observe(): void {
     const global = metrics.getMeterProvider()
     for (const provider of [this.provider ?? global, global]) {
@@ -150,7 +150,8 @@ export class ReplicationLagInstrumentation {
           return [metric, meter.createObservableGauge(name, { description, unit, valueType })]
         }),
       )
-      // A no-op meter, of any copy of the API, has one instrument for all names. A provider that was shut down returns one.
+      // A no-op meter, of any copy of the API, returns the same instrument for every name. A provider that was shut down
+      // returns one.
       if (new Set(gauges.values()).size === 1) continue
       this.stopObserving()
       this.stopObserving = this.addCallbacks(meter, gauges)

@@ -10,7 +10,7 @@ import {
   type ResolvedOptions,
 } from './options.js'
 
-/** One point of a gauge, as the SDK has it. */
+/** One point of a gauge, in the SDK's format. */
 interface GaugePoint {
   readonly startTime: HrTime
   readonly endTime: HrTime
@@ -18,7 +18,7 @@ interface GaugePoint {
   readonly value: number
 }
 
-/** A gauge with its points, as the SDK has it. */
+/** A gauge with its points, in the SDK's format. */
 interface GaugeData {
   readonly descriptor: Descriptor & { readonly type: 'OBSERVABLE_GAUGE'; readonly advice: object }
   /** The SDK's AggregationTemporality.CUMULATIVE. A gauge is exported without one. */
@@ -49,7 +49,8 @@ const NO_RESOURCE = Object.freeze({
  * Reports every follower in a lag map as an OpenTelemetry `MetricProducer`: give it to a reader, as in
  * `new PrometheusExporter({ metricProducers: [producer] })`, or in the `metricProducers` of a PeriodicExportingMetricReader.
  *
- * The metrics are those of {@link ReplicationLagInstrumentation}. But a removed follower is gone at the next collection, the
+ * The metrics are those of {@link ReplicationLagInstrumentation}. Unlike there, a removed follower disappears at the next
+ * collection, the
  * number of series is not limited, and nothing is kept between collections. Do not give one reader both: it would report
  * every follower twice.
  */

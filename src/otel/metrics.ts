@@ -102,13 +102,13 @@ function numberOf(value: bigint | boolean | undefined): number | undefined {
 /** What to report of a lag map. */
 export interface ReportOptions {
   /**
-   * Whether to report `replication_lag_seconds`. If nobody reports it, it costs nothing.
+   * Whether to report `replication_lag_seconds`. It costs nothing when it is off.
    * @default true
    */
   readonly lagSeconds?: boolean | undefined
   /**
-   * Whether to report the positions too, as `replication_leader_seqno` and `replication_applied_seqno`. It is for a leader
-   * and followers that run in different processes, so a leader without a follower has no lag then.
+   * Whether to report the positions too, as `replication_leader_seqno` and `replication_applied_seqno`. For leaders and
+   * followers in different processes. A leader without followers then has no lag.
    * @default false
    */
   readonly positions?: boolean | undefined

@@ -8,7 +8,7 @@ import type { Report, ReportOptions } from './metrics.js'
 /** What both {@link ReplicationLagInstrumentation} and {@link ReplicationLagMetricProducer} take. */
 export interface ReplicationLagOptions extends ReportOptions, PollingOptions {
   /**
-   * The lag map to report, which also gets what the sources say.
+   * The lag map to report. Sources update it too.
    * @default a new one
    */
   readonly gauge?: ReplicationLagGauge | undefined

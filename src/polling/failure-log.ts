@@ -8,10 +8,10 @@ const MAX_KINDS = 100
 
 /**
  * Logs the failures of one source: each kind at once, again after a minute if it lasts, then hourly, and the recovery once.
- * A logger that is set two seconds after the start still hears of it, and nobody is flooded.
+ * A logger that is set two seconds after the start still gets the message, and the log is not flooded.
  */
 export class FailureLog {
-  /** By kind, when it is logged next. */
+  /** When each kind may be logged next. */
   private readonly next = new Map<string, number>()
 
   constructor(private readonly source: string) {}
@@ -36,7 +36,7 @@ export class FailureLog {
 }
 
 /**
- * What tells one failure from another: its code, else its name and message without the parts that differ each time, such
+ * Identifies a kind of failure: its code, or its name and message without variable parts, such
  * as numbers, addresses and quoted names.
  */
 function kindOf(error: unknown): string {

@@ -13,12 +13,12 @@ export type PollTimes = Readonly<
   Record<'pollIntervalMillis' | 'pollTimeoutMillis' | 'retentionMillis', number>
 >
 
-/** The reads in flight. A source object that several loops have, or that one has again, is still read once at a time. */
+/** The reads in flight. A source object shared by loops, or added twice, still has one read in flight. */
 const inFlight = new WeakMap<ReplicationSource, Promise<void>>()
 
 /**
- * Reads one source at an interval into its feed. One read is in flight at a time, also if it hangs past its deadline or
- * over a stop and start: a slow system never gets a second query before it has answered the first or given it up.
+ * Reads one source at an interval into its feed. One read is in flight at a time, even if it hangs past its deadline or
+ * across a stop and start: a slow system never gets a second query before it has answered the first or given it up.
  */
 export class PollLoop {
   private readonly failures: FailureLog
@@ -46,7 +46,7 @@ export class PollLoop {
     else this.schedule(delayMillis)
   }
 
-  /** Stops, aborts the read in flight and ignores what it still brings. What was read is not reported any more. */
+  /** Stops, aborts the read in flight and ignores its result. Earlier readings are no longer reported. */
   stop(): void {
     this.isRunning = false
     this.stopTimer()
@@ -96,7 +96,7 @@ export class PollLoop {
     }
   }
 
-  /** While a read hangs, there is no next one that could fail: the deadline comes again at each interval. */
+  /** A hanging read delays the next one, so the deadline repeats at each interval. */
   private startDeadline(millis: number): void {
     const miss = () => {
       const message = `no answer within ${this.times.pollTimeoutMillis} ms`
@@ -134,7 +134,7 @@ export class PollLoop {
 /** The key with which `@opentelemetry/core` suppresses tracing. Keys of one name are the same key in every copy of the API. */
 const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 
-/** Auto-instrumented clients would make root spans of every read. */
+/** Instrumented clients would create a root span for every read. */
 function withoutTracing<T>(read: () => T): T {
   return context.with(context.active().setValue(SUPPRESS_TRACING, true), read)
 }

@@ -30,7 +30,7 @@ export interface PollingOptions {
    */
   readonly pollTimeoutMillis?: number | undefined
   /**
-   * How long a follower that its source does not report any more is kept, with its last known position, in milliseconds,
+   * How long a follower is kept after its source stops reporting it, with its last known position, in milliseconds,
    * 0 … Infinity.
    * @default 3600000 (one hour)
    */
@@ -39,7 +39,7 @@ export interface PollingOptions {
 
 /** Options of {@link ReplicationPoller}. */
 export interface ReplicationPollerOptions extends PollingOptions {
-  /** The lag map that gets what is read. */
+  /** The lag map to update. */
   readonly gauge: ReplicationLagGauge
 }
 
@@ -94,7 +94,7 @@ export class ReplicationPoller {
     for (const [index, loop] of [...this.loops.values()].entries()) loop.start(index * stagger)
   }
 
-  /** Stops polling and aborts the reads in flight. What was read is not reported any more, until {@link start}. */
+  /** Stops polling and aborts the reads in flight. What was read is no longer reported, until {@link start}. */
   stop(): void {
     this.isRunning = false
     for (const loop of this.loops.values()) loop.stop()
@@ -102,7 +102,7 @@ export class ReplicationPoller {
 
   /**
    * Adds a source. If polling is running, the source is read at once.
-   * @throws TypeError if it is not a source, or another source of the gauge has its name, whoever polls that.
+   * @throws TypeError if it is not a source, or a source of this gauge already has its name.
    */
   add(source: ReplicationSource): void {
     this.checkSource('source', source)

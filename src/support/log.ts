@@ -13,7 +13,7 @@ export function printWithoutLogger(): void {
   isPrinting = true
 }
 
-/** Logs through OpenTelemetry's `diag`. Never throws, whatever logger is set: the update and collection paths call it. */
+/** Logs through OpenTelemetry's `diag`. Never throws, even if the logger does, because updates and collections call it. */
 export function log(level: Level, message: string): void {
   try {
     if (!isPrinting || hasLogger()) logger[level](message)

@@ -61,7 +61,7 @@ const COUNTS = {
 /** A server that was not heard of for this long is not connected. Idle mirrors are heard of each 5 seconds. */
 const LOST_NANOS = 15e9
 
-/** What stands for the name of a server that was not up since the leader started. */
+/** NATS's placeholder for a server not seen since the leader started. */
 const UNKNOWN_NAME = 'Server name unknown'
 
 const MAX_COUNT = 2n ** 64n - 1n
@@ -80,7 +80,7 @@ function nanos(value: unknown, name: string): number {
   return required(parse)(value ?? 0, name)
 }
 
-/** A count that can be far too high, through bugs of some versions. */
+/** A count that is far too high in some buggy versions. */
 function count(value: unknown, name: string): bigint {
   const isHuge = typeof value === 'string' && /^\d{20,}$/.test(value)
   return isHuge ? MAX_COUNT : required(integer)(value, name)

@@ -105,7 +105,7 @@ export class Followers {
     return { replica, connected, appliedSeqno: lastSeq, comparedWith }
   }
 
-  /** Counts only what the consumer waits for. Differences of sequence numbers also count what it does not want, or is deleted. */
+  /** Counts only what the consumer waits for. Differences of sequence numbers also count messages that it filters out or that were deleted. */
   private readConsumer(leader: LeaderView | undefined, consumer: Consumer, epoch = ''): Named {
     const { cluster } = this
     const { name, created, copy, state, faults } = consumer

@@ -9,8 +9,8 @@ interface Log {
 }
 
 /**
- * Names the histories of logs. Another one begins with another topic of the same name, which not every client can tell, and
- * when records are lost. Both make the log shorter.
+ * Names the histories of logs. It changes when a topic is recreated (which kafkajs cannot see) and when records are lost.
+ * Both make the log shorter.
  */
 export class Epochs {
   private readonly logs = new Map<string, Log>()

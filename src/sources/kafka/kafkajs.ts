@@ -149,7 +149,8 @@ export class KafkajsClient implements KafkaClient {
   }
 
   /**
-   * Finds topics whose metadata the client refuses, because a partition has no leader. Once it has been asked for the offsets of
+   * Finds topics whose metadata the client refuses, because a partition has no leader. Once it has been asked for the
+   * offsets of
    * such a topic, it also refuses the metadata of all others.
    */
   private async findUnreadable(

@@ -56,7 +56,7 @@ function checkClient(option: string, client: unknown): void {
   // A connection string can hold a password.
   const shown = typeof client === 'string' ? client.replace(/(?<=[:=]).*/s, '…') : client
   if (!hasMethods(client, 'query')) throw optionError(option, EXPECTED_CLIENT, shown)
-  // Clients of mysql2 that take callbacks, whose answer cannot be awaited, have a method that returns one that can.
+  // Callback clients of mysql2 cannot be awaited. They are recognized by their `promise()` method.
   if (!hasMethods(client, 'promise')) return
   throw optionError(option, `${EXPECTED_CLIENT}, not one that takes callbacks`, client)
 }

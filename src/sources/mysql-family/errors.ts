@@ -36,7 +36,7 @@ export function isUnknownVariable(error: unknown): boolean {
   return (error as { errno?: unknown } | null | undefined)?.errno === 1193
 }
 
-/** Returns where a client of mysql2 connects to. Those of mariadb keep it to themselves. */
+/** Returns where a client of mysql2 connects to. mariadb clients do not expose it. */
 function addressOf(node: string, client: unknown): string {
   const { pool, connection } = client as Partial<Record<string, { config?: unknown }>>
   const config = (pool?.config ?? connection?.config) as Config | undefined

@@ -36,7 +36,7 @@ export function parseGtidSet(value: unknown): GtidSet | undefined {
   return new Map([...intervals].map(([key, list]) => [key, merge(list)]))
 }
 
-/** Returns a set that has the GTIDs of all these. */
+/** Returns the union of these sets. */
 export function union(sets: readonly GtidSet[]): GtidSet {
   const keys = new Set(sets.flatMap((set) => [...set.keys()]))
   const all = (key: string) => merge(sets.flatMap((set) => set.get(key) ?? []))

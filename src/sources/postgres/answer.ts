@@ -21,7 +21,7 @@ const NODE = {
   timeline: nullable(integer),
   /** The timeline that a standby would start with after a restart. It can be an older one. */
   restart_timeline: required(integer),
-  /** When the server started, which tells it from other servers. */
+  /** When the server started, which distinguishes it from other servers. */
   started: optional(text),
   /** Names that the node may have as a follower of another: the name of its slot, and what it calls itself. */
   cluster_name: optional(text),

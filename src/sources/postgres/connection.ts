@@ -22,7 +22,7 @@ export interface PostgresPoolClient extends PostgresClient {
 
 export const EXPECTED_CLIENT = 'a Pool or a connected Client of pg'
 
-/** How many connections of a Pool are waited for at once. */
+/** Maximum number of pending connection requests. */
 const MAX_WAITING = 2
 
 /** Queries a server through a Pool or a Client. */

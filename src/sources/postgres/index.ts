@@ -64,11 +64,11 @@ export interface PostgresSourceOptions {
 export function postgresSource(options: PostgresSourceOptions): ReplicationSource {
   const { client, shard, name, ...followerOptions } = checkOptions(options)
   const connection = new Connection(client)
-  // If an address reaches a primary and a standby in turn, what is remembered of the one is not true of the other.
+  // If an address reaches a primary and a standby in turn, memory of one does not apply to the other.
   const primary = new Followers(followerOptions)
   const standby = new Followers(followerOptions)
   const warnings = new OncePerSubject()
-  /** When the servers that answered were started. One that restarts is another. */
+  /** Start times of the servers that answered. A restarted server counts as another. */
   const servers = new Set<string | undefined>()
   let lastServer: string | undefined
 

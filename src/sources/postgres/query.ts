@@ -20,7 +20,7 @@ export interface QueryOptions {
  * - A node knows the names that it had, or would have, as a follower. A primary on timeline 1 was never a follower.
  * - A walsender in state `backup` copies files for a base backup. One that has reported what it wrote and not what it
  *   replayed only receives WAL: pg_receivewal, or the WAL stream of a base backup.
- * - The slots with `_sync_` copy a table for a new subscription, and are gone soon. They are permanent since PostgreSQL 14.
+ * - The slots with `_sync_` copy a table for a new subscription, and disappear soon. They are permanent since PostgreSQL 14.
  * - On a standby, these logical slots have no consumer: those that are copies of a slot of the primary (`synced`), those
  *   of a former primary (`failover`) while they are not active, and all before PostgreSQL 16, which Patroni copies.
  *   After a promotion, `synced` may remain.

@@ -1,10 +1,10 @@
 /** A connection of a follower. */
 export interface Connection {
-  /** Tells it from every other connection. */
+  /** Identifies the connection. */
   readonly id: string
   /** What the follower calls itself. */
   readonly name: string
-  /** Where it comes from. It tells apart connections of one name. */
+  /** Its origin; distinguishes connections with the same name. */
   readonly address: string
   /** Changes when the follower reports something. */
   readonly activity: string
@@ -27,7 +27,7 @@ const MAX_PLACES = 1000
  * The id is never part of a name, because each reconnection would be a new series then.
  *
  * A follower can reconnect while its server still waits for the old connection to answer. So if there are more connections
- * of one name and address than before, those that are silent since the newest came are replaced: they get no name, and the
+ * of one name and address than before, those silent since the newest appeared count as replaced: they get no name, and the
  * newest gets theirs. One that reports something after that was of another follower. It gets its name back.
  */
 export class StableNames {

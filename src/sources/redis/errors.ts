@@ -25,7 +25,8 @@ export function mostTelling(errors: readonly unknown[]): unknown {
 }
 
 /**
- * Describes a server that answers to `INFO replication`, but not as Redis and Valkey do. Returns `undefined` if it is not known.
+ * Describes a server that answers to `INFO replication`, but not as Redis and Valkey do. Returns `undefined` if it is not
+ * known.
  *
  * @param server its answer to `INFO server`
  */

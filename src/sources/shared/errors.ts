@@ -1,6 +1,6 @@
 import { describeError } from '../../support/log.js'
 
-/** What to do about an error, by its description. The first that matches. */
+/** Advice for an error, matched against its description. The first that matches. */
 export type Advice = readonly (readonly [pattern: RegExp, advice: string])[]
 
 /** What to do about errors of the network and of TLS, which every client passes on. */
