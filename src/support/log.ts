@@ -24,7 +24,7 @@ export function log(level: Level, message: string): void {
 }
 
 /** Whether a logger is set. The API cannot say so, but every copy of API 1 keeps the logger in the same place. */
-export function hasLogger(): boolean {
+function hasLogger(): boolean {
   const api = (globalThis as Record<symbol, { diag?: unknown } | undefined>)[
     Symbol.for('opentelemetry.js.api.1')
   ]

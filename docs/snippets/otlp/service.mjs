@@ -11,7 +11,7 @@ diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.WARN) // shows why a source
 
 const { DATABASE_URL: connectionString, PORT = '8080' } = process.env
 const pool = new pg.Pool({ connectionString, connectionTimeoutMillis: 3000 })
-pool.on('error', () => {}) // the next read reports it
+pool.on('error', () => undefined) // the next read reports it
 
 const source = postgresSource({ client: pool, shard: 'orders' })
 const reader = new PeriodicExportingMetricReader({

@@ -109,7 +109,7 @@ export function leaderOf(view: View) {
 }
 
 /** Describes why a member did not answer. */
-export function describeSilence(view: View, memberId: bigint): string {
+function describeSilence(view: View, memberId: bigint): string {
   const { survey, routes, listErrors, endpoints } = view
   const outcomes = outcomesOf(view, memberId)
   if (outcomes.length === 0) {

@@ -81,9 +81,11 @@ export class KafkajsClient implements KafkaClient {
 
   /** Its timers would keep the process running. It waits for brokers that do not answer: then another client is needed. */
   private async close(admin: KafkajsAdmin): Promise<void> {
-    let isClosed = false
-    const closing = admin.disconnect?.().catch(() => undefined)
-    await Promise.race([closing?.then(() => (isClosed = true)), pause()])
+    const closing = admin.disconnect?.().then(
+      () => true,
+      () => true,
+    )
+    const isClosed = await Promise.race([closing, pause().then(() => false)])
     if (!isClosed) this.isOutdated = true
   }
 
