@@ -98,6 +98,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: [E2E],
+          // In CI, dozens of servers start on two cores.
+          retry: process.env['CI'] ? 2 : 0,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           execArgv: ['--expose-gc'],
