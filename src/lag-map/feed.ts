@@ -35,10 +35,11 @@ export class Leader extends SeqnoCell {
     this.samples.add(seqno, slowest, sampling)
   }
 
-  /** Whether its source has not read it for too long. A source can fail to read the leader of one shard. */
+  /** Whether its source still has the shard, but has not read its position for too long. */
   isStale(now: number): boolean {
-    const { feed, positionReading } = this
-    return positionReading !== undefined && positionReading.at + feed.freshMillis < now
+    const { feed, reading, positionReading } = this
+    if (positionReading === undefined || positionReading === reading) return false
+    return positionReading.at + feed.freshMillis < now
   }
 }
 
