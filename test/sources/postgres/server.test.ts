@@ -218,6 +218,8 @@ describe('slots', () => {
   itFrom16('of a standby do not hide those of the primary under one shard', async () => {
     const upstream = await cluster.startPrimary({ name: 'upstream-of-both' })
     const standby = await cluster.startStandby({ name: 'with-both', of: upstream })
+    // Until it knows the wal_level of its primary.
+    await standby.untilCaughtUpWith(upstream)
     const create = "select pg_create_logical_replication_slot('both', 'pgoutput')"
     const creating = standby.query(create)
     await upstream.query('select pg_log_standby_snapshot()')
