@@ -402,8 +402,8 @@ function mariadbPool(port, user, password) {
     connectionLimit: 2,
     minimumIdle: 0,
     // It tries again and again to connect, for this time.
-    acquireTimeout: 250,
-    connectTimeout: 230,
+    acquireTimeout: 150,
+    connectTimeout: 130,
     // MySQL sends its public key, without TLS.
     allowPublicKeyRetrieval: true,
   })

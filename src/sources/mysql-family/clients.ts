@@ -1,7 +1,8 @@
 import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
+import { describeError } from '../../support/log.js'
 import type { ShardId } from '../../support/names.js'
 import { checkShardOptions, parseClients } from '../shared/options.js'
-import { isFromServer, isMissingPrivilege, isUnknownVariable } from './errors.js'
+import { isMissingPrivilege, isNotAvailable, isUnknownVariable } from './errors.js'
 
 /** What is used of a Pool or a Connection of `mysql2/promise` or `mariadb`. */
 export interface MysqlClient {
@@ -104,9 +105,8 @@ export async function queryReplication(client: MysqlClient, sql: string): Promis
     return { rows: await queryRows(client, sql) }
   } catch (error) {
     if (isMissingPrivilege(error)) return { isHidden: true }
-    if (!isFromServer(error)) throw error
-    const { sqlMessage } = error as { sqlMessage: string }
-    return { problem: `its replication state cannot be read: ${sqlMessage}` }
+    if (!isNotAvailable(error)) throw error
+    return { problem: `its replication state cannot be read: ${describeError(error)}` }
   }
 }
 

@@ -20,9 +20,17 @@ export function explain(title: string, node: string, client: unknown, error: unk
   return explainError(`${title} ${node}${addressOf(node, client)}`, shown, ADVICE)
 }
 
-/** Whether a server has refused a statement. Otherwise the connection has failed. */
-export function isFromServer(error: unknown): boolean {
+/** Whether an error has the message of a server, apart from the query. */
+function isFromServer(error: unknown): boolean {
   return typeof (error as { sqlMessage?: unknown } | null | undefined)?.sqlMessage === 'string'
+}
+
+/** An unknown column, a syntax error, an unknown table, and a table that does not exist. */
+const NOT_AVAILABLE: readonly unknown[] = [1054, 1064, 1109, 1146]
+
+/** Whether a server does not have what a statement reads. With other errors, the connection may have failed. */
+export function isNotAvailable(error: unknown): boolean {
+  return NOT_AVAILABLE.includes((error as { errno?: unknown } | null | undefined)?.errno)
 }
 
 /** Whether the user lacks a privilege: to see the state of replication, or to read a table. */

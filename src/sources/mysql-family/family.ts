@@ -47,9 +47,6 @@ export interface Dialect<State> {
   readonly readOnly: string
 }
 
-/** A node has answered only a question of an earlier read. */
-const NO_ANSWER = new Error('no answer in time')
-
 /** The nodes of one system. It finds out which one leads. */
 export class Family<State extends ServerState> {
   private readonly nodes: Nodes<State>
@@ -191,15 +188,16 @@ export class Family<State extends ServerState> {
     return `${names.length === 2 ? 'two' : names.length} nodes claim to lead: ${listOf(names)} do not follow each other. Make all but one a replica, and set ${this.dialect.readOnly} on it`
   }
 
-  private silenceOf(survey: Survey<State>, names: readonly string[]): Error {
+  private silenceOf({ failures }: Survey<State>, names: readonly string[]): Error {
     const [first = ''] = names
-    const { failures } = survey
-    const errorOf = (name: string, role = '') =>
-      this.explain(role, name, failures.has(name) ? failures.get(name) : NO_ANSWER)
     // Only what has answered before is known to lead.
-    if (names.length === 1 && this.known.has(first)) return errorOf(first, ' leader')
-    const all = names.map((name) => errorOf(name).message).join('. ')
-    return new Error(`${this.dialect.title}: no node that answers leads. ${all}`)
+    const isKnown = names.length === 1 && this.known.has(first)
+    const error = this.explain(isKnown ? ' leader' : '', first, failures.get(first))
+    if (isKnown) return error
+    const { title } = this.dialect
+    return new Error(
+      `${title}: no node that answers leads, and ${listOf(names)} cannot be read. ${error.message}`,
+    )
   }
 
   private blindnessOf(name: string, { isHidden, problems }: State): Error {

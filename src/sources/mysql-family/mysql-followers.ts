@@ -77,7 +77,7 @@ function only(set: GtidSet, key: string): GtidSet {
 
 /** Returns the servers and tags under which a server has written transactions that another one does not have. */
 export function writtenKeys(state: MysqlState, { executed, owned }: MysqlState): string[] {
-  const more = subtract(subtract(state.executed, executed), owned ?? new Map())
+  const more = subtract(state.executed, union([executed, owned ?? new Map()]))
   return [...more.keys()].filter((key) => key.startsWith(state.id))
 }
 

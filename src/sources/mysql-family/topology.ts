@@ -40,7 +40,6 @@ export type Verdict =
 const OUTSIDE = Symbol('a server that is not among the nodes')
 const UNREACHABLE = Symbol('one of the nodes that have never answered')
 type Target = string | typeof OUTSIDE | typeof UNREACHABLE
-const NONE: ReadonlySet<Target> = new Set()
 
 /** Which nodes of a system follow which others. */
 export class Topology<State extends ServerState> {
@@ -119,7 +118,8 @@ export class Topology<State extends ServerState> {
   findLeader(): Verdict {
     const names = [...this.servers.keys()]
     const isAnswering = (name: string) => this.answers.has(name)
-    const isTop = (name: string) => [...this.targetsFor(name)].every((target) => target === OUTSIDE)
+    const isTop = (name: string) =>
+      [...(this.targets.get(name) as ReadonlySet<Target>)].every((target) => target === OUTSIDE)
 
     const followed = names.filter((name) => isTop(name) && this.isFollowed(name))
     if (followed.some(isAnswering)) return this.choose(followed.filter(isAnswering))
@@ -143,28 +143,26 @@ export class Topology<State extends ServerState> {
   /** Chooses the only one that accepts writes. */
   private choose(names: readonly string[]): Verdict {
     const writable = names.filter((name) => this.mayAccept(name))
-    const [leader, another] = writable.length > 0 ? writable : names
-    if (leader === undefined || another !== undefined) {
-      return { kind: 'rivals', names: writable.length > 0 ? writable : [...names] }
-    }
-    const rivals = [...this.answers.keys()].filter(
-      (name) => name !== leader && this.isRoot(name) && this.accepts(name),
-    )
+    const chosen = writable.length > 0 ? writable : [...names]
+    if (chosen.length > 1) return { kind: 'rivals', names: chosen }
+    const leader = chosen[0] as string
+    const isRival = (name: string) =>
+      name !== leader &&
+      this.answers.has(name) &&
+      this.isRoot(name) &&
+      this.accepts(name) &&
+      this.servers.get(name)?.isReadOnly === false
+    const rivals = [...this.servers.keys()].filter(isRival)
     return { kind: 'leader', leader, rivals, isCascading: !this.isRoot(leader) }
-  }
-
-  private targetsFor(name: string): ReadonlySet<Target> {
-    return this.targets.get(name) ?? NONE
   }
 
   private isRoot(name: string): boolean {
     return this.targets.get(name)?.size === 0
   }
 
-  /** Whether a server accepts writes, and follows none as far as its answer shows. */
+  /** Whether a server may accept writes, and it is known which ones it follows. */
   private accepts(name: string): boolean {
-    const { isReadOnly, links } = this.servers.get(name) as State
-    return isReadOnly === false && links !== undefined
+    return this.mayAccept(name) && this.servers.get(name)?.links !== undefined
   }
 
   private mayAccept(name: string): boolean {
@@ -173,7 +171,7 @@ export class Topology<State extends ServerState> {
 
   /** Whether a node that does not answer can be the leader. */
   private canLead(name: string): boolean {
-    return !this.servers.has(name) || (this.isRoot(name) && this.mayAccept(name))
+    return this.unknown.includes(name) || (this.isRoot(name) && this.mayAccept(name))
   }
 }
 

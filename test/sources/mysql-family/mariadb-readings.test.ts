@@ -320,6 +320,10 @@ describe('several domains', () => {
       rival: new FakeClient([{ ...LEADER, ...empty, server_id: '2' }]),
     }
     expect((await read(sourceOf(nodes))).shards).toEqual([{ shard: 'a', problem, followers }])
+    const unreadable = new FakeClient([{ ...LEADER, gtid_binlog_pos: null }])
+    expect((await read(sourceOf({ ...nodes, leader: unreadable }))).shards).toEqual([
+      { shard: 'a', problem, followers },
+    ])
   })
 })
 

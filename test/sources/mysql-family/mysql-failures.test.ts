@@ -2,6 +2,7 @@ import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sou
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { createPool as createCallbackPool } from 'mysql2'
 import { createPool } from 'mysql2/promise'
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
 import { FakeClient, onlyShard, read, serverError, type Row } from './fakes.js'
@@ -77,7 +78,7 @@ describe('a leader that cannot be read', () => {
   it.each<[unknown, RegExp]>([
     [
       denied,
-      /^MySQL: no node that answers leads\. MySQL leader: ER_ACCESS_DENIED_ERROR: Access denied.*: check the user, its password/,
+      /^MySQL: no node that answers leads, and leader cannot be read\. MySQL leader: ER_ACCESS_DENIED_ERROR: Access denied.*: check the user, its password/,
     ],
     [
       // A pool of mariadb gives the reason as the cause.
@@ -132,6 +133,28 @@ describe('a leader that cannot be read', () => {
       )
     },
   )
+})
+
+describe('a leader whose answer comes too late', () => {
+  it('is not compared with an old position of its own', async () => {
+    const answering = new FakeClient([LEADER])
+    let count = 0
+    const leader = {
+      query: async (sql: string) => {
+        if (++count > 2) return new Promise<never>(() => undefined)
+        await setTimeout(120)
+        return answering.query(sql)
+      },
+    }
+    const source = mysqlSource({ nodes: { leader, r1: follower() }, shard: 'a' })
+    const { signal } = new AbortController()
+    await expect(source.read(signal, 100)).rejects.toThrow('no answer in time')
+    await expect.poll(() => count).toBe(2)
+    await setTimeout(150)
+    await expect(source.read(signal, 100)).rejects.toThrow(
+      /^MySQL leader leader: no answer in time/,
+    )
+  })
 })
 
 describe('a server of another kind', () => {
@@ -191,8 +214,15 @@ describe('the question for channels', () => {
     expect(await found(serverError(1146, 'ER_NO_SUCH_TABLE', 'no such table'))).toMatchObject({
       connected: false,
       appliedSeqno: 11n,
-      problem: 'its replication state cannot be read: no such table',
+      problem: 'its replication state cannot be read: ER_NO_SUCH_TABLE: no such table',
     })
+    // A connection that failed is not asked again.
+    r1.queries.length = 0
+    expect(await found(serverError(1045, 'ER_ACCESS_DENIED_ERROR', 'no'))).toMatchObject({
+      connected: false,
+      problem: expect.stringMatching(/^cannot be read: MySQL r1: ER_ACCESS_DENIED_ERROR/) as string,
+    })
+    expect(r1.queries).toHaveLength(1)
     expect(await found(null)).toEqual({
       replica: 'r1',
       connected: false,
