@@ -81,11 +81,8 @@ export class KafkajsClient implements KafkaClient {
 
   /** Its timers would keep the process running. It waits for brokers that do not answer: then another client is needed. */
   private async close(admin: KafkajsAdmin): Promise<void> {
-    const closing = admin.disconnect?.().then(
-      () => true,
-      () => true,
-    )
-    const isClosed = await Promise.race([closing, pause().then(() => false)])
+    const closing = admin.disconnect?.().catch(() => undefined)
+    const isClosed = await Promise.race([closing?.then(() => true), pause()])
     if (!isClosed) this.isOutdated = true
   }
 
