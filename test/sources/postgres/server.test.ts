@@ -1,6 +1,7 @@
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import type pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { PostgresNode } from '../../servers/postgres/node.mjs'
 import { eventually } from '../../support/eventually.js'
 import { poll } from '../../support/postgres-monitor.js'
 import { WalReceiver } from '../../support/postgres-wal-receiver.js'
@@ -192,12 +193,20 @@ describe('slots', () => {
   })
 
   const itFrom16 = major >= 16 ? it : it.skip
+  /** Creates a logical slot of a standby, which needs a snapshot that its primary logs. */
+  async function createSlotOf(standby: PostgresNode, upstream: PostgresNode, slot: string) {
+    // Until it knows the wal_level of its primary.
+    await standby.untilCaughtUpWith(upstream)
+    await Promise.all([
+      standby.query('select pg_create_logical_replication_slot($1, $2)', [slot, 'pgoutput']),
+      upstream.query('select pg_log_standby_snapshot()'),
+    ])
+  }
+
   itFrom16('of a standby that conflict with its replay are lost and keep nothing', async () => {
     const upstream = await cluster.startPrimary({ name: 'upstream-of-slot' })
     const standby = await cluster.startStandby({ name: 'with-slot', of: upstream })
-    const creating = standby.query("select pg_create_logical_replication_slot('etl', 'pgoutput')")
-    await upstream.query('select pg_log_standby_snapshot()')
-    await creating
+    await createSlotOf(standby, upstream, 'etl')
     const source = createSource(standby)
     const [before] = (await read(source)).shards[0]?.followers ?? []
     expect(before).toMatchObject({ replica: 'etl', connected: false })
@@ -218,15 +227,10 @@ describe('slots', () => {
   itFrom16('of a standby do not hide those of the primary under one shard', async () => {
     const upstream = await cluster.startPrimary({ name: 'upstream-of-both' })
     const standby = await cluster.startStandby({ name: 'with-both', of: upstream })
-    // Until it knows the wal_level of its primary.
-    await standby.untilCaughtUpWith(upstream)
-    const create = "select pg_create_logical_replication_slot('both', 'pgoutput')"
-    const creating = standby.query(create)
-    await upstream.query('select pg_log_standby_snapshot()')
-    await creating
+    await createSlotOf(standby, upstream, 'both')
     // As extensions do that copy slots. It stays behind, and has no consumer.
     await write(upstream)
-    await upstream.query(create)
+    await upstream.query("select pg_create_logical_replication_slot('both', 'pgoutput')")
     await standby.untilCaughtUpWith(upstream)
     const nodes = [upstream, standby].map((node) => createSource(node, { name: node.name }))
     const metrics = poll(nodes)
