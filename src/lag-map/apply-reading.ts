@@ -28,31 +28,32 @@ export function applyReading(
     }
   }
   for (const [shard, leader] of feed.leaders) {
-    const isGone = leader.reading !== sampling && !feed.followers.has(shard)
+    const isGone = leader.status?.reading !== sampling && !feed.followers.has(shard)
     if (isGone) feed.removeLeader(shard)
   }
 }
 
 function applyShard(feeds: Feeds, feed: Feed, row: ParsedShard, sampling: Sampling): void {
-  const { shard, leaderSeqno, epoch, problem } = row
+  const { shard, leaderSeqno, epoch, isCascading, problem } = row
   const known = feed.leaders.get(shard)
   // Without a position, there is no history to compare.
-  const isSameHistory = leaderSeqno === undefined || known?.epoch === epoch
+  const isSameHistory = leaderSeqno === undefined || known?.status?.epoch === epoch
   if (known && !isSameHistory) feed.removeShard(shard)
   const leader = known && isSameHistory ? known : feed.addLeader(shard)
-  if (problem !== undefined && problem !== leader.problem) warn(feed, shardName(shard), problem)
-  leader.problem = problem
-  leader.reading = sampling
+  const before = leader.status
+  if (problem !== undefined && problem !== before?.problem) warn(feed, shardName(shard), problem)
+  const status = { problem, reading: sampling }
+  leader.status =
+    leaderSeqno === undefined
+      ? { epoch: undefined, isCascading: false, positionReading: undefined, ...before, ...status }
+      : { epoch, isCascading, positionReading: sampling, ...status }
   for (const each of row.followers) applyFollower(feed, shard, each, sampling)
   for (const replica of row.removed) {
     const follower = feed.findFollower(shard, replica)
     if (follower?.status?.reading !== sampling) feed.removeFollower(follower)
   }
   if (leaderSeqno === undefined) return
-  leader.epoch = epoch
-  leader.isCascading = row.isCascading
   leader.store(leaderSeqno)
-  leader.positionReading = sampling
   sampleLeader(feeds, leader, leaderSeqno, row.followers, sampling)
 }
 

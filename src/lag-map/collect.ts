@@ -205,7 +205,9 @@ function compare(a: Found, b: Found, now: number): number {
     order(({ follower }) => follower.load() !== undefined) ||
     order(({ feed }) => feed.writer === 'application') ||
     order(({ feed, follower }) => isConnected(feed, follower)) ||
-    order(({ feed, followers }) => feed.leaders.get(followers.shard)?.isCascading !== true) ||
+    order(
+      ({ feed, followers }) => feed.leaders.get(followers.shard)?.status?.isCascading !== true,
+    ) ||
     (a.feed.readAt < b.feed.readAt ? -1 : 1)
   )
 }

@@ -4,19 +4,25 @@ import { LeaderSamples, type Sampling } from './seqno-history.js'
 /** The attributes of a follower's metrics. One frozen object serves every collection. */
 export type FollowerAttributes = Readonly<{ shard: string; replica?: string }>
 
+/** What a source last said about a leader, beyond its position. */
+export interface LeaderStatus {
+  /** The history that its seqnos belong to, if the source names it. */
+  epoch: string | undefined
+  /** Whether the source reads a node that follows another one itself. */
+  isCascading: boolean
+  /** What is wrong with the shard. */
+  problem: string | undefined
+  /** The last reading that its shard was in, and the last one that had its position. */
+  reading: Sampling
+  positionReading: Sampling | undefined
+}
+
 /** A shard's leader, as one feed knows it. */
 export class Leader extends SeqnoCell {
   /** Where it was, once it has been sampled. */
   samples: LeaderSamples | undefined = undefined
-  /** The history that its seqnos belong to, if its source names it. */
-  epoch: string | undefined = undefined
-  /** Whether its source reads a node that follows another one itself. */
-  isCascading = false
-  /** What is wrong with the shard, according to its source. */
-  problem: string | undefined = undefined
-  /** The last reading that its shard was in, and the last one that had its position. */
-  reading: Sampling | undefined = undefined
-  positionReading: Sampling | undefined = undefined
+  /** Only for leaders that come from a source. */
+  status: LeaderStatus | undefined = undefined
 
   constructor(
     readonly shard: string,
@@ -37,9 +43,9 @@ export class Leader extends SeqnoCell {
 
   /** Whether its source still has the shard, but has not read its position for too long. */
   isStale(now: number): boolean {
-    const { feed, reading, positionReading } = this
+    const { reading, positionReading } = this.status ?? {}
     if (positionReading === undefined || positionReading === reading) return false
-    return positionReading.at + feed.freshMillis < now
+    return positionReading.at + this.feed.freshMillis < now
   }
 }
 

@@ -190,7 +190,7 @@ export class Feeds {
 function compareLeaders(a: Leader, b: Leader): number {
   return (
     Number(a.feed.isOpen) - Number(b.feed.isOpen) ||
-    Number(b.isCascading) - Number(a.isCascading) ||
+    Number(b.status?.isCascading ?? false) - Number(a.status?.isCascading ?? false) ||
     (a.feed.readAt >= b.feed.readAt ? 1 : -1)
   )
 }
