@@ -116,6 +116,7 @@ export class Family<State extends ServerState> {
   ): Found<State>[] {
     const others: Found<State>[] = []
     const ids = new Set(['', ...[...this.known.values()].map(({ id }) => id)])
+    const mistakeOf = this.findMistakes(survey, topology)
     for (const [replica, outcome] of survey.answers) {
       if ('error' in outcome) {
         others.push({
@@ -127,7 +128,7 @@ export class Family<State extends ServerState> {
           replica,
           answer: outcome.answer,
           leaderThen: survey.leaderWhen(leader, replica),
-          mistake: this.mistakeOf(survey, topology, replica),
+          mistake: mistakeOf(replica),
           hasOtherLeaders: outcome.answer.links?.some((link) => !ids.has(link.leader)) === true,
         })
       }
@@ -135,20 +136,18 @@ export class Family<State extends ServerState> {
     return others
   }
 
-  /** Returns why the position of a node is that of another one, or may be. */
-  private mistakeOf(
-    survey: Survey<State>,
-    topology: Topology<State>,
-    replica: string,
-  ): string | undefined {
-    const { idName } = this.dialect
-    const { aliases } = topology
-    const isAlias = aliases.has(replica) || [...aliases.values()].includes(replica)
-    if (isAlias) return 'its client reaches the same server as that of another node'
-    const id = survey.newest.get(replica)?.id
-    const same = [...survey.newest].filter(([name, state]) => name !== replica && state.id === id)
-    if (same.length === 0) return undefined
-    return `its ${idName} is also that of ${listOf(same.map(([name]) => name))}: give each server its own`
+  /** Returns a function that says why the position of a node is that of another one, or may be. */
+  private findMistakes({ newest }: Survey<State>, { aliases }: Topology<State>) {
+    const shared = new Set([...aliases.keys(), ...aliases.values()])
+    const byId = new Map<string, string[]>()
+    for (const [name, { id }] of newest) byId.set(id, [...(byId.get(id) ?? []), name])
+    return (replica: string): string | undefined => {
+      if (shared.has(replica)) return 'its client reaches the same server as that of another node'
+      const id = newest.get(replica)?.id
+      const same = (id === undefined ? [] : (byId.get(id) ?? [])).filter((name) => name !== replica)
+      if (same.length === 0) return undefined
+      return `its ${this.dialect.idName} is also that of ${listOf(same)}: give each server its own`
+    }
   }
 
   /** What is wrong with the system, apart from its leader. */

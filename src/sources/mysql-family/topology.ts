@@ -45,11 +45,16 @@ type Target = string | typeof OUTSIDE | typeof UNREACHABLE
 export class Topology<State extends ServerState> {
   /** The servers behind the nodes, each under the first of its names, also those that do not answer now. */
   private readonly servers = new Map<string, State>()
+  /** The names of the servers by what should be their own, and those of the primaries of each replication group. */
+  private readonly byId = new Map<string, string[]>()
+  private readonly primaries = new Map<string, string[]>()
   /** The first name of each server that answers, by its other names. */
   readonly aliases = new Map<string, string>()
   private readonly silent: readonly string[]
   private readonly unknown: readonly string[]
   private readonly targets: ReadonlyMap<string, ReadonlySet<Target>>
+  /** What a node that answers follows. */
+  private readonly followed: ReadonlySet<Target>
 
   /**
    * @param names of all nodes.
@@ -71,29 +76,35 @@ export class Topology<State extends ServerState> {
       ([name, state]) => [name, new Set(this.targetsOf(name, state))] as const,
     )
     this.targets = new Map(targets)
+    this.followed = new Set(
+      targets.flatMap(([name, each]) => (this.answers.has(name) ? [...each] : [])),
+    )
   }
 
   private addServer(name: string, state: State | undefined): void {
     if (!state) return
-    const same = [...this.servers].find(([, each]) => isSameServer(each, state))
-    if (!same) this.servers.set(name, state)
-    else if (this.answers.has(name)) this.aliases.set(name, same[0])
+    const { id, address, group, isReadOnly } = state
+    const same = this.byId.get(id)?.find((each) => this.servers.get(each)?.address === address)
+    if (same !== undefined) {
+      if (this.answers.has(name)) this.aliases.set(name, same)
+      return
+    }
+    this.servers.set(name, state)
+    add(this.byId, id, name)
+    if (group !== undefined && isReadOnly === false) add(this.primaries, group, name)
   }
 
   private *targetsOf(name: string, state: State): Iterable<Target> {
-    const others = [...this.servers].filter(([other]) => other !== name)
     if (state.group !== undefined && state.isReadOnly !== false) {
-      const primaries = others.filter(
-        ([, { group, isReadOnly }]) => group === state.group && isReadOnly === false,
-      )
-      for (const [primary] of primaries) yield primary
+      const primaries = this.primaries.get(state.group) ?? []
+      yield* primaries
       if (primaries.length === 0) yield this.unknown.length > 0 ? UNREACHABLE : OUTSIDE
     }
     // A server that only reads is assumed to follow.
     if (!state.links && state.isReadOnly) yield this.unknown.length > 0 ? UNREACHABLE : OUTSIDE
     for (const link of state.links ?? []) {
-      const found = others.filter(([, { id }]) => id === link.leader)
-      for (const [other] of found) if (!this.hasLeft(link, state, other)) yield other
+      const found = (this.byId.get(link.leader) ?? []).filter((other) => other !== name)
+      for (const other of found) if (!this.hasLeft(link, state, other)) yield other
       // Servers also name themselves.
       if (found.length > 0 || link.leader === state.id || this.hasLeft(link, state)) continue
       const candidates = link.leader === '' ? this.silent : this.unknown
@@ -108,31 +119,25 @@ export class Topology<State extends ServerState> {
     return !answer || this.isAhead(state, answer)
   }
 
-  /** Whether a node that answers follows this one. */
-  private isFollowed(target: Target): boolean {
-    return [...this.targets].some(
-      ([name, targets]) => this.answers.has(name) && targets.has(target),
-    )
-  }
-
   findLeader(): Verdict {
     const names = [...this.servers.keys()]
     const isAnswering = (name: string) => this.answers.has(name)
     const isTop = (name: string) =>
       [...(this.targets.get(name) as ReadonlySet<Target>)].every((target) => target === OUTSIDE)
 
-    const followed = names.filter((name) => isTop(name) && this.isFollowed(name))
+    const followed = names.filter((name) => isTop(name) && this.followed.has(name))
     if (followed.some(isAnswering)) return this.choose(followed.filter(isAnswering))
     const roots = names.filter((name) => isAnswering(name) && this.isRoot(name))
     const isPromoted = roots.some((name) => this.accepts(name))
-    const silent = followed.length > 0 ? followed : this.isFollowed(UNREACHABLE) ? this.silent : []
+    const silent =
+      followed.length > 0 ? followed : this.followed.has(UNREACHABLE) ? this.silent : []
     if (silent.length > 0 && !isPromoted) return { kind: 'silent', names: [...silent] }
     // Without a follower that answers, a node that only reads, or may follow another one, need not be the leader.
     const candidates = this.silent.filter((name) => this.canLead(name))
     if (roots.length > 0 && (candidates.length === 0 || isPromoted)) return this.choose(roots)
     // Servers that follow each other.
     const circle = names.filter(
-      (name) => isAnswering(name) && this.isFollowed(name) && this.mayAccept(name),
+      (name) => isAnswering(name) && this.followed.has(name) && this.mayAccept(name),
     )
     if (circle.length > 0) return this.choose(circle)
     return this.silent.length > 0
@@ -175,6 +180,8 @@ export class Topology<State extends ServerState> {
   }
 }
 
-function isSameServer(a: ServerState, b: ServerState): boolean {
-  return a.id === b.id && a.address === b.address
+function add(lists: Map<string, string[]>, key: string, name: string): void {
+  const list = lists.get(key)
+  if (list) list.push(name)
+  else lists.set(key, [name])
 }
