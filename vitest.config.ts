@@ -70,8 +70,9 @@ export default defineConfig({
             ...configDefaults.exclude,
             'test/**/*.{slow,e2e,model,simulation,threads}.test.ts',
             'test/otel/wal-shipping.test.ts',
-            // It loads the package several times, and the other files share its process.
+            // They load the package several times, and the other files share their process.
             'test/lag-map/environment.test.ts',
+            'test/otel/register.test.ts',
           ],
           // They start nothing, so their files can share a process, which loads the SDK once.
           isolate: false,

@@ -100,21 +100,6 @@ describe('timers', () => {
     expect(refTimers()).toBeLessThanOrEqual(before)
   })
 
-  it('may be numbers, as in jsdom', async () => {
-    const { setTimeout } = globalThis
-    vi.stubGlobal('setTimeout', (...parameters: Parameters<typeof setTimeout>) =>
-      Number(setTimeout(...parameters)),
-    )
-    onTestFinished(() => void vi.unstubAllGlobals())
-    const sources = [test.source, new ScriptedSource('started a little later')]
-    const poller = test.poll({ sources })
-    poller.start()
-    await pass(0)
-    await answer(test.source, EMPTY)
-    poller.stop()
-    expect(test.logged.messages).toEqual([])
-  })
-
   it('end with the read and with the stop', async () => {
     const poller = test.poll()
     poller.start()
