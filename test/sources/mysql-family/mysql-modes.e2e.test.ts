@@ -75,8 +75,8 @@ await describeInstalled(mysql, () => {
     const { system } = started()
     const replica = system.member('replica-1')
     await system.leader.run([
-      'create table app.held (i int primary key, v int)',
-      'insert into app.held values (1, 0)',
+      'create table if not exists app.held (i int primary key, v int)',
+      'replace into app.held values (1, 0)',
     ])
     await replica.run([
       'stop replica',
@@ -85,6 +85,9 @@ await describeInstalled(mysql, () => {
       'start replica',
     ])
     await replica.untilReplicating()
+    // Workers run side by side only after they have committed a first transaction.
+    await system.write(1)
+    await system.untilCaughtUp('replica-1')
     const source = await started().connect()
     const producer = new ReplicationLagMetricProducer({
       sources: [await started().connect()],
