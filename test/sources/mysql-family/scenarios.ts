@@ -14,9 +14,8 @@ import { useStarted } from '../contract.js'
 class Started {
   constructor(readonly system: Family) {}
 
-  connect(options: ConnectOptions = {}): Promise<ReplicationSource> {
-    return sourceFor(this.system, options)
-  }
+  readonly connect = (options: ConnectOptions = {}): Promise<ReplicationSource> =>
+    sourceFor(this.system, options)
 }
 
 /** Creates a source whose clients are closed when the test ends. */
