@@ -13,6 +13,7 @@ const NAMES = ['e1', 'e2', 'e3']
  * @property {{ member_id: string }} header
  * @property {string} [leader]
  * @property {string} raftIndex
+ * @property {string} raftTerm
  * @property {string} raftAppliedIndex
  */
 
@@ -113,6 +114,19 @@ export class EtcdCluster {
 
   get leaderName() {
     return this.leader
+  }
+
+  get nodes() {
+    return [...this.#members, ...this.#learners].map(({ name }) => name)
+  }
+
+  /** Finds a leader that was elected, too. @param {string} name */
+  async stateOf(name) {
+    const { header, leader = '0', raftIndex, raftAppliedIndex, raftTerm } = await this.status(name)
+    const leads = leader === header.member_id
+    if (leads) this.#leader = this.#member(name)
+    const position = BigInt(leads ? raftIndex : raftAppliedIndex)
+    return { position, leads, linked: leader !== '0', term: Number(raftTerm) }
   }
 
   /** The URLs of all members and learners, through their gates. */
@@ -259,6 +273,9 @@ export class EtcdCluster {
   /** Adds a member that has no vote. It is not started yet. Returns its id. @param {string} name */
   async addLearner(name) {
     const member = await createMember(this.#servers, name)
+    // One of this name may have been removed.
+    const folder = await this.#servers.folderOf(name)
+    await rm(join(folder, 'data'), { recursive: true, force: true })
     const question = { isLearner: true, peerURLs: [`http://127.0.0.1:${member.peerGate.port}`] }
     // The leader refuses until it has been connected to its followers for five seconds.
     const added = await this.#servers.until('the learner is added', () =>
@@ -364,9 +381,10 @@ export class EtcdCluster {
 
   async #untilCaughtUp() {
     await this.#untilLeader()
+    const end = await this.position()
     await this.#servers.until('all members have caught up', async () => {
       const positions = await Promise.all(this.#members.map(({ name }) => this.position(name)))
-      return new Set(positions).size === 1
+      return positions.every((position) => position >= end)
     })
   }
 

@@ -41,7 +41,7 @@ export class Gate {
 
   /** How many connections are open. */
   get connections() {
-    return this.#pairs.size
+    return [...this.#pairs].filter(({ client }) => !client.destroyed).length
   }
 
   /** How much clients wait for: the pieces of data that the server has not answered, of all open connections. */

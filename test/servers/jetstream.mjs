@@ -52,6 +52,8 @@ export class JetStreamCluster {
   #program
   /** @type {string} */
   #leader = ''
+  /** The servers that follow the leader, as it said when it was asked last. @type {string[]} */
+  #current = []
   /** A gate for each pair of servers, in a ring: the first of a pair dials the second through it. @type {Map<string, import('./gate.mjs').Gate>} */
   #routes = new Map()
   /** @type {Map<string, import('./servers.mjs').Server>} */
@@ -107,6 +109,19 @@ export class JetStreamCluster {
 
   get leaderName() {
     return this.#leader
+  }
+
+  nodes = NAMES
+
+  /** Finds a leader that was elected, too. @param {string} name */
+  async stateOf(name) {
+    const { state, cluster } = await this.stream(name)
+    const leads = cluster.leader === name
+    if (leads) {
+      this.#leader = name
+      this.#current = cluster.replicas.filter(({ current }) => current).map((each) => each.name)
+    }
+    return { position: BigInt(state.last_seq), leads, linked: this.#current.includes(name) }
   }
 
   /** The monitoring URLs of all servers, through their gates. */
@@ -351,11 +366,14 @@ export class JetStreamCluster {
   }
 
   async #untilCaughtUp() {
+    await this.#untilLeader()
+    const end = await this.position()
     await this.#servers.until('all servers have caught up', async () => {
       await this.#untilLeader()
       const { cluster } = await this.stream(this.#leader)
       const positions = await Promise.all(NAMES.map((name) => this.position(name)))
-      return new Set(positions).size === 1 && cluster.replicas.every(({ current }) => current)
+      const isCurrent = cluster.replicas.every(({ current }) => current)
+      return isCurrent && positions.every((position) => position >= end)
     })
   }
 

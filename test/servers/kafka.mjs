@@ -116,6 +116,20 @@ export class KafkaCluster {
     })
   }
 
+  /** The log is the leader of the groups. */
+  leaderName = 'log'
+
+  get nodes() {
+    return [...new Set(['log', ...this.followers, ...this.#consumers.keys()])]
+  }
+
+  /** @param {string} name */
+  async stateOf(name) {
+    const leads = name === 'log'
+    const position = await this.position(leads ? undefined : name)
+    return { position, leads, linked: this.#consumers.has(name) }
+  }
+
   get url() {
     const addresses = this.brokers.map(({ gate }) => `127.0.0.1:${gate.port}`)
     return `kafka://monitor:monitor@${addresses.join(',')}?groups=${GROUPS.join(',')}`

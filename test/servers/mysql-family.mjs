@@ -24,6 +24,11 @@ import { freePort } from './postgres/processes.mjs'
  * @property {readonly string[]} users statements that create the users `replicator` and `monitor`, with the passwords
  * `replicator` and `monitor`, and `visitor`, with the password `monitor`, which may do nothing
  * @property {(port: number) => readonly string[]} follow statements that make a node the follower of what is at a port
+ * @property {string} links a query for the connections of a follower to its leaders
+ * @property {(row: Record<string, unknown>) => boolean} isLinked
+ * @property {readonly [privilege: string, user: string]} monitor
+ * @property {readonly string[]} pauseApplying statements that stop a follower from applying what it receives
+ * @property {readonly string[]} resumeApplying
  * @property {readonly string[]} restart statements that make a follower connect again
  * @property {readonly string[]} promote statements that make a follower a leader
  * @property {readonly string[]} demote statements that a former leader needs before it follows
@@ -226,6 +231,48 @@ export class Family {
     const found = this.members.find((member) => member.name === name)
     if (!found) throw new Error(`there is no member ${name}`)
     return found
+  }
+
+  get nodes() {
+    return this.members.map(({ name }) => name)
+  }
+
+  get ports() {
+    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
+  }
+
+  /** @param {string} name */
+  async stateOf(name) {
+    const member = this.member(name)
+    const leads = this.leader === member
+    const position = await member.position(leads ? 'leader' : 'follower')
+    const rows = leads ? [] : await member.query(this.#dialect.links)
+    const linked = rows.some((row) => this.#dialect.isLinked(row))
+    return { position, leads, linked }
+  }
+
+  /** @param {string} follower */
+  pauseApplying(follower) {
+    return this.member(follower).run(this.#dialect.pauseApplying)
+  }
+
+  /** @param {string} follower */
+  resumeApplying(follower) {
+    return this.member(follower).run(this.#dialect.resumeApplying)
+  }
+
+  revoke() {
+    const [privilege, user] = this.#dialect.monitor
+    return this.leader.query(`revoke ${privilege} from ${user}`)
+  }
+
+  grant() {
+    const [privilege, user] = this.#dialect.monitor
+    return this.leader.query(`grant ${privilege} to ${user}`)
+  }
+
+  changePassword(password = 'monitor') {
+    return this.leader.query(`alter user ${this.#dialect.monitor[1]} identified by '${password}'`)
   }
 
   get url() {

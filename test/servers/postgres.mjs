@@ -9,6 +9,10 @@ import { PostgresCluster } from './postgres/cluster.mjs'
 const SHARD = 'orders'
 const PASSWORD = 'secret'
 
+/** @import { PostgresNode } from './postgres/node.mjs' */
+/** @import { Gate } from './gate.mjs' */
+/** @typedef {{ node: PostgresNode, link: Gate, options: import('./postgres/cluster.mjs').StandbyOptions }} Standby */
+
 /** @type {import('./system.js').SystemKind} */
 export const postgres = {
   title: 'PostgreSQL',
@@ -21,24 +25,35 @@ export const postgres = {
     const rules = join(cluster.folder, 'pg_hba.conf')
     await writeFile(
       rules,
-      'host all monitor 127.0.0.1/32 scram-sha-256\n' +
+      'host all monitor,watcher 127.0.0.1/32 scram-sha-256\n' +
         'host all,replication all 127.0.0.1/32 trust\n',
     )
-    const conf = { hba_file: rules }
+    const conf = { hba_file: rules, wal_sender_timeout: '5s' }
     let leader = await cluster.startPrimary({ conf })
     await leader.query(`create role monitor login password '${PASSWORD}'`)
+    await leader.query(`create role watcher login password '${PASSWORD}' in role pg_monitor`)
     await leader.query('create table written (text text)')
 
-    /** @param {string} name */
+    /** The followers that stream, as the leader said when it was asked last. */
+    let streaming = new Set()
+    const nodes = new Map([[leader.name, leader]])
+    /** @type {Map<string, Standby>} */
+    const followers = new Map()
+    /** Starts a standby, without any data. @param {string} name */
     const follow = async (name) => {
       const link = await servers.gate(leader.port)
       const options = { name, of: leader, slot: name, port: link.port, conf }
-      return { node: await cluster.startStandby(options), link, options }
+      let node = nodes.get(name)
+      if (node) {
+        await createSlot(leader, name)
+        await cluster.wipeStandby(options)
+        await node.start()
+        await node.untilStreaming()
+      } else nodes.set(name, (node = await cluster.startStandby(options)))
+      followers.set(name, { node, link, options })
     }
-    const followers = new Map([
-      ['standby_1', await follow('standby_1')],
-      ['standby_2', await follow('standby_2')],
-    ])
+    await follow('standby_1')
+    await follow('standby_2')
     const get = (/** @type {string} */ name) => {
       const follower = followers.get(name)
       if (!follower) throw new Error(`there is no follower ${name}`)
@@ -46,11 +61,37 @@ export const postgres = {
     }
 
     return {
-      followers: ['standby_1', 'standby_2'],
+      get followers() {
+        return /** @type {[string, string]} */ ([...followers.keys()].slice(0, 2))
+      },
+      get leaderName() {
+        return leader.name
+      },
       shard: SHARD,
       get url() {
-        return leader.url()
+        return leader.url(`watcher:${PASSWORD}`)
       },
+      get nodes() {
+        return [leader.name, ...followers.keys()]
+      },
+      get ports() {
+        return { [leader.name]: leader.port }
+      },
+      async stateOf(name) {
+        if (name !== leader.name) {
+          const linked = streaming.has(name)
+          return { position: await get(name).node.position(), leads: false, linked }
+        }
+        const rows = await leader.query('select application_name as name from pg_stat_replication')
+        streaming = new Set(rows.map((row) => row['name']))
+        return { position: await leader.position(), leads: true, linked: true }
+      },
+      pauseApplying: (name) => get(name).node.pauseReplay(),
+      resumeApplying: (name) => get(name).node.resumeReplay(),
+      revoke: () => leader.query('revoke pg_monitor from watcher'),
+      grant: () => leader.query('grant pg_monitor to watcher'),
+      changePassword: (password = PASSWORD) =>
+        leader.query(`alter role watcher password '${password}'`),
       async connect({ fault, source } = {}) {
         const gate = await servers.gate(leader.port)
         const login =
@@ -95,7 +136,7 @@ export const postgres = {
       pause: (follower) => get(follower).node.freeze(),
       resume: (follower) => get(follower).node.thaw(),
       async addFollower() {
-        followers.set('standby_3', await follow('standby_3'))
+        await follow('standby_3')
         await get('standby_3').node.untilCaughtUpWith(leader)
         return 'standby_3'
       },
@@ -113,16 +154,32 @@ export const postgres = {
       },
       freeze: () => leader.freeze(),
       thaw: () => leader.thaw(),
+      /** The killed leader comes back as an empty standby. */
       async failOver() {
-        const [first, second] = [get('standby_1'), get('standby_2')]
-        await leader.kill()
+        const killed = leader
+        const [first, ...others] = [...followers.values()]
+        if (!first) throw new Error('no follower')
+        await killed.kill()
         await first.node.promote()
         leader = first.node
-        await leader.query("select pg_create_physical_replication_slot('standby_2', true)")
-        second.link.moveTo(leader.port)
-        await second.node.untilStreaming()
-        return 'standby_2'
+        followers.delete(leader.name)
+        for (const { node, link } of others) {
+          await createSlot(leader, node.name)
+          link.moveTo(leader.port)
+          await node.untilStreaming()
+        }
+        await follow(killed.name)
+        return others[0]?.node.name ?? ''
       },
     }
   },
+}
+
+/** @param {PostgresNode} node @param {string} name */
+function createSlot(node, name) {
+  return node.query(
+    `select pg_create_physical_replication_slot($1, true)
+      where not exists (select from pg_replication_slots where slot_name = $1)`,
+    [name],
+  )
 }

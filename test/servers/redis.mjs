@@ -133,6 +133,45 @@ export class RedisSystem {
     return this.leader.name
   }
 
+  get nodes() {
+    return this.members.map(({ name }) => name)
+  }
+
+  get ports() {
+    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
+  }
+
+  /** @param {string} name */
+  async stateOf(name) {
+    const info = await this.member(name).info()
+    const leads = this.leader.name === name && info.get('role') === 'master'
+    const position = info.get(leads ? 'master_repl_offset' : 'slave_repl_offset')
+    const hasPosition = leads || info.get('master_sync_in_progress') === '0'
+    return {
+      position: hasPosition && position !== undefined ? BigInt(position) : undefined,
+      leads,
+      linked: info.get('master_link_status') === 'up',
+      history: info.get('master_replid') ?? '',
+    }
+  }
+
+  revoke() {
+    return this.#setUser('-info')
+  }
+
+  grant() {
+    return this.#setUser('+info')
+  }
+
+  changePassword(password = PASSWORD) {
+    return this.#setUser('resetpass', `>${password}`)
+  }
+
+  /** @param {string[]} rules */
+  #setUser(...rules) {
+    return Promise.all(this.members.map(({ admin }) => admin.acl('SETUSER', 'monitor', ...rules)))
+  }
+
   get url() {
     const addresses = this.members.map(({ port }) => `127.0.0.1:${port}`)
     return `redis://monitor:${PASSWORD}@${addresses.join(',')}`

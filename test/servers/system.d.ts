@@ -65,6 +65,37 @@ export interface System {
   claimLead?(follower: string): Promise<void>
   /** Makes it a follower of the leader again, and waits until it has joined. */
   followAgain?(follower: string): Promise<void>
+
+  // What the chaos runner needs too.
+
+  /** All nodes, with the leader. */
+  readonly nodes?: readonly string[]
+  /** Where clients reach each node, past all gates. Default: the URL has gates. */
+  readonly ports?: Readonly<Record<string, number>>
+  /** What a node says of itself, past all gates. */
+  stateOf?(node: string): Promise<NodeState>
+  /** Makes a follower receive, and apply nothing. */
+  pauseApplying?(follower: string): Promise<unknown>
+  /** Ends `pauseApplying`. */
+  resumeApplying?(follower: string): Promise<unknown>
+  /** Takes its right away from the user of the URL. */
+  revoke?(): Promise<unknown>
+  /** Ends `revoke`. */
+  grant?(): Promise<unknown>
+  /** Changes the password of the user of the URL. Default: to the one of the URL. */
+  changePassword?(password?: string): Promise<unknown>
+}
+
+export interface NodeState {
+  /** `undefined` while it has no position. */
+  readonly position: bigint | undefined
+  readonly leads: boolean
+  /** Whether it is connected to its leader. Of a leader it says nothing. */
+  readonly linked: boolean
+  /** Names the history that the position belongs to, where positions of two histories are not comparable. */
+  readonly history?: string
+  /** Of two nodes that claim to lead, the one with the higher term does. */
+  readonly term?: number
 }
 
 export interface ConnectOptions {

@@ -1,0 +1,154 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Servers } from '../servers/servers.mjs'
+import { createRandom, drawSchedule } from './incidents.mjs'
+import { judge } from './oracle.mjs'
+import { SUBJECTS } from './systems.mjs'
+import { World } from './world.mjs'
+
+/** @import { Planned } from './incidents.mjs' */
+/** @import { Recording } from './world.mjs' */
+
+// Lets random incidents happen to a real system, and compares what its monitors show with the truth:
+// `npm run chaos -- --system redis --minutes 10 --seed 7`.
+
+const { values } = parseArgs({
+  options: {
+    system: { type: 'string', default: 'all' },
+    minutes: { type: 'string', default: '2' },
+    incidents: { type: 'string', default: '1000' },
+    seed: { type: 'string', default: `${Math.floor(Math.random() * 1e6)}` },
+    /** A minute with a fixed seed, and half a minute with the other one. */
+    ci: { type: 'boolean', default: false },
+    replay: { type: 'string' },
+    /** Leaves out incidents one by one, as long as it fails. */
+    shrink: { type: 'boolean', default: false },
+    /** Judges a recording again. One is kept of each run that fails. */
+    judge: { type: 'string' },
+  },
+})
+
+/** @typedef {{ system: string, seed: string, millis: number, schedule: Planned[] }} Plan */
+
+/** How long the monitors have until the first incident, and to recover from the last one. */
+const [WARM_UP, RECOVERY] = [8_000, 12_000]
+
+/** @param {readonly string[]} names of incidents @returns {Plan} */
+function draw(names) {
+  const { system, seed, minutes, ci } = values
+  const part = (/** @type {string} */ each, /** @type {number} */ from, /** @type {number} */ to) =>
+    drawSchedule(createRandom(Number(each)), names, { from, to, count: Number(values.incidents) })
+  const millis = ci ? 90_000 : Number(minutes) * 60_000
+  const [fixed, start] = ci ? [part('1', WARM_UP, 48_000), 60_000] : [[], WARM_UP]
+  return { system, seed, millis, schedule: [...fixed, ...part(seed, start, millis - RECOVERY)] }
+}
+
+/** @param {string} system @param {(names: readonly string[]) => Plan} createPlan */
+async function run(system, createPlan) {
+  const subject = SUBJECTS[system]
+  if (!subject) throw new Error(`--system: expected all or ${Object.keys(SUBJECTS).join(', ')}`)
+  const servers = await Servers.create()
+  try {
+    const world = await World.start(servers, subject)
+    const plan = createPlan(world.incidents)
+    const recording = await world.run(plan.schedule, plan.millis, createRandom(Number(plan.seed)))
+    return { plan, recording, ...judge(recording) }
+  } finally {
+    await servers.stop()
+  }
+}
+
+/** @param {Plan} plan @param {Recording} recording */
+async function report(plan, recording) {
+  const { counts, failures } = judge(recording)
+  console.log(`\n${plan.system}, seed ${plan.seed}\n`)
+  console.log('| incident | right | late | silent | false |\n| --- | ---: | ---: | ---: | ---: |')
+  for (const [name, { right, late, silent, false: wrong }] of counts) {
+    console.log(`| ${name} | ${right} | ${late} | ${silent} | ${wrong} |`)
+  }
+  for (const { verdict, at, monitor, what, shown, truth, during } of failures.slice(0, 40)) {
+    const known = truth === undefined ? '' : `, and true is ${truth}`
+    const seen = `${monitor} shows ${what} ${shown ?? ''}${known}`
+    console.log(`${verdict} at ${(at / 1000).toFixed(1)} s: ${seen} (${during.join(', ')})`)
+  }
+  if (failures.length === 0) return
+  const file = join(tmpdir(), `chaos-${plan.system}-${plan.seed}`)
+  await writeFile(`${file}.json`, JSON.stringify(plan, undefined, 2))
+  // JSON has no Infinity.
+  const finite = (/** @type {string} */ _, /** @type {unknown} */ value) =>
+    value === Infinity ? Number.MAX_VALUE : value
+  await writeFile(`${file}-recording.json`, JSON.stringify(recording, finite))
+  console.log(`${failures.length} failures. Repeat: npm run chaos -- --replay ${file}.json`)
+  console.log(`Judge what was recorded: npm run chaos -- --judge ${file}-recording.json`)
+}
+
+/** Returns the shortest schedule found that still fails. @param {Plan} plan */
+async function shrink(plan) {
+  let shortest = plan
+  for (const planned of plan.schedule) {
+    const schedule = shortest.schedule.filter((each) => each !== planned)
+    const end = Math.max(...schedule.map(({ at, millis }) => at + millis))
+    const { failures } = await run(plan.system, () => ({
+      ...plan,
+      schedule,
+      millis: end + RECOVERY,
+    }))
+    console.log(`without ${planned.name}: ${failures.length} failures`)
+    if (failures.length > 0) shortest = { ...plan, schedule, millis: end + RECOVERY }
+  }
+  return shortest
+}
+
+/** Runs all systems, two at a time. Returns how many have failed. */
+async function runAll() {
+  const waiting = Object.keys(SUBJECTS)
+  let failed = 0
+  const work = async () => {
+    for (let system; (system = waiting.shift());) {
+      // The last of two options of one name counts.
+      const more = ['--seed', values.seed, '--system', system]
+      const child = spawn(process.execPath, [...process.argv.slice(1), ...more], { stdio: 'pipe' })
+      /** @type {Buffer[]} */
+      const output = []
+      const keep = (/** @type {Buffer} */ data) => output.push(data)
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', keep)
+      /** @type {unknown[]} */
+      const ended = await once(child, 'close')
+      console.log(Buffer.concat(output).toString())
+      if (ended[0] !== 0) failed++
+    }
+  }
+  await Promise.all([work(), work()])
+  return failed
+}
+
+/** @param {string} file */
+async function readJson(file) {
+  /** @type {unknown} */
+  const value = JSON.parse(await readFile(file, 'utf8'))
+  return value
+}
+
+async function main() {
+  const { system, seed, replay, judge: file } = values
+  if (file !== undefined) {
+    const recording = /** @type {Recording} */ (await readJson(file))
+    await report({ system: 'judged', seed, millis: 0, schedule: [] }, recording)
+    return judge(recording).failures.length
+  }
+  if (replay === undefined && system === 'all') return runAll()
+  const given = replay === undefined ? undefined : /** @type {Plan} */ (await readJson(replay))
+  const { plan, recording, failures } = await run(
+    given?.system ?? system,
+    (names) => given ?? draw(names),
+  )
+  await report(plan, recording)
+  if (failures.length > 0 && values.shrink) console.log(JSON.stringify(await shrink(plan)))
+  return failures.length
+}
+
+process.exit((await main()) > 0 ? 1 : 0)

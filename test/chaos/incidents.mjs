@@ -1,0 +1,83 @@
+/**
+ * Something that can happen. `begin` and `end` are methods and their parameters: of the system for a follower and for rights,
+ * of a gate for a link, of a program, and otherwise of the world.
+ *
+ * What it makes certain or uncertain:
+ * - `stopped`: the node does not run. It writes and applies nothing, and answers nobody.
+ * - `cut`: the follower has no connection to its leader.
+ * - `blocked`: the monitor cannot reach the node.
+ * - `slow`: reads of the monitor may take longer.
+ * - `denied`: the monitor may be refused.
+ * - `changed`: when it begins and ends, another node may lead, or a follower may come or go.
+ * - `paused`: the monitor does not run.
+ *
+ * @typedef {'stopped' | 'cut' | 'blocked' | 'slow' | 'denied' | 'changed' | 'paused' | 'none'} EffectKind
+ * @typedef {'follower' | 'rights' | 'leader' | 'members' | 'link' | 'program' | 'service'} Subject
+ * @typedef {readonly [method: string, ...parameters: unknown[]]} Call
+ * @typedef {{ on: Subject, effect?: EffectKind, begin: Call, end?: Call }} Incident
+ */
+
+/** @type {Readonly<Record<string, Incident>>} */
+export const INCIDENTS = {
+  'link cut': { on: 'follower', effect: 'cut', begin: ['cut'], end: ['mend'] },
+  'applying paused': { on: 'follower', begin: ['pauseApplying'], end: ['resumeApplying'] },
+  'follower frozen': { on: 'follower', effect: 'stopped', begin: ['pause'], end: ['resume'] },
+  'follower killed': { on: 'follower', effect: 'stopped', begin: ['kill'], end: ['restart'] },
+  'follower rebuilt': { on: 'follower', effect: 'stopped', begin: ['wipe'] },
+  'follower added, then removed': {
+    ...{ on: 'members', effect: 'changed' },
+    ...{ begin: ['addFollower'], end: ['removeFollower'] },
+  },
+  'leader frozen': { on: 'leader', effect: 'stopped', begin: ['freeze'], end: ['thaw'] },
+  'leader killed': { on: 'leader', effect: 'changed', begin: ['failOver'] },
+  'right revoked': { on: 'rights', effect: 'denied', begin: ['revoke'], end: ['grant'] },
+  'password changed': {
+    ...{ on: 'rights', effect: 'denied' },
+    ...{ begin: ['changePassword', 'other'], end: ['changePassword'] },
+  },
+  'node unreachable': { on: 'link', effect: 'blocked', begin: ['close'], end: ['reopen'] },
+  'node 200 ms away': { on: 'link', effect: 'slow', begin: ['delay', 100], end: ['delay', 0] },
+  'connections dropped': { on: 'link', effect: 'blocked', begin: ['dropClients'] },
+  'monitor restarted': { on: 'program', effect: 'paused', begin: ['restart'] },
+  'monitor frozen': {
+    on: 'program',
+    effect: 'paused',
+    begin: ['signal', 'SIGSTOP'],
+    end: ['signal', 'SIGCONT'],
+  },
+  'event loop stalled': { on: 'service', effect: 'paused', begin: ['stall', 3000] },
+  'clock moved': { on: 'service', begin: ['moveClock', 3_600_000], end: ['moveClock', 0] },
+}
+
+/** One incident of a schedule. `pick` chooses what it happens to. @typedef {{ at: number, name: string, pick: number, millis: number }} Planned */
+
+/**
+ * Draws incidents, some at the same time and in quick succession.
+ *
+ * @param {() => number} random
+ * @param {readonly string[]} names
+ * @param {{ from: number, to: number, count: number }} limits when they may happen, and the most that there may be
+ */
+export function drawSchedule(random, names, { from, to, count }) {
+  /** @type {Planned[]} */
+  const schedule = []
+  for (let at = from; schedule.length < count;) {
+    const millis = 1500 + random() ** 1.5 * 18_000
+    if (at + millis > to) break
+    const name = names[Math.floor(random() * names.length)] ?? ''
+    schedule.push({ at, name, pick: Math.floor(random() * 6), millis })
+    at += random() < 0.4 ? random() * 1000 : millis + random() * 8000
+  }
+  return schedule
+}
+
+/** Returns a generator of numbers from 0 to 1, the same for a seed (mulberry32). @param {number} seed */
+export function createRandom(seed) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}

@@ -1,0 +1,131 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../servers/postgres/processes.mjs'
+import { until } from '../servers/postgres/until.mjs'
+
+/** One page of metrics. @typedef {{ name: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
+/** A number of a page. @typedef {{ metric: string, shard: string | undefined, replica: string | undefined, value: number }} Series */
+/** @typedef {{ heapUsed: number, handles: number }} Resources */
+
+/** One process that monitors. */
+export class Program {
+  /** What it has printed. @type {{ at: number, text: string }[]} */
+  log = []
+  /** @type {import('node:child_process').ChildProcess | undefined} */
+  #child
+
+  /** @param {string} name @param {readonly Monitor[]} monitors @param {readonly string[]} parameters @param {object} [env] */
+  constructor(name, monitors, parameters, env) {
+    this.name = name
+    this.monitors = monitors
+    this.parameters = parameters
+    this.env = env
+  }
+
+  async start() {
+    const env = { ...process.env, ...this.env }
+    const stdio = /** @type {const} */ (['ignore', 'ignore', 'pipe', 'ipc'])
+    const child = spawn(process.execPath, this.parameters, { env, stdio: [...stdio] })
+    this.#child = child
+    const note = (/** @type {string} */ text) => this.log.push({ at: performance.now(), text })
+    if (child.stderr) createInterface(child.stderr).on('line', note)
+    child.once('exit', (code) => this.#child === child && note(`unhandled: it ended with ${code}`))
+    await until(`${this.name} serves metrics`, async () => {
+      const pages = this.monitors.map(({ port }) => fetch(`http://127.0.0.1:${port}/metrics`))
+      return (await Promise.all(pages)).every(({ ok }) => ok)
+    })
+  }
+
+  async stop() {
+    const child = this.#child
+    this.#child = undefined
+    if (child?.exitCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+
+  async restart() {
+    await this.stop()
+    await this.start()
+  }
+
+  /** @param {NodeJS.Signals} signal */
+  signal(signal) {
+    this.#child?.kill(signal)
+  }
+
+  /** Blocks its event loop. @param {number} millis */
+  stall(millis) {
+    this.#child?.send({ stall: millis })
+    return sleep(millis)
+  }
+
+  /** @param {number} millis from the true time */
+  moveClock(millis) {
+    this.#child?.send({ clock: millis })
+  }
+
+  /** @returns {Promise<Resources>} */
+  async measure() {
+    this.#child?.send({ measure: true })
+    return new Promise((resolve) => this.#child?.once('message', resolve))
+  }
+}
+
+/**
+ * Returns the programs as users run them: a service with a producer and with ObservableGauges, and the command.
+ *
+ * @param {string} folder for their configuration
+ * @param {{ name: string, url: string }} source
+ */
+export async function createPrograms(folder, source) {
+  const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
+  const monitors = await Promise.all(
+    [
+      { name: 'producer', pollMillis: 1000, timeoutMillis: 2000 },
+      { name: 'gauge', pollMillis: 5000, timeoutMillis: 5000 },
+      { name: 'command', pollMillis: 1000, timeoutMillis: 5000 },
+    ].map(async (each) => ({ ...each, port: await freePort() })),
+  )
+  const [producer = '', gauge = '', command = ''] = monitors.map((each) => {
+    const { pollMillis: pollIntervalMillis, timeoutMillis: pollTimeoutMillis } = each
+    const file = join(folder, `${each.name}.json`)
+    writeFileSync(
+      file,
+      JSON.stringify({ sources: [source], pollIntervalMillis, pollTimeoutMillis }),
+    )
+    return file
+  })
+  const [first, second, port] = monitors.map((each) => `${each.port}`)
+  const service = ['--expose-gc', path('service.mjs'), producer, gauge, `${first}`, `${second}`]
+  const cli = [path('../../dist/cli/index.js'), '--host', '127.0.0.1', '--port', `${port}`]
+  return [
+    new Program('service', monitors.slice(0, 2), service),
+    new Program('command', monitors.slice(2), cli, { REPLICATION_LAG_CONFIG: command }),
+  ]
+}
+
+/** Parses a page in the format of Prometheus. @param {string} page */
+export function parsePage(page) {
+  /** @type {Map<string, Series>} */
+  const series = new Map()
+  /** What is wrong with the page itself. @type {string[]} */
+  const faults = []
+  for (const line of page.split('\n')) {
+    const [, metric, labels = '', number] = /^(replication_\w+)\{(.*)\} (\S+)/.exec(line) ?? []
+    if (metric === undefined) continue
+    const value = Number(number)
+    if (series.has(metric + labels)) faults.push(`${line} twice`)
+    if (!(value >= 0)) faults.push(line)
+    const [shard, replica] = [/shard="(.*?)"/, /replica="(.*?)"/].map(
+      (each) => each.exec(labels)?.[1],
+    )
+    series.set(metric + labels, { metric, shard, replica, value })
+  }
+  return { series: [...series.values()], faults }
+}

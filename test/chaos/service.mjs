@@ -1,0 +1,40 @@
+import { diag, DiagConsoleLogger, DiagLogLevel } from '@opentelemetry/api'
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
+import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import {
+  ReplicationLagInstrumentation,
+  ReplicationLagMetricProducer,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { readEnvironment } from 'opentelemetry-instrumentation-replication-lag/environment'
+import { ForgettingExporter } from '../../docs/snippets/attachments/forgetting-exporter.mjs'
+
+// A service that reports with a producer that polls each second, and with ObservableGauges and the defaults.
+
+const [fast, defaults, ...ports] = process.argv.slice(2)
+const [first, second] = ports.map((port) => ({ host: '127.0.0.1', port: Number(port) }))
+// All levels go to its standard error.
+for (const level of /** @type {const} */ (['info', 'warn'])) console[level] = console.error
+diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.INFO)
+
+const producer = new ReplicationLagMetricProducer(readEnvironment({ REPLICATION_LAG_CONFIG: fast }))
+const exporter = new PrometheusExporter({ ...first, metricProducers: [producer] })
+new MeterProvider({ readers: [exporter] })
+
+const options = readEnvironment({ REPLICATION_LAG_CONFIG: defaults })
+const instrumentation = new ReplicationLagInstrumentation(options)
+const readers = [new ForgettingExporter(second)]
+instrumentation.setMeterProvider(new MeterProvider({ readers }))
+
+const { now } = Date
+let movedMillis = 0
+Date.now = () => now() + movedMillis
+
+process.on('message', (/** @type {{ stall?: number, clock?: number, measure?: true }} */ order) => {
+  movedMillis = order.clock ?? movedMillis
+  const end = performance.now() + (order.stall ?? 0)
+  while (performance.now() < end);
+  if (!order.measure) return
+  globalThis.gc?.()
+  const { heapUsed } = process.memoryUsage()
+  process.send?.({ heapUsed, handles: process.getActiveResourcesInfo().length })
+})

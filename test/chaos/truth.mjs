@@ -1,0 +1,151 @@
+/** @import { Recording, Sample, Span } from './world.mjs' */
+
+/** What can have been true. @typedef {{ low: number, high: number }} Range */
+
+/** Without an answer for so long, a node counts as one that the monitor may not be able to read either. */
+export const GAP_MILLIS = 1000
+
+/** What can have been true at each moment of a recording, as far as the samples and the incidents say. */
+export class Truth {
+  /** Who led, from the first to the last sample that says so. @type {(Span & { name: string })[]} */
+  leaders = []
+  /** When no leader answered. @type {Span[]} */
+  leaderless = []
+  /** When each node gave no position. @type {Map<string, Span[]>} */
+  gaps = new Map()
+  /** Those with a position that can be compared. @type {Map<string, Sample[]>} */
+  #samples = new Map()
+  #stops
+
+  /** @param {Recording} recording */
+  constructor({ samples, effects, end }) {
+    this.#stops = effects.filter(({ kind }) => kind === 'stopped')
+    const claims = Object.entries(samples).flatMap(([name, all]) =>
+      all.filter(({ leads }) => leads).map((sample) => ({ ...sample, name })),
+    )
+    claims.sort((a, b) => a.answered - b.answered)
+    let newest = 0
+    for (const { name, answered, asked, term = 0 } of claims) {
+      // One that was replaced may not know that yet.
+      if (term < newest) continue
+      newest = term
+      const last = this.leaders.at(-1)
+      if (last?.name === name && asked - last.to < GAP_MILLIS) last.to = answered
+      else this.leaders.push({ name, from: answered, to: answered })
+    }
+    this.leaderless = between(this.leaders, end)
+    const histories = new Set(claims.map(({ history }) => history))
+    for (const [name, all] of Object.entries(samples)) {
+      const known = all.filter((each) => each.position !== undefined && histories.has(each.history))
+      this.#samples.set(name, known)
+      const answers = known.map(({ asked: from, answered: to }) => ({ from, to }))
+      const gaps = between(answers, end)
+      this.gaps.set(
+        name,
+        gaps.filter(({ from, to }) => to - from > GAP_MILLIS),
+      )
+    }
+  }
+
+  /** @param {string} name @param {number} from @param {number} to @returns {readonly Sample[]} */
+  samplesIn(name, from, to) {
+    const all = this.#samples.get(name) ?? []
+    return all.slice(countUntil(all, 'answered', from), countUntil(all, 'asked', to))
+  }
+
+  /** @param {number} from @param {number} to */
+  leadersIn(from, to) {
+    return this.leaders.filter((each) => each.to >= from && each.from <= to)
+  }
+
+  /** Where a node can have been, and the most that it can have had of what it may have lost. @param {string} name @param {number} at */
+  position(name, at) {
+    const all = this.#samples.get(name) ?? []
+    const before = all[countUntil(all, 'answered', at) - 1]?.position ?? 0
+    let after = all[countUntil(all, 'asked', at)]?.position ?? Infinity
+    const stop = this.#stops.find(
+      ({ target, from, to }) => target === name && from.to < at && at < to.from,
+    )
+    const [leader] = stop ? this.leadersIn(stop.from.from - GAP_MILLIS, stop.from.to) : []
+    // Since it was stopped, it has not got more than its leader had then.
+    if (stop && leader && leader.name !== name) {
+      after = Math.min(after, this.position(leader.name, stop.from.to).high)
+    }
+    // It can have written more, which was lost when it came back lower.
+    const most = after < before ? Infinity : after
+    return { low: Math.min(before, after), high: Math.max(before, after), most }
+  }
+
+  /**
+   * How far a follower can have been behind at some moment of a time, and how old the oldest entry that it lacked.
+   *
+   * @param {string} name
+   * @param {Span} time
+   */
+  behind(name, { from, to }) {
+    const lag = { low: Infinity, high: -Infinity }
+    const age = { low: Infinity, high: -Infinity }
+    for (const leader of this.leadersIn(from - GAP_MILLIS, to + GAP_MILLIS)) {
+      if (leader.name === name) continue
+      const start = Math.max(from, leader.from - GAP_MILLIS)
+      const end = Math.min(to, leader.to + GAP_MILLIS)
+      const samples = [leader.name, name].flatMap((each) => this.samplesIn(each, start, end))
+      const times = [start, end, ...samples.flatMap(({ asked, answered }) => [asked, answered])]
+      // A monitor cannot be faster than the sampler, and it may be 100 ms slower.
+      const took = samples.map(({ asked, answered }) => answered - asked)
+      const delay = 100 + Math.max(0, ...took.filter((each) => each < GAP_MILLIS))
+      const inside = times.filter((each) => each >= start && each <= end).sort((a, b) => a - b)
+      // Between two of these times, nothing is known to change.
+      for (const [index, time] of inside.entries()) {
+        const at = (time + (inside[index + 1] ?? time)) / 2
+        const [ahead, own] = [this.position(leader.name, at), this.position(name, at)]
+        const most = this.position(leader.name, at + delay).most
+        const high = this.position(name, at + delay).high
+        const since = ahead.low > high ? this.#writtenAt(leader.name, high, at).high : at
+        extend(lag, ahead.low - high, most - own.low)
+        extend(age, at - since, at - this.#writtenAt(leader.name, own.low, at).low)
+      }
+    }
+    return { lag, age }
+  }
+
+  /** The same for a follower whose position was read before, and whose leader was read at the end. @param {string} name @param {Span} time */
+  behindSince(name, { from, to }) {
+    const { low } = this.position(name, from)
+    const lag = this.leadersIn(from, to).map((each) => this.position(each.name, to).most - low)
+    const age = this.leadersIn(from, to).map((each) => to - this.#writtenAt(each.name, low, to).low)
+    return { lag: Math.max(...lag), age: Math.max(...age) }
+  }
+
+  /** When a leader can have written the entry after a position, before another time. @param {string} leader @param {number} position @param {number} at @returns {Range} */
+  #writtenAt(leader, position, at) {
+    const all = this.#samples.get(leader) ?? []
+    // A leader can come back lower, so this looks for the last time that it was there.
+    let index = countUntil(all, 'asked', at) - 1
+    while (index >= 0 && (all[index]?.position ?? 0) > position) index--
+    return { low: all[index]?.asked ?? 0, high: all[index + 1]?.answered ?? Infinity }
+  }
+}
+
+/** The times before, between and after others. @param {readonly Span[]} spans @param {number} end @returns {Span[]} */
+function between(spans, end) {
+  const starts = [...spans, { from: end }]
+  return starts.map(({ from }, index) => ({ from: spans[index - 1]?.to ?? 0, to: from }))
+}
+
+/** @param {Range} range @param {number} low @param {number} high */
+function extend(range, low, high) {
+  range.low = Math.min(range.low, Math.max(0, low))
+  range.high = Math.max(range.high, high)
+}
+
+/** How many samples come before a time. @param {readonly Sample[]} samples @param {'asked' | 'answered'} field @param {number} time */
+function countUntil(samples, field, time) {
+  let [low, high] = [0, samples.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (/** @type {Sample} */ (samples[middle])[field] <= time) low = middle + 1
+    else high = middle
+  }
+  return low
+}

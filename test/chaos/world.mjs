@@ -1,0 +1,319 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { INCIDENTS } from './incidents.mjs'
+import { createPrograms, parsePage } from './monitors.mjs'
+
+/** @import { Gate } from '../servers/gate.mjs' */
+/** @import { Servers } from '../servers/servers.mjs' */
+/** @import { NodeState, System } from '../servers/system.js' */
+/** @import { Call, EffectKind, Incident, Planned } from './incidents.mjs' */
+/** @import { Monitor, Program, Series } from './monitors.mjs' */
+/** @import { Subject, Traits } from './systems.mjs' */
+
+/** @typedef {{ from: number, to: number }} Span in milliseconds, as all times */
+/** What a node said of itself, at a moment between two times. @typedef {Omit<NodeState, 'position'> & { position: number | undefined, asked: number, answered: number }} Sample */
+/** An incident that happened: it began at some time in `from`, and ended in `to`. @typedef {{ name: string, kind: EffectKind, target: string, from: Span, to: Span }} Effect */
+/** A page of metrics. The runner itself stood still for `delayed` meanwhile. @typedef {{ monitor: string, asked: number, answered: number, delayed: number, series: Series[], faults: string[] }} Scrape */
+
+/**
+ * All that the oracle needs.
+ *
+ * @typedef {object} Recording
+ * @property {Traits} traits
+ * @property {string} shard
+ * @property {number} end
+ * @property {Record<string, string>} shown the names of the nodes in the metrics
+ * @property {Record<string, Span[]>} added when followers existed that were not there all the time
+ * @property {Record<string, Sample[]>} samples
+ * @property {Effect[]} effects
+ * @property {(Monitor & { program: string })[]} monitors
+ * @property {Scrape[]} scrapes
+ * @property {Record<string, { at: number, text: string }[]>} logs of programs
+ * @property {string[]} leaks
+ */
+
+/** What the writer does for some seconds: how many entries it writes, and for how long it waits then. */
+const LOADS = /** @type {const} */ ([[0, 100], [1, 400], [4, 30], [200, 1500]]) // prettier-ignore
+
+/** A system with its monitors, its load and the truth about it. */
+export class World {
+  /** What passes between the monitors and each node. @type {Record<string, Gate>} */
+  #gates = {}
+  /** @type {readonly Program[]} */
+  #programs = []
+  /** What incidents happen to at the moment, until they end. @type {Map<string, Promise<unknown>>} */
+  #busy = new Map()
+  /** @type {Pick<Recording, 'added' | 'samples' | 'effects' | 'scrapes'>} */
+  #record = { added: {}, samples: {}, effects: [], scrapes: [] }
+  #open = new Set()
+  #isOver = false
+  #frozen = ''
+
+  /** Use {@link World.start}. @param {Subject} subject @param {System} system */
+  constructor(subject, system) {
+    this.subject = subject
+    this.system = system
+  }
+
+  /** @param {Servers} servers @param {Subject} subject */
+  static async start(servers, subject) {
+    const system = await subject.kind.start(servers)
+    const world = new World(subject, system)
+    let { url } = system
+    for (const [node, port] of Object.entries(system.ports ?? {})) {
+      const gate = (world.#gates[node] = await servers.gate(port))
+      url = url.replace(`:${port}`, `:${gate.port}`)
+    }
+    if (!system.ports) {
+      const { gates, gate } = await system.connect()
+      world.#gates = gates ?? { [system.leaderName ?? '']: gate }
+    }
+    world.#programs = await createPrograms(servers.folder, { name: system.shard, url })
+    servers.onStop(() => Promise.all(world.#programs.map((each) => each.stop())))
+    return world
+  }
+
+  /** The names of the incidents that the servers can show. */
+  get incidents() {
+    return Object.entries(INCIDENTS).flatMap(([name, { on, begin }]) => {
+      const [target] = this.#choose(on, 0)
+      return name !== this.subject.cannot && this.#find(on, target, begin) ? [name] : []
+    })
+  }
+
+  // These are called by name, as INCIDENTS says.
+
+  async addFollower() {
+    const span = { from: performance.now(), to: Infinity }
+    const name = (await this.system.addFollower?.()) ?? ''
+    ;(this.#record.added[name] ??= []).push(span)
+  }
+
+  async removeFollower() {
+    for (const [name, spans] of Object.entries(this.#record.added)) {
+      const last = spans.at(-1)
+      if (last?.to !== Infinity) continue
+      await this.system.removeFollower?.(name)
+      last.to = performance.now()
+    }
+  }
+
+  async freeze() {
+    this.#frozen = this.system.leaderName ?? ''
+    await (this.system.elects ? this.system.pause?.(this.#frozen) : this.system.freeze())
+  }
+
+  async thaw() {
+    await (this.system.elects ? this.system.resume?.(this.#frozen) : this.system.thaw())
+  }
+
+  async failOver() {
+    await this.system.failOver()
+    const [[name, port] = ['', 0], ...others] = Object.entries(this.system.ports ?? {})
+    const [gate] = Object.values(this.#gates)
+    if (others.length > 0 || !gate || port === 0) return
+    // The monitor has one address, which follows the leader.
+    gate.moveTo(port)
+    this.#gates = { [name]: gate }
+  }
+
+  /**
+   * Runs a schedule, and records what happens.
+   *
+   * @param {readonly Planned[]} schedule
+   * @param {number} millis
+   * @param {() => number} random
+   * @returns {Promise<Recording>}
+   */
+  async run(schedule, millis, random) {
+    await Promise.all(this.#programs.map((each) => each.start()))
+    const start = performance.now()
+    for (const { name: target } of this.#programs) {
+      const [from, to] = [{ from: 0, to: 0 }, { from: start, to: start }] // prettier-ignore
+      this.#record.effects.push({ name: 'monitor started', kind: 'paused', target, from, to })
+    }
+    const watching = [this.#sample(), this.#scrape(), this.#write(random)]
+    await sleep(6000)
+    const before = await this.#measure()
+    /** @type {Promise<unknown>[]} */
+    const ends = []
+    for (const planned of schedule) {
+      await sleep(Math.max(0, start + planned.at - performance.now()))
+      const incident = INCIDENTS[planned.name]
+      if (incident) ends.push((await this.#play(planned, incident)).ended)
+    }
+    await Promise.all(ends)
+    // All must be well again after the last incident.
+    await sleep(Math.max(10_000, start + millis - performance.now()))
+    const after = await this.#measure()
+    this.#isOver = true
+    await Promise.all(watching)
+    const { subject, system } = this
+    const nodes = Object.keys({ ...this.#record.samples, ...this.#record.added })
+    // Where the URL names the nodes, the metrics do too.
+    const isNamed = subject.asksFollowers && system.ports
+    const label = (/** @type {string} */ name) =>
+      isNamed ? `127.0.0.1:${this.#gates[name]?.port}` : name
+    return {
+      ...{ ...this.#record, traits: subject, shard: system.shard, end: performance.now() },
+      shown: Object.fromEntries(nodes.map((name) => [name, label(name)])),
+      monitors: this.#programs.flatMap(({ name: program, monitors }) =>
+        monitors.map((each) => ({ ...each, program })),
+      ),
+      logs: Object.fromEntries(this.#programs.map(({ name: program, log }) => [program, log])),
+      leaks: before.flatMap(({ what, value, most }, index) => {
+        const { value: last = 0 } = after[index] ?? {}
+        return last > value + most ? [`${what} rose from ${value} to ${last}`] : []
+      }),
+    }
+  }
+
+  /** Begins an incident as soon as what it needs is free. @param {Planned} planned @param {Incident} incident */
+  async #play({ name, pick, millis }, { on, effect: kind = 'none', begin, end }) {
+    let [target, ...keys] = this.#choose(on, pick)
+    for (let busy; (busy = keys.flatMap((key) => this.#busy.get(key) ?? [])).length > 0;) {
+      await Promise.race(busy)
+      ;[target, ...keys] = this.#choose(on, pick)
+    }
+    const now = performance.now()
+    const [from, to] = [{ from: now, to: Infinity }, { from: Infinity, to: Infinity }] // prettier-ignore
+    this.#record.effects.push({ name, kind, target, from, to })
+    console.log(`${(now / 1000).toFixed(1).padStart(6)} s  ${name}: ${target}`)
+    const run = async () => {
+      await this.#find(on, target, begin)?.()
+      from.to = performance.now()
+      if (end) await sleep(millis)
+      to.from = performance.now()
+      if (end) await this.#find(on, target, end)?.()
+      to.to = performance.now()
+    }
+    const ended = run().finally(() => {
+      for (const key of keys) this.#busy.delete(key)
+    })
+    ended.catch(() => undefined)
+    for (const key of keys) this.#busy.set(key, ended)
+    return { ended }
+  }
+
+  /**
+   * Chooses what an incident happens to, and what nothing else may happen to meanwhile.
+   *
+   * @param {Incident['on']} on
+   * @param {number} pick
+   * @returns {[target: string, ...keys: string[]]}
+   */
+  #choose(on, pick) {
+    const { system } = this
+    const links = Object.keys(this.#gates)
+    const nodes = ['leader', ...(system.nodes ?? [])]
+    const link = links[pick % links.length] ?? ''
+    const program = on === 'service' || pick % 2 === 0 ? 'service' : 'command'
+    if (on === 'link') return [link, `link to ${link}`]
+    if (on === 'program' || on === 'service') return [program, program]
+    if (on === 'rights') return ['', 'leader']
+    const all = [...nodes, ...links.map((each) => `link to ${each}`)]
+    if (on === 'leader') return [system.leaderName ?? '', ...all]
+    const target = on === 'follower' ? (system.followers[pick % 2] ?? '') : ''
+    // Where nodes elect, one more that is missing would be one too many.
+    return system.elects ? [target, ...nodes] : [target, target || 'leader']
+  }
+
+  /** Finds what a call of an incident does. @param {Incident['on']} on @param {string} target @param {Call} call */
+  #find(on, target, [method, ...parameters]) {
+    const program = this.#programs.find(({ name }) => name === target)
+    const ofSystem = { follower: this.system, rights: this.system, leader: this, members: this }
+    const receiver = { ...ofSystem, link: this.#gates[target], program, service: program }[on]
+    const isThere = method !== 'addFollower' || 'addFollower' in this.system
+    const methods = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (receiver ?? {}))
+    const found = isThere && methods[method]
+    if (typeof found !== 'function') return undefined
+    const all = on === 'follower' ? [target, ...parameters] : parameters
+    return () => /** @type {unknown} */ (Reflect.apply(found, receiver, all))
+  }
+
+  /** Does something again and again until the end, unless it is still being done. @param {number} millis @param {() => Map<string, () => Promise<unknown>>} list */
+  async #repeat(millis, list) {
+    while (this.#isRunning()) {
+      for (const [name, act] of list()) void this.#once(name, act)
+      await sleep(millis)
+    }
+  }
+
+  /** @param {string} name @param {() => Promise<unknown>} act which may fail */
+  async #once(name, act) {
+    if (this.#open.has(name)) return
+    this.#open.add(name)
+    await act().catch(() => undefined)
+    this.#open.delete(name)
+  }
+
+  #isRunning() {
+    return !this.#isOver
+  }
+
+  #sample() {
+    const sample = async (/** @type {string} */ name) => {
+      const asked = performance.now()
+      const state = await this.system.stateOf?.(name)
+      const position = state?.position === undefined ? undefined : Number(state.position)
+      const samples = (this.#record.samples[name] ??= [])
+      if (state) samples.push({ ...state, position, asked, answered: performance.now() })
+    }
+    return this.#repeat(150, () => {
+      return new Map(this.system.nodes?.map((name) => [`sample ${name}`, () => sample(name)]))
+    })
+  }
+
+  #scrape() {
+    /** When this process stood still. @type {Span[]} */
+    const delays = []
+    let last = performance.now()
+    const watch = () => {
+      const now = performance.now()
+      if (now - last > 50) delays.push({ from: last, to: now })
+      last = now
+      return Promise.resolve()
+    }
+    const scrape = async (/** @type {Monitor} */ { name: monitor, port }) => {
+      const asked = performance.now()
+      const signal = AbortSignal.timeout(2000)
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`, { signal })
+      const page = parsePage(await response.text())
+      const answered = performance.now()
+      const during = delays.filter(({ from, to }) => to > asked && from < answered)
+      const delayed = during.reduce((sum, { from, to }) => sum + to - from, 0)
+      this.#record.scrapes.push({ monitor, asked, answered, delayed, ...page })
+    }
+    const monitors = this.#programs.flatMap((program) => program.monitors)
+    const scrapes = new Map(monitors.map((each) => [`scrape ${each.name}`, () => scrape(each)]))
+    void this.#repeat(20, () => new Map([['watch', watch]]))
+    return this.#repeat(500, () => scrapes)
+  }
+
+  /** @param {() => number} random */
+  async #write(random) {
+    const factor = this.subject.kind.unit === 'bytes' ? 10 : 1
+    let index = 0
+    while (this.#isRunning()) {
+      const [count, pause] = LOADS[Math.floor(random() * LOADS.length)] ?? LOADS[0]
+      const end = performance.now() + 1000 + random() * 5000
+      const write = () => this.system.write(count === 200 ? count * factor : count)
+      while (performance.now() < end && this.#isRunning()) {
+        // A leader that hangs must not keep the load from the next one.
+        if (count > 0) await Promise.race([this.#once(`write ${index++ % 3}`, write), sleep(1000)])
+        await sleep(pause)
+      }
+    }
+  }
+
+  /** Measures what must not grow, and by how much it may vary. */
+  async #measure() {
+    const [service] = this.#programs
+    const { heapUsed = 0, handles = 0 } = (await service?.measure()) ?? {}
+    const connections = Object.values(this.#gates).reduce((sum, gate) => sum + gate.connections, 0)
+    return [
+      { what: 'connections', value: connections, most: 6 },
+      { what: 'handles', value: handles, most: 8 },
+      { what: 'heapUsed', value: heapUsed, most: 8_000_000 },
+    ]
+  }
+}
