@@ -91,7 +91,7 @@ const SOURCE_UP = metric('replication_source_up', '{source}', INT, {
 
 const LAST_SUCCESS = metric('replication_source_last_success_timestamp_seconds', 's', DOUBLE, {
   of: 'source',
-  description: 'When a source was last read with success, in seconds since 1970.',
+  description: 'Unix time of the source's last successful read.',
   read: ({ isUp, lastSuccessSeconds }) => (isUp === undefined ? undefined : lastSuccessSeconds),
 })
 

@@ -142,6 +142,6 @@ export class ReplicationPoller {
 
 function nameError(option: string, name: string): TypeError {
   return new TypeError(
-    `${option}.name: expected a name that no other source of the gauge has, got ${formatValue(name)}`,
+    `${option}.name: expected a name that is not yet in use on this gauge, got ${formatValue(name)}`,
   )
 }

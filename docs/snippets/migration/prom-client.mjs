@@ -22,7 +22,7 @@ export function registerReplicationLag(gauge, registry = register) {
       labelNames: ['shard', 'replica'],
       registers: [registry],
       collect() {
-        this.reset() // or followers that are gone would stay
+        this.reset() // otherwise removed followers would remain
         for (const follower of gauge.collectMetrics()) {
           const { shard, replica = '' } = follower
           const value = valueOf(follower)

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { Counter, register } from 'prom-client'
 
-// As before: what prom-client has, on port 9090.
+// As before: the prom-client metrics on port 9090.
 const scrapes = new Counter({ name: 'app_scrapes_total', help: 'How often it was scraped.' })
 export const server = createServer((_request, response) => {
   scrapes.inc()

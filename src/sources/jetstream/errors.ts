@@ -5,7 +5,7 @@ export const NO_LEADER =
 export const AHEAD = 'it has messages that the leader does not have: they have diverged'
 export const OLD_UPSTREAM = 'its upstream was recreated, and it still has messages of the old one'
 export const NOT_A_SERVER = 'no server of this name is among the monitoring URLs'
-export const NO_STREAM = 'JetStream has none of the streams'
+export const NO_STREAM = 'JetStream has none of the configured streams'
 export const NOT_ENABLED =
   'JetStream is not enabled on these servers. Enable it in their configuration, or give the URLs of servers that have it'
 export const NOT_RUNNING =

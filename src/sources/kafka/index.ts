@@ -151,5 +151,5 @@ function createClient(admin: unknown, isolation: unknown): KafkaClient {
   }
   if (isolation !== levels[0])
     return new KafkajsClient(admin as KafkajsAdmin | (() => KafkajsAdmin))
-  throw optionError('isolation', 'read_committed, as kafkajs asks for nothing else', isolation)
+  throw optionError('isolation', 'read_committed, the only level kafkajs supports', isolation)
 }
