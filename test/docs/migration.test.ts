@@ -1,28 +1,27 @@
-import type { AddressInfo } from 'node:net'
+import type { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { Registry, register } from 'prom-client'
 import {
   ReplicationLagGauge,
   ReplicationPoller,
+  type ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
-import { registerReplicationLag } from '../../docs/snippets/migration/prom-client.mjs'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'
-import { listFiles, readText } from '../support/repository.js'
+import { importProgram } from '../support/page-program.js'
+import { readText } from '../support/repository.js'
 import { ScriptedSource } from '../support/scripted-source.js'
-import { findBlocks } from './markdown.js'
 import { findTableRows } from './markdown.js'
 
 const PAGE = { path: 'docs/migration.md', text: readText('docs/migration.md') }
 
-test.each(listFiles('docs/snippets/migration'))(
-  'the page shows the program as it is: %s',
-  (path) => {
-    expect(findBlocks(PAGE).map(({ text }) => text)).toContain(readText(path).trimEnd())
-  },
-)
+const { registerReplicationLag } = (await importProgram(PAGE.path, 'registerReplicationLag')) as {
+  registerReplicationLag: (gauge: ReplicationLagGauge, registry: Registry) => void
+}
 
 test('the page names every metric of this package, and no metric of others as one', () => {
   const ours = findTableRows({ path: '', text: readText('README.md') })
@@ -36,7 +35,7 @@ test('the page names every metric of this package, and no metric of others as on
   expect([...missing]).toEqual(['replication_receive_lag_seqno'])
 })
 
-test('prom-client reports the lag beside its own metrics, and forgets a follower that is gone', async () => {
+test('prom-client reports the lag next to its own metrics, and forgets a removed follower', async () => {
   const gauge = new ReplicationLagGauge()
   const registry = new Registry()
   registerReplicationLag(gauge, registry)
@@ -78,12 +77,16 @@ test('prom-client reports whether the followers of a source are connected', asyn
   })
 })
 
-test('prom-client and the exporter of the SDK run beside each other on two ports', async () => {
+test('prom-client and the exporter of the SDK run side by side on two ports', async () => {
   const port = await freePort()
   vi.stubEnv('PORT', '0')
   vi.stubEnv('OTEL_EXPORTER_PROMETHEUS_PORT', `${port}`)
   onTestFinished(() => void vi.unstubAllEnvs())
-  const { producer, provider, server } = await import('../../docs/snippets/migration/two-ports.mjs')
+  const { producer, provider, server } = (await importProgram(PAGE.path, 'server')) as {
+    producer: ReplicationLagMetricProducer
+    provider: MeterProvider
+    server: Server
+  }
   onTestFinished(async () => {
     register.clear()
     server.close()

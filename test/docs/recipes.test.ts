@@ -1,14 +1,15 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
   ReplicationLagGauge,
   ReplicationPoller,
 } from 'opentelemetry-instrumentation-replication-lag'
+import type pg from 'pg'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { waitForFollowers, writeInBatches } from '../../docs/snippets/recipes/bulk-write.mjs'
-import { choosePool } from '../../docs/snippets/recipes/fresh-replica.mjs'
-import { createReadinessServer } from '../../docs/snippets/recipes/readiness.mjs'
+import { waitForFollowers, writeInBatches } from '../../docs/examples/bulk-write/bulk-write.mjs'
 import { eventually } from '../support/eventually.js'
+import { importProgram } from '../support/page-program.js'
 import {
   createPool,
   createSource,
@@ -16,18 +17,23 @@ import {
   write,
   type PostgresNode,
 } from '../support/postgres.js'
-import { listFiles, readText } from '../support/repository.js'
 import { reading, ScriptedSource } from '../support/scripted-source.js'
-import { findBlocks } from './markdown.js'
 
 const PAGE = 'docs/recipes.md'
 
 const { cluster, primary } = await startCluster()
 
-test.each(listFiles('docs/snippets/recipes'))('the page shows the program as it is: %s', (path) => {
-  const blocks = findBlocks({ path: PAGE, text: readText(PAGE) })
-  expect(blocks.map(({ text }) => text)).toContain(readText(path).trimEnd())
-})
+const { choosePool } = (await importProgram(PAGE, 'choosePool')) as {
+  choosePool: (
+    gauge: ReplicationLagGauge,
+    shard: string,
+    primary: pg.Pool,
+    replicas: ReadonlyMap<string, pg.Pool>,
+  ) => pg.Pool
+}
+const { createReadinessServer } = (await importProgram(PAGE, 'createReadinessServer')) as {
+  createReadinessServer: (gauge: ReplicationLagGauge, shard: string, replica: string) => Server
+}
 
 /** Polls a node until the test ends. */
 function follow(node: PostgresNode): { gauge: ReplicationLagGauge; poller: ReplicationPoller } {
@@ -61,7 +67,11 @@ describe('with real servers', () => {
     vi.stubEnv('PGUSER', 'postgres')
     vi.stubEnv('PGDATABASE', 'postgres')
     onTestFinished(() => void vi.unstubAllEnvs())
-    const { gauge, monitorPool, poller } = await import('../../docs/snippets/recipes/gauge.mjs')
+    const { gauge, monitorPool, poller } = (await importProgram(PAGE, 'gauge')) as {
+      gauge: ReplicationLagGauge
+      monitorPool: pg.Pool
+      poller: ReplicationPoller
+    }
     onTestFinished(() => {
       poller.stop()
       void monitorPool.end()
@@ -70,7 +80,7 @@ describe('with real servers', () => {
   })
 
   describe('a bulk write', () => {
-    test('waits while a follower is behind, goes on when it has caught up, and fails at the deadline', async () => {
+    test('waits while a follower is behind, continues when it has caught up, and fails at the deadline', async () => {
       const { gauge } = follow(primary)
       const limits = { maxSeconds: 0.2, deadlineMillis: 40_000 }
       await waitForFollowers(gauge, 'orders', limits)

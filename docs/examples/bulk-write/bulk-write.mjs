@@ -42,7 +42,7 @@ export async function waitForFollowers(gauge, shard, { maxSeconds, deadlineMilli
  */
 function reasonToWait(gauge, shard, maxSeconds) {
   const followers = gauge.collectMetrics().filter((follower) => follower.shard === shard)
-  // Nothing was read yet, or the source cannot be read any more.
+  // Nothing was read yet, or the source can no longer be read.
   if (followers.length === 0) return `no follower of ${shard} is known`
   for (const { replica, connected, lagSeconds } of followers) {
     if (connected === false) return `${replica} is disconnected`
