@@ -38,7 +38,7 @@ function namesIn(text: string): string[] {
 }
 
 describe('the names of metrics', () => {
-  test.each(['README.md', RULES, DASHBOARD, 'docs/monitoring/rules.test.yml', ...pages])(
+  test.each(['README.md', RULES, DASHBOARD, 'test/monitoring/rules.test.yml', ...pages])(
     'are those that the package reports: %s',
     (path) => {
       expect(namesIn(readText(path)).filter((name) => !metrics.includes(name))).toEqual([])

@@ -3,7 +3,7 @@ import { parse } from 'yaml'
 import { readText } from '../support/repository.js'
 import { hasPromtool, readRules, RULES, run } from './files.js'
 
-const TESTS = 'docs/monitoring/rules.test.yml'
+const TESTS = 'test/monitoring/rules.test.yml'
 
 interface RuleTests {
   readonly tests: readonly {
