@@ -67,7 +67,7 @@ export function nameOf({ shard, replica }: FollowerLag): string {
   return printable(replica === undefined ? shard : `${shard}/${replica}`)
 }
 
-/** Breaks a text into lines that fit the terminal, between words. */
+/** Breaks a string into lines that fit the terminal, between words. */
 export function wrap(text: string, columns: number): string[] {
   const lines: string[] = []
   let line = ''

@@ -59,7 +59,7 @@ export function connectMysql(
   const load = find('mysql2/promise') as () => Mysql2
   const login = { ...(user && { user }), ...(password !== undefined && { password }) }
   return ({ host, port = 3306 }) => {
-    // With TLS, Node takes the name to check from here if the host is an IP address.
+    // With TLS, Node.js takes the name to check from here if the host is an IP address.
     const stream = () =>
       Object.assign(connectTcp({ host, port }).setNoDelay().unref(), { _host: host })
     const tls = ssl && { ssl: { verifyIdentity: true } }

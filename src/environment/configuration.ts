@@ -115,5 +115,7 @@ function readPassword(path: string): string {
 function checkNames(names: readonly string[], known: readonly string[]): void {
   const unknown = names.find((name) => !known.includes(name))
   if (unknown === undefined) return
-  throw new Error(`there is no ${JSON.stringify(unknown)}, expected one of ${known.join(', ')}`)
+  throw new Error(
+    `unknown property ${JSON.stringify(unknown)}, expected one of ${known.join(', ')}`,
+  )
 }

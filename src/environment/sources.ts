@@ -116,7 +116,7 @@ export function createSources(urls: readonly SourceUrl[]): ReplicationSource[] {
     const source = createSource(url)
     const other = names.get(source.name)
     if (other !== undefined) {
-      throw new Error(`${url.where}: expected another name than ${url.name}, which ${other} has`)
+      throw new Error(`${url.where}: expected a name other than ${url.name}, which ${other} uses`)
     }
     names.set(source.name, url.where)
     return source

@@ -27,7 +27,7 @@ export interface FollowerLag {
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
 
-/** Copies a collected follower; `undefined` if there is nothing to report of it. */
+/** @internal Copies a collected follower; `undefined` if there is nothing to report of it. */
 export function followerLag(collected: CollectedFollower): FollowerLag | undefined {
   const { lagSeqno, lagSeconds, connected, leaderSeqno, appliedSeqno } = collected
   if (lagSeqno === undefined && connected === undefined) return undefined

@@ -88,13 +88,14 @@ export interface LeaderMoment {
   readonly at: number
 }
 
-/** A valid reading. */
+/** @internal A valid reading. */
 export interface ParsedReading {
   readonly shards: readonly ParsedShard[]
   readonly isComplete: boolean
   readonly note: string | undefined
 }
 
+/** @internal */
 export interface ParsedShard {
   readonly shard: string
   readonly leaderSeqno: bigint | undefined
@@ -105,6 +106,7 @@ export interface ParsedShard {
   readonly problem: string | undefined
 }
 
+/** @internal */
 export interface ParsedFollower {
   readonly replica: string | undefined
   readonly appliedSeqno: bigint | undefined
@@ -112,7 +114,7 @@ export interface ParsedFollower {
   readonly status: FollowerStatus
 }
 
-/** @throws TypeError that names the shard, the follower and the field if the reading is not valid. */
+/** @internal @throws TypeError that names the shard, the follower and the field if the reading is not valid. */
 export function parseReading(reading: ReplicationReading): ParsedReading {
   const { shards, complete, note } = expectObject(reading, 'reading')
   const rows = expectArray('shards', shards)

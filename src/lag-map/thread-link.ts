@@ -41,8 +41,10 @@ type Change = readonly [
 ]
 
 /**
- * Announces the leaders and followers of the application at a port, with those that are there already first. Returns a
+ * Announces the leaders and followers of the application at a port, existing ones first. Returns a
  * function that ends it.
+ *
+ * @internal
  */
 export function publish(application: Feed, state: Feed, port: ThreadPort): () => void {
   checkPort(port)
@@ -90,7 +92,7 @@ function addedFollower({ attributes: { shard, replica }, block, index }: Followe
   return [false, shard, replica, block.memory, index]
 }
 
-/** Adds a feed for the entries another thread announces on a port. */
+/** @internal Adds a feed for the entries another thread announces on a port. */
 export function subscribe(feeds: Feeds, port: ThreadPort, options: SubscribeOptions = {}): void {
   checkPort(port)
   checkObject('options', options)

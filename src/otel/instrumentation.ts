@@ -26,7 +26,7 @@ export interface ReplicationLagInstrumentationConfig extends ReplicationLagOptio
 }
 
 /**
- * Reports every follower in a lag map through ObservableGauges, and polls sources that update the map.
+ * Reports every follower in a lag map through ObservableGauges, and polls sources that update it.
  *
  * It has the structure of an OpenTelemetry `Instrumentation`: give it to `registerInstrumentations` or NodeSDK, or call
  * {@link setMeterProvider}. It uses the provider that it was given. Without one, or after that one was shut down, it uses the

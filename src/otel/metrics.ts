@@ -25,6 +25,7 @@ type Reading =
   | { readonly of: 'leader'; readonly read: (leaderSeqno: bigint) => number }
   | { readonly of: 'source'; readonly read: (of: Feed) => number | undefined }
 
+/** @internal */
 export type Metric = Descriptor & Reading
 
 function metric(
@@ -91,7 +92,7 @@ const SOURCE_UP = metric('replication_source_up', '{source}', INT, {
 
 const LAST_SUCCESS = metric('replication_source_last_success_timestamp_seconds', 's', DOUBLE, {
   of: 'source',
-  description: 'Unix time of the source's last successful read.',
+  description: 'Unix time of the last successful read of a source.',
   read: ({ isUp, lastSuccessSeconds }) => (isUp === undefined ? undefined : lastSuccessSeconds),
 })
 
@@ -114,10 +115,10 @@ export interface ReportOptions {
   readonly positions?: boolean | undefined
 }
 
-/** The same with the defaults filled in. */
+/** @internal The same with the defaults filled in. */
 export type Report = Readonly<Record<keyof ReportOptions, boolean>>
 
-/** The metrics that these options select, in the order in which they are reported. */
+/** @internal The metrics that these options select, in the order in which they are reported. */
 export function selectMetrics({ lagSeconds, positions }: Report): Metric[] {
   return [
     LAG_SEQNO,
@@ -131,10 +132,10 @@ export function selectMetrics({ lagSeconds, positions }: Report): Metric[] {
   ]
 }
 
-/** Takes one point of a metric. */
+/** @internal Takes one point of a metric. */
 export type Emit = (value: number, attributes: Record<string, string>) => void
 
-/** Reads metrics from a lag map, those of followers in one pass, so that they are of the same moment. Synchronous, without I/O. */
+/** @internal Reads metrics from a lag map, those of followers in one pass, so that they are of the same moment. Synchronous, without I/O. */
 export function readMetrics(
   gauge: ReplicationLagGauge,
   metrics: readonly Metric[],

@@ -3,11 +3,11 @@ import { describeError, formatValue, log } from '../support/log.js'
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 
-/** How many kinds of failure are remembered until the source answers again. */
+/** How many kinds of failure are remembered until the source can be read again. */
 const MAX_KINDS = 100
 
 /**
- * Logs the failures of one source: each kind at once, again after a minute if it lasts, then hourly, and the recovery once.
+ * Logs the failures of one source: each kind immediately, again after a minute if it lasts, then hourly, and the recovery once.
  * A logger that is set two seconds after the start still gets the message, and the log is not flooded.
  */
 export class FailureLog {
@@ -30,7 +30,7 @@ export class FailureLog {
   }
 
   succeeded(): void {
-    if (this.next.size > 0) log('info', `source ${formatValue(this.source)} answers again`)
+    if (this.next.size > 0) log('info', `source ${formatValue(this.source)} can be read again`)
     this.next.clear()
   }
 }

@@ -86,7 +86,7 @@ export class ReplicationPoller {
     for (const source of all) this.addLoop(source)
   }
 
-  /** Starts polling, with the first source at once. Does nothing if it is running. */
+  /** Starts polling. The first source is read immediately. Does nothing if it is running. */
   start(): void {
     if (this.isRunning) return
     this.isRunning = true
@@ -101,7 +101,7 @@ export class ReplicationPoller {
   }
 
   /**
-   * Adds a source. If polling is running, the source is read at once.
+   * Adds a source. If polling is running, the source is read immediately.
    * @throws TypeError if it is not a source, or a source of this gauge already has its name.
    */
   add(source: ReplicationSource): void {

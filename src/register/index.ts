@@ -43,7 +43,7 @@ function register(): ReplicationLagInstrumentation | undefined {
   }
 }
 
-/** `NODE_OPTIONS` applies to each Node process that a service starts, and each thread of it. One of them polls. */
+/** `NODE_OPTIONS` applies to each Node.js process that a service starts, and each thread of it. One of them polls. */
 function findReasonToDoNothing(): string | undefined {
   if (!isMainThread) return 'the main thread reports, not this one'
   const program = basename(process.argv[1] ?? '')

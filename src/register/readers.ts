@@ -37,7 +37,7 @@ export function forgetRemovedSeries(provider: MeterProvider): void {
   if (process.env['REPLICATION_LAG_KEEP_SERIES']?.trim().toLowerCase() === 'true') return
   const readers = findReaders(provider)
   if (readers.length === 0)
-    log('debug', 'series of removed followers stay: this SDK has no readers that are known')
+    log('debug', 'series of removed followers remain: the readers of this SDK are unknown')
   for (const reader of readers) {
     const select = reader.selectAggregationTemporality.bind(reader)
     reader.selectAggregationTemporality = (type) =>

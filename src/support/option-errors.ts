@@ -15,7 +15,7 @@ export function checkBoolean(option: string, value: unknown): void {
   if (typeof value !== 'boolean') throw optionError(option, 'a boolean', value)
 }
 
-/** @throws TypeError if the value is not a delay that a timer of Node accepts. Longer ones would fire at once. */
+/** @throws TypeError if the value is not a delay that a timer of Node.js accepts. Longer ones would fire at once. */
 export function checkTimer(option: string, value: unknown): void {
   checkMillis(option, value, 1, 2 ** 31 - 1)
 }
@@ -38,6 +38,6 @@ export function hasMethods(value: unknown, ...methods: string[]): boolean {
  */
 export function warnAboutUnknown(owner: string, unknown: object): void {
   for (const option of Object.keys(unknown)) {
-    logOnceHeard('warn', `${owner}: there is no option ${formatValue(option)}; it is ignored`)
+    logOnceHeard('warn', `${owner}: unknown option ${formatValue(option)} is ignored`)
   }
 }

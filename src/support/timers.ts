@@ -8,7 +8,7 @@ export function unref<Timer>(timer: Timer): Timer {
 const TICKS = 10
 
 /**
- * Calls back after a time in which the event loop was free to receive answers. Node runs timers before it reads sockets, so
+ * Calls back after a time in which the event loop was free to receive answers. Node.js runs timers before it reads sockets, so
  * a plain timer that is overdue after the event loop was blocked fires before answers that have already arrived.
  *
  * @returns a function that ends it.

@@ -73,7 +73,7 @@ describe('the command', () => {
     expect(await up()).toBe(0)
     await node.start()
     await eventually(async () => expect(await up()).toBe(1))
-    expect(command.stderr).toMatch(/"postgres:late" answers again/)
+    expect(command.stderr).toMatch(/"postgres:late" can be read again/)
   })
 })
 
@@ -177,7 +177,7 @@ describe('the command exits with 2 and one line:', () => {
       'a: unknown scheme mongodb, expected one of postgres',
     ],
     ['a password that is not encoded', [`a=postgres://u:${PASSWORD}@x@db`], '%40 for @'],
-    ['one name twice', ['a=redis://a', 'a=redis://b'], 'argument 2: expected another name than a'],
+    ['one name twice', ['a=redis://a', 'a=redis://b'], 'argument 2: expected a name other than a'],
     [
       'a misspelled option',
       ['--prot', '80', ORDERS],

@@ -162,7 +162,7 @@ describe('the table in a terminal', () => {
     const display = createDisplay(terminal, await watched('postgres:a', fail))
     for (const message of ['one', 'two', 'three', 'four']) display.log('warn', message)
     display.log('error', 'source "postgres:a" cannot be read: ECONNREFUSED')
-    display.log('info', 'source "postgres:b" answers again')
+    display.log('info', 'source "postgres:b" can be read again')
     display.update([])
     expect(terminal.lines.slice(-4)).toEqual(['two', 'three', 'four', 'Ctrl-C ends it.'])
   })

@@ -126,7 +126,7 @@ describe('an invalid list of sources is one clear error:', () => {
     [
       'two sources of one name',
       'a=etcd+http://a b=etcd+http://a a=etcd+http://b',
-      'entry 3 of REPLICATION_LAG_SOURCES: expected another name than a, which entry 1 of REPLICATION_LAG_SOURCES has',
+      'entry 3 of REPLICATION_LAG_SOURCES: expected a name other than a, which entry 1 of REPLICATION_LAG_SOURCES uses',
     ],
     [
       'commas',
@@ -154,7 +154,7 @@ describe('an invalid file is one clear error:', () => {
     [
       'an unknown field',
       `{"sources":[{"name":"a","url":"redis://a","password":"${SECRET}"}]}`,
-      'a: there is no "password", expected one of name, url, passwordFile',
+      'a: unknown property "password", expected one of name, url, passwordFile',
     ],
     [
       'a path that is not a string',
@@ -174,17 +174,17 @@ describe('an invalid file is one clear error:', () => {
     [
       'a misspelled option',
       '{"sources":[{"name":"a","url":"etcd+http://a"}],"pollInterval":0}',
-      'there is no "pollInterval", expected one of pollIntervalMillis, pollTimeoutMillis',
+      'unknown property "pollInterval", expected one of pollIntervalMillis, pollTimeoutMillis',
     ],
     [
       'an option of the instrumentation only',
       '{"sources":[{"name":"a","url":"etcd+http://a"}],"enabled":false}',
-      'there is no "enabled"',
+      'unknown property "enabled"',
     ],
     [
       'two sources of one name',
       '{"sources":[{"name":"a","url":"etcd+http://a"},{"name":"a","url":"etcd+http://b"}]}',
-      'sources[1]: expected another name than a, which sources[0] has',
+      'sources[1]: expected a name other than a, which sources[0] uses',
     ],
   ])('%s', async (_, text, message) => {
     const path = await temporaryFile(text)

@@ -35,7 +35,7 @@ test('the demo breaks and mends things by key, and gives the terminal back', asy
   // Typed too early, it counts when the demo is ready.
   press('i')
   await until(/Keys: p pause/)
-  await until(/Nobody writes/)
+  await until(/Nothing is written/)
   press('c')
   await until(/The link to standby_2 is cut\.[^]*This package says [2-9]\.\d s behind, and growing/)
   press('c')

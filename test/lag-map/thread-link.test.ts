@@ -603,7 +603,7 @@ describe('bad arguments', () => {
 
   it('subscribe logs an option that does not exist', async () => {
     await connect(worker, main, { retention: 1 } as SubscribeOptions)
-    expect(logged.matching('warn', 'subscribe: there is no option "retention"')).toHaveLength(1)
+    expect(logged.matching('warn', 'subscribe: unknown option "retention"')).toHaveLength(1)
   })
 })
 

@@ -98,7 +98,7 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     ],
     [
       { sources: [source, source] },
-      /^sources\[1\].name: expected a name that no other source .*"s"/,
+      /^sources\[1\].name: expected a name that is not yet in use .*"s"/,
     ],
     [{ pollIntervalMillis: 0 }, /^pollIntervalMillis: expected a number of milliseconds from 1 to/],
     [{ pollIntervalMillis: 2 ** 31 }, /^pollIntervalMillis: expected a number/],
@@ -129,7 +129,7 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     const options = { guage: new ReplicationLagGauge(), sources: [new ScriptedSource()] }
     create(options)
     expect(logged.messages).toHaveLength(1)
-    expect(logged.matching('warn', 'there is no option "guage"')).toHaveLength(1)
+    expect(logged.matching('warn', 'unknown option "guage"')).toHaveLength(1)
     await vi.advanceTimersByTimeAsync(0)
     expect(options.sources[0]?.reads).toHaveLength(1)
   })
@@ -139,7 +139,7 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     await vi.advanceTimersByTimeAsync(10_000)
     const logged = recordLog()
     await vi.advanceTimersByTimeAsync(1000)
-    expect(logged.messages).toEqual([expect.stringMatching(/^warn: .*there is no option "source"/)])
+    expect(logged.messages).toEqual([expect.stringMatching(/^warn: .*unknown option "source"/)])
     await vi.advanceTimersByTimeAsync(10_000)
     expect(logged.messages).toHaveLength(1)
   })
@@ -214,7 +214,7 @@ describe.each(classes)('the sources of $name', ({ create }) => {
     expect(attachment.gauge.lagSeqno('a')).toBe(0)
     attachment.addSource(first)
     expect(() => attachment.addSource(new ScriptedSource('first'))).toThrow(
-      /^source.name: expected a name that no other source/,
+      /^source.name: expected a name that is not yet in use/,
     )
     expect(() => attachment.addSource({ name: 'third' } as never)).toThrow(
       /^source: expected a source/,

@@ -135,7 +135,7 @@ test.each([
   metrics.setGlobalMeterProvider(other)
   const replicas = await serve(exporter)
   await eventually(async () => expect(await replicas()).toEqual(['a', 'b']))
-  expect(logged.matching('debug', 'series of removed followers stay')).toHaveLength(1)
+  expect(logged.matching('debug', 'series of removed followers remain')).toHaveLength(1)
   gauge.remove('own', 'a')
   expect(await replicas()).toEqual(['a', 'b'])
 })

@@ -108,7 +108,7 @@ describe('a failure', () => {
 
 describe('a recovery', () => {
   it('is logged once, and not without a failure', async () => {
-    const recoveries = () => test.logged.matching('info: ', 'source "scripted" answers again')
+    const recoveries = () => test.logged.matching('info: ', 'source "scripted" can be read again')
     test.poll().start()
     await pass(0)
     await answer(test.source, EMPTY)
@@ -144,7 +144,7 @@ describe('a read that hangs', () => {
     await answer(test.source, EMPTY)
     expect(test.logged.matching('info')).toEqual([])
     await answer(test.source, EMPTY)
-    expect(test.logged.matching('info', 'answers again')).toHaveLength(1)
+    expect(test.logged.matching('info', 'can be read again')).toHaveLength(1)
   })
 
   it('after a failure of another kind is logged at once', async () => {

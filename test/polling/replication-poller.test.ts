@@ -200,7 +200,7 @@ describe('removing a source', () => {
 })
 
 describe('the name of a source', () => {
-  const taken = 'expected a name that no other source of the gauge has, got "scripted"'
+  const taken = 'expected a name that is not yet in use on this gauge, got "scripted"'
 
   it('is taken within its poller', () => {
     const poller = test.poll()
@@ -320,9 +320,7 @@ describe('an invalid option', () => {
     expect(test.logged.messages).toEqual(
       ['pollInterval', 'lagSeconds'].map(
         (option) =>
-          expect.stringMatching(
-            `^warn: .*there is no option "${option}"; it is ignored$`,
-          ) as string,
+          expect.stringMatching(`^warn: .*unknown option "${option}" is ignored$`) as string,
       ),
     )
   })

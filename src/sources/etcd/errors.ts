@@ -23,5 +23,8 @@ export const ADVICE: Advice = [
     /other side closed|hang up|certificate.?required|bad.?certificate/i,
     'check whether the server expects TLS or a client certificate, which a fetch can send',
   ],
-  [/not JSON|field header is missing/, 'this is not an etcd. Give the client URL of a member'],
+  [
+    /not JSON|field header is missing/,
+    'this is not an etcd server. Give the client URL of a member',
+  ],
 ]

@@ -5,8 +5,8 @@ import type { FollowerReading } from '../source.js'
 import { hex, type Answer, type Member } from './answer.js'
 import { outcomesOf, type View } from './members.js'
 
-/** Recognizes a cluster that was rebuilt. It can have the same ids, because they are made from its flags. */
-export class History {
+/** Names the epochs of a cluster. One that was rebuilt can have the same ids, because they are made from its flags. */
+export class Epochs {
   private last = { clusterId: 0n, raftIndex: 0n, raftTerm: 0n }
   private rebuilds = 0
   private isWaiting = false
@@ -32,7 +32,7 @@ export class History {
 }
 
 const NO_LEADER = 'etcd has no leader: most of its members must be up and reach each other'
-const AHEAD = 'it is ahead of its leader: it was restored, or its data is of another cluster'
+const AHEAD = 'it is ahead of its leader: it was restored, or its data is from another cluster'
 
 /** Returns the members under the names to report. Several can have one name, and one that was never started has none. */
 export function nameMembers(members: readonly Member[]): Map<string, Member> {

@@ -5,7 +5,7 @@ import { checkShardOptions } from '../shared/options.js'
 import type { ReplicationReading, ReplicationSource } from '../source.js'
 import { hex } from './answer.js'
 import { Endpoints } from './endpoints.js'
-import { describeProblems, History, leaderOf, nameMembers, readFollowers } from './followers.js'
+import { describeProblems, Epochs, leaderOf, nameMembers, readFollowers } from './followers.js'
 import { Members } from './members.js'
 
 /** A follower, as the `filter` option sees it. */
@@ -60,15 +60,15 @@ export interface EtcdSourceOptions {
 export function etcdSource(options: EtcdSourceOptions): ReplicationSource {
   const { endpoints, shard, name, passes } = checkOptions(options)
   const members = new Members(endpoints)
-  const history = new History()
+  const epochs = new Epochs()
 
   return {
     name,
     async read(signal, timeoutMillis): Promise<ReplicationReading> {
       const view = await members.read(signal, timeoutMillis)
       const leader = leaderOf(view)
-      const isNew = history.isNew(leader)
-      const epoch = history.epochOf(leader)
+      const isNew = epochs.isNew(leader)
+      const epoch = epochs.epochOf(leader)
       const named = [...nameMembers(view.members)].filter(([replica, { ID, isLearner }]) => {
         return ID !== leader.memberId && passes({ replica, memberId: hex(ID), isLearner })
       })

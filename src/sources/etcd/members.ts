@@ -46,7 +46,7 @@ export class Members {
   async read(signal: AbortSignal, timeoutMillis?: number): Promise<View> {
     const startedAt = performance.now()
     let view = await this.ask(signal, timeoutMillis)
-    // Members that were just found are asked at once. A load balancer is recognized at its second answer.
+    // Members that were just found are asked immediately. A load balancer is recognized at its second answer.
     for (let round = 1; view.hasNew && round <= 2; round++) {
       const { routes } = view
       const left = timeoutMillis && Math.max(1, startedAt + timeoutMillis - performance.now())

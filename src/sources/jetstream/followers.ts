@@ -17,13 +17,13 @@ export interface JetStreamFollower {
   readonly isEphemeral: boolean
 }
 
-/** What the servers that hold a stream answer about it. */
+/** @internal What the servers that hold a stream answer about it. */
 export type Copies = readonly [StreamView, ...StreamView[]]
 
 type Named = FollowerReading & { readonly replica: string }
 type Consumer = ConsumerView & { readonly copy: StreamView }
 
-/** Finds the followers of streams. */
+/** @internal Finds the followers of streams. */
 export class Followers {
   constructor(
     private readonly cluster: Cluster,

@@ -57,7 +57,7 @@ export class Report {
     const isListed = listFailure === undefined
     const unlisted = isListed
       ? []
-      : [`the list of groups is an old one: ${describeFailure(listFailure)}`]
+      : [`the list of groups is outdated: ${describeFailure(listFailure)}`]
     this.addProblem('groups', [...unlisted, ...describe(failedGroups)])
     const complete = isListed && failedGroups.length + failedTopics.length === 0
     this.epochs.end(complete)
@@ -154,7 +154,7 @@ export class Report {
   }
 }
 
-const SILENT = 'nothing is known. It has no commits, does not exist, or may not be described'
+const SILENT = 'no data: it has no commits, does not exist, or the user may not describe it'
 const LOST =
   'records were deleted before it consumed them: its commit is before the start of the log'
 const AHEAD =
@@ -211,7 +211,7 @@ function toFollower(
     const isAhead = highWatermark !== undefined && offset > highWatermark
     return isAhead ? { replica, diverged: true, problem: AHEAD } : follower
   }
-  // What was deleted before it was consumed cannot be consumed any more.
+  // What was deleted before it was consumed can no longer be consumed.
   return offset < first
     ? { ...follower, appliedSeqno: first, problem: LOST }
     : { ...follower, appliedSeqno: offset }

@@ -59,7 +59,7 @@ function checkClient(option: string, client: unknown): void {
   if (!hasMethods(client, 'query')) throw optionError(option, EXPECTED_CLIENT, shown)
   // Callback clients of mysql2 cannot be awaited. They are recognized by their `promise()` method.
   if (!hasMethods(client, 'promise')) return
-  throw optionError(option, `${EXPECTED_CLIENT}, not one that takes callbacks`, client)
+  throw optionError(option, `${EXPECTED_CLIENT}, not one that uses callbacks`, client)
 }
 
 /** Runs a query, and returns its rows. */
@@ -68,7 +68,7 @@ export async function queryRows(client: MysqlClient, sql: string): Promise<unkno
   // mysql2 answers with rows and fields, mariadb with rows.
   const rows: unknown = Array.isArray(answer) && Array.isArray(answer[0]) ? answer[0] : answer
   if (Array.isArray(rows)) return rows as unknown[]
-  throw optionError('client', `${EXPECTED_CLIENT}, which answers with rows`, answer)
+  throw optionError('client', `${EXPECTED_CLIENT}, whose queries return rows`, answer)
 }
 
 /**

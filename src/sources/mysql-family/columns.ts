@@ -21,7 +21,7 @@ export function parseColumns<Columns extends Record<string, Column<unknown>>>(
   }
 }
 
-/** A text, which may be empty. */
+/** A string, which may be empty. */
 export function string(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }

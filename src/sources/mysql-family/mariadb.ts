@@ -38,11 +38,11 @@ export function mariadbSource(options: MariadbSourceOptions): ReplicationSource 
     },
     nodes,
   )
-  const histories = new Map<string, History>()
-  const historyOf = (domain: string) => {
-    const history = histories.get(domain) ?? new History()
-    histories.set(domain, history)
-    return history
+  const domains = new Map<string, Epochs>()
+  const epochsOf = (domain: string) => {
+    const epochs = domains.get(domain) ?? new Epochs()
+    domains.set(domain, epochs)
+    return epochs
   }
 
   return {
@@ -69,7 +69,7 @@ export function mariadbSource(options: MariadbSourceOptions): ReplicationSource 
         return {
           ...common,
           leaderSeqno: gtid.seqno,
-          epoch: historyOf(domain).add(gtid, leader),
+          epoch: epochsOf(domain).add(gtid, leader),
           ...(isCascading && { cascading: true }),
           followers: reported.map((found) =>
             'lost' in found ? found.lost : readFollower(found, leader, gtid),
@@ -97,8 +97,8 @@ function positionOf({ binlog, domain, id }: MariadbState): Gtid[] {
   return gtids.length > 0 ? gtids : [{ domain, server: id, seqno: 0n }]
 }
 
-/** The history of one domain. */
-class History {
+/** Numbers the epochs of one domain. */
+class Epochs {
   private last: Gtid | undefined
   private epoch = 0
 

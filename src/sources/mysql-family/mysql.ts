@@ -37,7 +37,7 @@ export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
     },
     nodes,
   )
-  const history = new History()
+  const epochs = new Epochs()
   return {
     name,
     async read(signal, timeoutMillis) {
@@ -56,7 +56,7 @@ export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
           : 'the source needs GTIDs'
         throw new Error(`MySQL leader ${leader.name}: its gtid_mode is ${mode}: ${reason}`)
       }
-      const { epoch, lost } = history.add(executed)
+      const { epoch, lost } = epochs.add(executed)
       const followers = reported.map((found) =>
         'lost' in found ? found.lost : readFollower(found, leader, lost),
       )
@@ -70,8 +70,8 @@ export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
   }
 }
 
-/** What leaders have had. */
-class History {
+/** Numbers the epochs of a log, by the transactions that its leaders have had. */
+class Epochs {
   private last: GtidSet = new Map()
   private lost: GtidSet = new Map()
   private epoch = 0

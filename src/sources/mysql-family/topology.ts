@@ -59,7 +59,7 @@ export class Topology<State extends ServerState> {
   /**
    * @param names of all nodes.
    * @param answers the newest answers.
-   * @param known the last answers of all nodes, also of those that do not answer now.
+   * @param known the last answers of all nodes, including those that do not answer now.
    * @param isAhead whether a server has written transactions that another one does not have.
    */
   constructor(

@@ -46,7 +46,7 @@ const FOLLOWER = {
   client_addr: nullable(shortText),
   /** The name of its permanent slot. */
   slot_name: nullable(text),
-  /** `physical`, `logical` or `none`, also of a temporary slot. */
+  /** `physical`, `logical` or `none`. A temporary slot has a type too. */
   slot_type: nullable(text),
   connected: nullable(boolean),
   /** Whether it has shown that it receives WAL and applies nothing. */
@@ -63,13 +63,13 @@ const FOLLOWER = {
 }
 
 /** The node that was read. */
-export type Node = ReturnType<typeof parseFields<typeof NODE>>
+export type Server = ReturnType<typeof parseFields<typeof NODE>>
 
 /** A slot or a connection of the node. */
 export type Row = ReturnType<typeof parseFields<typeof FOLLOWER>>
 
 export interface Answer {
-  readonly node: Node
+  readonly node: Server
   readonly rows: readonly Row[]
   /** What is wrong with rows that were left out. */
   readonly problems: readonly string[]
@@ -106,7 +106,7 @@ export function parseAnswer(answer: readonly unknown[]): Answer {
 }
 
 /** Without pg_monitor, PostgreSQL shows the connections of followers and hides the rest. */
-function checkPrivilege({ role_name }: Node, rows: readonly Row[]): void {
+function checkPrivilege({ role_name }: Server, rows: readonly Row[]): void {
   if (rows.every(({ connection, state }) => connection === undefined || state !== undefined)) return
   throw new Error(
     `the role ${role_name} may not see the positions of followers: GRANT pg_monitor TO ${role_name}`,

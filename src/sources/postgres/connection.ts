@@ -92,7 +92,7 @@ export class Connection {
 
   private async connect(pool: PostgresPool): Promise<PostgresPoolClient> {
     if (this.waiting === MAX_WAITING) {
-      throw new Error(`${MAX_WAITING} reads still wait for a connection of the Pool`)
+      throw new Error(`${MAX_WAITING} reads are still waiting for a connection from the Pool`)
     }
     this.waiting++
     try {
@@ -107,7 +107,7 @@ export class Connection {
 function rowsOf(answer: unknown): unknown[] {
   const result = (Array.isArray(answer) ? answer.at(-1) : answer) as { rows?: unknown } | undefined
   if (Array.isArray(result?.rows)) return result.rows as unknown[]
-  throw optionError('client', `${EXPECTED_CLIENT}, which answers with rows`, answer)
+  throw optionError('client', `${EXPECTED_CLIENT}, whose queries return rows`, answer)
 }
 
 function ignore(): void {

@@ -2,7 +2,7 @@ import { explain, type Advice } from '../shared/errors.js'
 
 /** What to do about errors of PostgreSQL and of pg, by their codes or messages. The first that matches. */
 const ADVICE: Advice = [
-  [/still wait for/, 'it has no connectionTimeoutMillis, or one that exceeds the poll timeout'],
+  [/still waiting for/, 'it has no connectionTimeoutMillis, or one that exceeds the poll timeout'],
   [/exceeded when trying to connect/, 'it is in use: give the source a Pool of its own'],
   [/connection timeout/, 'check host, port, network, firewall, and the server'],
   [/ENOENT/, 'check the folder of the socket, and whether the server runs'],

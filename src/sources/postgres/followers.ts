@@ -1,6 +1,6 @@
 import { optionError } from '../../support/option-errors.js'
 import type { FollowerReading, ShardReading } from '../source.js'
-import type { Answer, Node, Row } from './answer.js'
+import type { Answer, Row, Server } from './answer.js'
 import { describeSlotProblem } from './slot-problem.js'
 import { StableNames } from './stable-names.js'
 
@@ -17,7 +17,7 @@ export interface PostgresFollower {
   readonly address: string | undefined
 }
 
-/** The options that decide about followers. */
+/** @internal The options that decide about followers. */
 export interface FollowerOptions {
   readonly expect: readonly string[]
   /** The option `filter`. */
@@ -36,6 +36,8 @@ interface Slot {
 /**
  * The followers of a node, and what is remembered of them from reading to reading. A physical slot without a connection
  * shows what was received. It shows neither how much of that was applied nor whether anything applies it.
+ *
+ * @internal
  */
 export class Followers {
   private readonly names = new StableNames()
@@ -82,7 +84,7 @@ export class Followers {
   }
 
   /** A standby that receives nothing at the moment is still on the timeline that it was on. */
-  private updateEpoch({ system_identifier, ...node }: Node): void {
+  private updateEpoch({ system_identifier, ...node }: Server): void {
     const { timeline, restart_timeline, in_recovery, leader } = node
     const last = system_identifier === this.system ? this.timeline : 0n
     const isSame = system_identifier === this.system
@@ -159,7 +161,7 @@ export class Followers {
   }
 
   /** The names of the node itself, which is not its own follower. A primary on timeline 1 was never a follower. */
-  private ownNames({ in_recovery, cluster_name, own_slot, own_application }: Node) {
+  private ownNames({ in_recovery, cluster_name, own_slot, own_application }: Server) {
     const wasFollower = in_recovery || this.timeline > 1n
     return wasFollower ? [cluster_name, own_slot, own_application] : [cluster_name]
   }

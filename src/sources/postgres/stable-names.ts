@@ -1,5 +1,5 @@
 /** A connection of a follower. */
-export interface Connection {
+export interface FollowerConnection {
   /** Identifies the connection. */
   readonly id: string
   /** What the follower calls itself. */
@@ -41,13 +41,16 @@ export class StableNames {
    * @param reserved names of other followers.
    * @returns a name for each connection that is not replaced, by its id.
    */
-  assign(connections: readonly Connection[], reserved: Iterable<string>): Map<string, string> {
+  assign(
+    connections: readonly FollowerConnection[],
+    reserved: Iterable<string>,
+  ): Map<string, string> {
     this.reading++
     this.known = new Map(connections.map((each) => [each.id, this.update(each)]))
     const current = this.withoutReplaced(connections)
     const taken = new Set(reserved)
     const names = new Map<string, string>()
-    const give = (connection: Connection, name: string) => {
+    const give = (connection: FollowerConnection, name: string) => {
       names.set(connection.id, name)
       taken.add(name)
       this.get(connection).name = name
@@ -65,11 +68,11 @@ export class StableNames {
     return names
   }
 
-  private get({ id }: Connection): Known {
+  private get({ id }: FollowerConnection): Known {
     return this.known.get(id) as Known
   }
 
-  private update({ id, activity }: Connection): Known {
+  private update({ id, activity }: FollowerConnection): Known {
     const [firstSeen, lastActive] = [this.reading, this.reading]
     const known = this.known.get(id) ?? { name: undefined, activity, firstSeen, lastActive }
     if (known.activity !== activity) known.lastActive = this.reading
@@ -77,8 +80,8 @@ export class StableNames {
     return known
   }
 
-  private withoutReplaced(connections: readonly Connection[]): Connection[] {
-    const replaced = new Set<Connection>()
+  private withoutReplaced(connections: readonly FollowerConnection[]): FollowerConnection[] {
+    const replaced = new Set<FollowerConnection>()
     for (const place of new Set(connections.map(placeOf))) {
       const all = connections.filter((each) => placeOf(each) === place)
       const newest = Math.max(...all.map((each) => this.get(each).firstSeen))
@@ -93,7 +96,7 @@ export class StableNames {
     return connections.filter((each) => !replaced.has(each))
   }
 
-  private freeName(connection: Connection, taken: ReadonlySet<string>): string {
+  private freeName(connection: FollowerConnection, taken: ReadonlySet<string>): string {
     const place = placeOf(connection)
     const candidates = [...(this.places.get(place) ?? []), connection.name, place]
     for (let number = 2; candidates.every((name) => taken.has(name)); number++) {
@@ -103,6 +106,6 @@ export class StableNames {
   }
 }
 
-function placeOf({ name, address }: Connection): string {
+function placeOf({ name, address }: FollowerConnection): string {
   return `${name}@${address}`
 }

@@ -7,7 +7,7 @@ const UNREACHABLE = /ECONN|ENOTFOUND|EAI_AGAIN|UNREACH|timed? ?out|no answer|con
 
 /** What to do about an error. The first that matches. */
 const ADVICE: Advice = [
-  [/NOPERM/, 'give the user the right: ACL SETUSER name +info'],
+  [/NOPERM/, 'grant the user the permission: ACL SETUSER name +info'],
   [/NOAUTH|WRONGPASS/, 'check the user and its password'],
   [/LOADING/, 'wait until it has loaded its data'],
   [/field \w+ is missing/, 'Redis before 4.0, and servers that only resemble it, cannot be read'],
@@ -19,7 +19,7 @@ export function explain(error: unknown): string {
   return withAdvice(describeError(error), ADVICE)
 }
 
-/** Returns the error that tells most: one that a server has answered with, if there is one. */
+/** Returns the most useful error: one that a server has answered with, if there is one. */
 export function mostTelling(errors: readonly unknown[]): unknown {
   return errors.find((error) => !UNREACHABLE.test(describeError(error))) ?? errors[0]
 }
@@ -36,12 +36,10 @@ export function describeOther(server: unknown, role: string | undefined): string
     return 'this is a Sentinel: give the ports of the servers that it watches'
   }
   if (role === 'active-replica') {
-    return 'this is KeyDB with active-replica, where all nodes lead. Use metrics of its own: there is no lag behind one leader'
+    return 'this is KeyDB with active-replica, where all nodes lead. Use its own metrics: there is no lag behind one leader'
   }
   const name = ['Dragonfly', 'Kvrocks'].find(
     (each) => fields[`${each.toLowerCase()}_version`] !== undefined,
   )
-  return (
-    name && `this is ${name}. Use metrics of its own: it does not report positions as Redis does`
-  )
+  return name && `this is ${name}. Use its own metrics: it does not report positions as Redis does`
 }

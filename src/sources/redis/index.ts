@@ -21,8 +21,8 @@ export interface RedisSourceOptions {
   /** The shard to report the followers under. */
   readonly shard: ShardId
   /**
-   * Connections to all nodes, the leader too, by the name to report each under. The source finds the leader, also after a
-   * failover, and asks each replica itself. The user needs the right `+info`.
+   * Connections to all nodes, the leader too, by the name to report each under. The source finds the leader, even after a
+   * failover, and asks each replica itself. The user needs the permission `+info`.
    *
    * @example { 'redis-1': new Redis({ host: 'redis-1.example' }), 'redis-2': new Redis({ host: 'redis-2.example' }) }
    */

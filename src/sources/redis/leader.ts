@@ -19,7 +19,7 @@ interface Claim {
   readonly rows: number
 }
 
-/** Remembers which node led and in which history, so that a failover can be told from a node that forgot its leader. */
+/** Remembers which node led and in which history, to distinguish a failover from a node that forgot its leader. */
 export class LeaderHistory {
   private last: { readonly name: string; readonly position: Position } | undefined
   /** How often the offset has fallen in this history. */

@@ -7,7 +7,7 @@ export interface RedisClient {
   info(section: string): Promise<unknown>
 }
 
-/** Why clients have no connection. A client has one listener, also if it is given to many sources. */
+/** Why clients have no connection. A client has one listener, even if many sources use it. */
 const failures = new WeakMap<RedisClient, { last: Error | undefined }>()
 
 function failureOf(client: RedisClient): { readonly last: Error | undefined } {
@@ -21,7 +21,7 @@ function failureOf(client: RedisClient): { readonly last: Error | undefined } {
   return failure
 }
 
-/** Returns the question that asks a node for its replication. It follows the state of the client's connection. */
+/** @internal Returns the question that asks a node for its replication. It follows the state of the client's connection. */
 export function createQuestion(client: RedisClient): Question<Info> {
   const failure = failureOf(client)
   const ask = async (section: string): Promise<unknown> => {

@@ -6,12 +6,12 @@ export type Advice = readonly (readonly [pattern: RegExp, advice: string])[]
 /** What to do about errors of the network and of TLS, which every client passes on. */
 const COMMON: Advice = [
   [/ECONNREFUSED/, 'check host and port, and whether the server runs'],
-  [/ENOTFOUND|EAI_AGAIN/, 'check the name of the host'],
+  [/ENOTFOUND|EAI_AGAIN/, 'check the host name'],
   [
     /ALTNAME_INVALID/,
-    'the certificate is for another host: use a name that is in it, or check who answers',
+    'the certificate is for another host: use a name that is in it, or check which server answers',
   ],
-  [/CERT_HAS_EXPIRED|certificate has expired/, 'renew the certificate of the server'],
+  [/CERT_HAS_EXPIRED|certificate has expired/, "renew the server's certificate"],
   [/CERT_NOT_YET_VALID/, 'the certificate is not valid yet: check the clocks'],
   [
     /SELF_SIGNED|self.signed|UNABLE_TO_(VERIFY|GET)|unable to (verify|get)|CERT_UNTRUSTED/,

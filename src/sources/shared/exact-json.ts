@@ -5,7 +5,7 @@ const LONG_INTEGER = /(?<![\w.+-])\d{16,}(?=\s*[,}\]])/g
 const STRING_OR_LONG_INTEGER = /"(?:[^"\\]+|\\.)*"|(?<![\w.+-])\d{16,}(?=\s*[,}\]])/g
 
 /**
- * Parses JSON, with integers of 16 or more digits as strings: a number above 2^53 would lose digits. `JSON.parse` of Node 20
+ * Parses JSON, with integers of 16 or more digits as strings: a number above 2^53 would lose digits. `JSON.parse` of Node.js 20
  * does not give access to the source of a number.
  *
  * @returns `undefined` if it is not JSON.

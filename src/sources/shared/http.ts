@@ -133,7 +133,7 @@ async function send(
   if (target !== undefined) {
     const shown = formatValue(target)
     throw new Error(
-      `it redirects to ${shown}, which is not followed: configure that URL if it is right`,
+      `it redirects to ${shown}, which is not followed: configure that URL if it is correct`,
     )
   }
   const answer = parseExactJson(text)
@@ -151,7 +151,7 @@ const DENIED = 'Pass a fetch that adds the Authorization header of a user with t
 /** Returns the base URL that a response redirects to, or that it comes from by a redirect. */
 function targetOf(response: HttpResponse, url: string, path: string): string | undefined {
   const { status, redirected = false, headers } = response
-  // By the standard, a redirect that is not followed has status 0. Node keeps the status.
+  // By the standard, a redirect that is not followed has status 0. Node.js keeps the status.
   const isRedirect = redirected || status === 0 || (status >= 300 && status < 400)
   if (!isRedirect) return undefined
   const location = redirected ? response.url : headers?.get('location')

@@ -117,7 +117,7 @@ describe('an option', () => {
     expect(create({ endpoints, shard: 7, hosts: [] }).name).toBe('etcd:7')
     expect(create({ endpoints, shard: 7, name: 'mine' }).name).toBe('mine')
     expect(log.messages).toEqual([
-      expect.stringMatching(/^warn: .*etcdSource: there is no option "hosts"; it is ignored/),
+      expect.stringMatching(/^warn: .*etcdSource: unknown option "hosts" is ignored/),
     ])
   })
 })

@@ -166,6 +166,6 @@ it('says what to do at a server that is no etcd', async () => {
   const { port } = server.address() as AddressInfo
   await expectError(
     `http://127.0.0.1:${port}`,
-    'this is not an etcd. Give the client URL of a member',
+    'this is not an etcd server. Give the client URL of a member',
   )
 })

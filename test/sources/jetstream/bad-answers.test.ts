@@ -280,7 +280,7 @@ describe('an option', () => {
     expect(create({ servers, shard: 'a' }).name).toBe('jetstream:nats_1:8222')
     expect(create({ servers, name: 'mine' }).name).toBe('mine')
     expect(log.messages).toEqual([
-      expect.stringMatching(/^warn: .*jetstreamSource: there is no option "shard"; it is ignored/),
+      expect.stringMatching(/^warn: .*jetstreamSource: unknown option "shard" is ignored/),
     ])
   })
 })

@@ -411,7 +411,7 @@ describe('a reading is complete', () => {
     expect(await read()).toEqual({
       shards: [],
       complete: true,
-      note: 'JetStream has none of the streams',
+      note: 'JetStream has none of the configured streams',
     })
     Object.assign(meta('nats_2'), { leader: 'nats_3' })
     expect(await read()).toMatchObject({ shards: [], complete: false })
@@ -691,7 +691,7 @@ describe('an option', () => {
     expect(await read()).toEqual({
       shards: [],
       complete: true,
-      note: 'JetStream has none of the streams',
+      note: 'JetStream has none of the configured streams',
     })
     delete answers['nats_3']
     expect(await read()).toMatchObject({ note: 'http://nats_3:8222/jsz: fetch failed' })

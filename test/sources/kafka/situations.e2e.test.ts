@@ -42,7 +42,7 @@ await describeInstalled(kafka, () => {
       expect(await read(source)).toMatchObject({
         shards: [],
         complete: true,
-        note: expect.stringContaining(`group ${group}: nothing is known`) as string,
+        note: expect.stringContaining(`group ${group}: no data`) as string,
       })
       await started().commit(group, topic, 4)
       await untilSeen(source, `${topic}/0`, group, { lag: 6, connected: false })

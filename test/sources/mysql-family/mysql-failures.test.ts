@@ -48,7 +48,7 @@ describe.each([
   it('refuse a client that takes callbacks, and say what to use', () => {
     const pool = createCallbackPool({})
     expect(() => createFrom({ nodes: { a: pool }, shard: 'a' })).toThrow(
-      'nodes["a"]: expected a Pool or a Connection of mysql2/promise or mariadb, not one that takes callbacks',
+      'nodes["a"]: expected a Pool or a Connection of mysql2/promise or mariadb, not one that uses callbacks',
     )
     createFrom({ nodes: { a: createPool({}) }, shard: 'a' })
   })
@@ -63,7 +63,7 @@ describe.each([
     onTestFinished(() => log.stop())
     createFrom({ nodes, shard: 'a', client })
     expect(log.messages).toEqual([
-      expect.stringContaining(`${system}Source: there is no option "client"; it is ignored`),
+      expect.stringContaining(`${system}Source: unknown option "client" is ignored`),
     ])
   })
 })
@@ -129,7 +129,7 @@ describe('a leader that cannot be read', () => {
     async (answer) => {
       const query = () => Promise.resolve(answer)
       await expect(failing(undefined, { query })).rejects.toThrow(
-        /client: expected .*, which answers with rows, got/,
+        /client: expected .*, whose queries return rows, got/,
       )
     },
   )

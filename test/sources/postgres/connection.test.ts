@@ -114,7 +114,7 @@ describe('a read through a Pool', () => {
       await expect(read).rejects.toThrow('no time left')
     }
     await expect(start().read).rejects.toThrow(
-      'PostgreSQL: 2 reads still wait for a connection of the Pool: it has no connectionTimeoutMillis, ' +
+      'PostgreSQL: 2 reads are still waiting for a connection from the Pool: it has no connectionTimeoutMillis, ' +
         'or one that exceeds the poll timeout',
     )
     expect(pool.waiting).toHaveLength(2)

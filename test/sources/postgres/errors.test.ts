@@ -52,7 +52,7 @@ describe('an error', () => {
       'connect ECONNREFUSED 10.0.0.1:5432',
       'check host and port, and whether the server runs',
     ],
-    ['ENOTFOUND', 'getaddrinfo ENOTFOUND db.example', 'check the name of the host'],
+    ['ENOTFOUND', 'getaddrinfo ENOTFOUND db.example', 'check the host name'],
     ['ETIMEDOUT', 'connect ETIMEDOUT 10.0.0.1:5432', 'check host, port, network, firewall'],
     [undefined, 'Connection terminated due to connection timeout', 'check host, port, network'],
     [undefined, 'timeout exceeded when trying to connect', 'give the source a Pool of its own'],

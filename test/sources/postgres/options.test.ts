@@ -60,7 +60,7 @@ it.each([
 ])('an ORM that answers with %s is refused at the first read', async (shown, answer) => {
   const source = create({ client: { query: () => Promise.resolve(answer) }, shard: 'a' })
   await expect(source.read(new AbortController().signal)).rejects.toThrow(
-    `client: expected a Pool or a connected Client of pg, which answers with rows, got ${shown}`,
+    `client: expected a Pool or a connected Client of pg, whose queries return rows, got ${shown}`,
   )
 })
 
@@ -69,7 +69,7 @@ it('an unknown option is logged and ignored', () => {
   onTestFinished(() => log.stop())
   expect(create({ client, shard: 'a', slot: 'b' }).name).toBe('postgres:a')
   expect(log.messages).toEqual([
-    expect.stringMatching(/^warn: .*postgresSource: there is no option "slot"; it is ignored/),
+    expect.stringMatching(/^warn: .*postgresSource: unknown option "slot" is ignored/),
   ])
 })
 

@@ -594,7 +594,7 @@ describe('the option intermittent', () => {
 })
 
 describe('an address that reaches different servers', () => {
-  it('is logged once, when one of them answers again', async () => {
+  it('is logged once, when one of them can be read again', async () => {
     const log = recordLog()
     const read = createReader({ name: 'any' })
     const other = onStandby({ ...NODE, started: '5' })

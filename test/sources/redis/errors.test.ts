@@ -7,7 +7,10 @@ import { answering, failing, nodesReader, readClient } from './fakes.js'
 
 describe('an error', () => {
   it.each([
-    ['NOPERM this user has no permissions', 'give the user the right: ACL SETUSER name +info'],
+    [
+      'NOPERM this user has no permissions',
+      'grant the user the permission: ACL SETUSER name +info',
+    ],
     ['NOAUTH Authentication required.', 'check the user and its password'],
     ['connect ECONNREFUSED 127.0.0.1:1', 'check host and port, and whether the server runs'],
     ['Connection is closed.', 'check host, port and server, and whether the port expects TLS'],

@@ -5,12 +5,9 @@ const error = (code: string, message: string) => Object.assign(new Error(message
 
 it.each([
   [error('ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:1'), /: check host and port, and whether/],
-  [
-    new TypeError('fetch failed', { cause: error('ENOTFOUND', 'getaddrinfo') }),
-    /name of the host$/,
-  ],
+  [new TypeError('fetch failed', { cause: error('ENOTFOUND', 'getaddrinfo') }), /host name$/],
   [error('ERR_TLS_CERT_ALTNAME_INVALID', "Host: a. is not in the cert's altnames"), /another host/],
-  [error('CERT_HAS_EXPIRED', 'certificate has expired'), /: renew the certificate/],
+  [error('CERT_HAS_EXPIRED', 'certificate has expired'), /: renew the server's certificate/],
   [error('CERT_NOT_YET_VALID', 'certificate is not yet valid'), /: check the clocks$/],
   [error('DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed certificate'), /: set NODE_EXTRA_CA_CERTS/],
   [error('UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'unable to verify'), /: set NODE_EXTRA_CA_CERTS/],

@@ -133,7 +133,7 @@ describe('a redirect', () => {
     const source = etcdSource({ endpoints: ['http://a'], shard: 'a', fetch: redirecting(response) })
     await expect(source.read(new AbortController().signal)).rejects.toThrow(
       `http://a/v3/maintenance/status: it redirects to "${target}", which is not followed: ` +
-        'configure that URL if it is right',
+        'configure that URL if it is correct',
     )
   })
 

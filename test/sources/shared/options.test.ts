@@ -24,8 +24,8 @@ it('takes the name and the filter that are given', () => {
 it('logs options that do not exist', () => {
   const rest = { shard: 'a', hosts: [], retries: 7 }
   checkShardOptions('etcd', rest)
-  expect(log.matching('warn', 'etcdSource: there is no option "hosts"')).toHaveLength(1)
-  expect(log.matching('warn', 'etcdSource: there is no option "retries"')).toHaveLength(1)
+  expect(log.matching('warn', 'etcdSource: unknown option "hosts"')).toHaveLength(1)
+  expect(log.matching('warn', 'etcdSource: unknown option "retries"')).toHaveLength(1)
   expect(log.messages).toHaveLength(2)
 })
 
