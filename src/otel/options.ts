@@ -14,14 +14,14 @@ export interface ReplicationLagOptions extends ReportOptions, PollingOptions {
   readonly gauge?: ReplicationLagGauge | undefined
 }
 
-/** Options that were checked, with the defaults filled in. */
+/** @internal Options that were checked, with the defaults filled in. */
 export interface ResolvedOptions {
   readonly gauge: ReplicationLagGauge
   readonly poller: ReplicationPoller
   readonly report: Report
 }
 
-/** @throws TypeError that names the option that is invalid and what was expected. */
+/** @internal @throws TypeError that names the option that is invalid and what was expected. */
 export function resolveOptions(owner: string, options: ReplicationLagOptions): ResolvedOptions {
   checkOptions(owner, options)
   const { gauge = new ReplicationLagGauge(), lagSeconds, positions, ...polling } = options
@@ -29,7 +29,7 @@ export function resolveOptions(owner: string, options: ReplicationLagOptions): R
   return { gauge, report, poller: new ReplicationPoller({ ...polling, gauge }) }
 }
 
-/** @throws TypeError if it is not an object with options. */
+/** @internal @throws TypeError if it is not an object with options. */
 export function checkOptions(owner: string, options: unknown): void {
   if (hasMethods(options, 'updateLeaderSeqno', 'collectMetrics')) {
     throw new TypeError(`${owner}: expected options such as { gauge }, got a ReplicationLagGauge`)
@@ -37,21 +37,21 @@ export function checkOptions(owner: string, options: unknown): void {
   checkObject('options', options)
 }
 
-/** @throws TypeError that names the option that is invalid and what was expected. */
+/** @internal @throws TypeError that names the option that is invalid and what was expected. */
 export function resolveReport({ lagSeconds = true, positions = false }: ReportOptions): Report {
   checkBoolean('lagSeconds', lagSeconds)
   checkBoolean('positions', positions)
   return { lagSeconds, positions }
 }
 
-/** Starts what the metrics of an attachment need: samples for the lag in seconds, and polling. */
+/** @internal Starts what the metrics of an attachment need: samples for the lag in seconds, and polling. */
 export function start({ gauge, poller, report }: ResolvedOptions): void {
   if (report.lagSeconds) startSampling(gauge.feeds)
   if (isSdkDisabled()) logOnceHeard('info', 'OTEL_SDK_DISABLED is set, so sources are not polled')
   else poller.start()
 }
 
-/** Whether the environment turns off OpenTelemetry for the whole process. */
+/** @internal Whether the environment turns off OpenTelemetry for the whole process. */
 export function isSdkDisabled(): boolean {
   return process.env['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true'
 }
