@@ -86,16 +86,24 @@ async function play(show) {
       else director.press(key)
     })
     await Promise.all([
-      repeat(
-        () => (director.current?.isIdle || director.isBusy ? undefined : show.write()),
-        WRITE_MILLIS,
-      ),
+      repeat(() => write(show, director), WRITE_MILLIS),
       director.run(),
       watch(show, director, history, state, addresses),
     ])
   } finally {
     stopListening?.()
     await page.stop()
+  }
+}
+
+/** @param {Show} show @param {Director} director */
+async function write(show, director) {
+  if (director.current?.isIdle || director.isBusy) return
+  try {
+    await show.write()
+  } catch (error) {
+    // The leader may have been stopped meanwhile.
+    if (!director.isBusy) throw error
   }
 }
 
@@ -123,7 +131,7 @@ async function watch({ gauge, unit, scenes }, director, history, state, addresse
     const scene = director.current
     history.add(snapshot, scene?.title)
     const lag = snapshot.find(({ replica }) => replica === scene?.replica)
-    // Servers may be down just now.
+    // Servers may be down at the moment.
     const what = await Promise.resolve(scene?.describe(lag)).catch(() => scene?.name)
     state.sentence = director.isBusy ? 'One moment …' : (what ?? CALM)
     if (terminal) {
@@ -209,13 +217,13 @@ function endOnSignals() {
   for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     process.on(name, () => {
       firstAt ||= performance.now()
-      // A second Ctrl-C ends the demo at once, and the cluster cleans up at exit. But npm may send one Ctrl-C twice.
+      // A second Ctrl-C ends the demo immediately, and the cluster cleans up at exit. But npm may send one Ctrl-C twice.
       if (stop.signal.aborted && performance.now() - firstAt > 300) process.exit(130)
       stop.abort()
     })
   }
   process.stdout.on('error', (/** @type {NodeJS.ErrnoException} */ error) => {
-    // Nobody reads the output any more, as with `| head`.
+    // The output is no longer read, as with `| head`.
     if (error.code === 'EPIPE') stop.abort()
     else fail(error)
   })

@@ -52,7 +52,7 @@ export class Director {
     const scene = this.#scenes.find((each) => each.key === key)
     if (!scene) return
     this.#takeOver.abort()
-    // Keys that come while servers start or stop are lost, because nobody knows what they meant.
+    // Keys that come while servers start or stop are lost, because it is unclear what they meant.
     if (!this.isBusy) void this.#switchTo(scene === this.current ? undefined : scene)
   }
 

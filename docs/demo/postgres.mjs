@@ -47,10 +47,10 @@ export async function startPostgres({ signal, fail, print }) {
       const options = { name, of: primary, port: link.port, ...(slot && { slot }) }
       return { node: await cluster.startStandby(options), link }
     }
-    // One is named by its slot, the other by its application_name.
+    // One is named by its application_name, the other by its slot, which keeps the log while it is away.
     const [first, second] = await Promise.all([
-      follow('standby_1', 'standby_1'),
-      follow('standby_2'),
+      follow('standby_1'),
+      follow('standby_2', 'standby_2'),
     ])
     print('… and a service that watches them.')
     const service = await startService(
@@ -64,11 +64,11 @@ export async function startPostgres({ signal, fail, print }) {
       const last = leader
       await last.stop()
       await next.promote()
+      await next.query("select pg_create_physical_replication_slot('standby_2', true)")
       leader = next
       address.moveTo(next.port)
       second.link.moveTo(next.port)
-      const slot = last === primary ? 'old_primary' : 'standby_1'
-      await cluster.follow(last, { of: next, slot })
+      await cluster.follow(last, { of: next, ...(last === primary && { slot: 'old_primary' }) })
       await last.start()
       await last.untilStreaming()
       // Slots of its own would keep its log now.
@@ -145,7 +145,7 @@ export async function startPostgres({ signal, fail, print }) {
         begin: () => undefined,
         end: () => undefined,
         describe: async (lag) =>
-          `Nobody writes, so there is nothing to replay.\n${await lastReplay()}. ${here(lag)}`,
+          `Nothing is written, so there is nothing to replay.\n${await lastReplay()}. ${here(lag)}`,
       },
       {
         key: 'f',
@@ -175,7 +175,7 @@ export async function startPostgres({ signal, fail, print }) {
   }
 }
 
-/** Writes some 30 kB of WAL each time, without filling the disk. @param {() => PostgresNode} leader */
+/** Writes about 30 kB of WAL each time, without filling the disk. @param {() => PostgresNode} leader */
 function createWriter(leader) {
   let writes = 0
   return async () => {

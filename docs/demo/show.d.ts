@@ -29,7 +29,7 @@ export interface Scene {
   readonly title: string
   /** The follower that it is about. */
   readonly replica: string
-  /** Whether nobody writes meanwhile. */
+  /** Whether nothing is written meanwhile. */
   readonly isIdle?: boolean
   begin(): unknown
   end(): unknown

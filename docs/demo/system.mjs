@@ -74,7 +74,8 @@ export async function startSystem(name, { signal, print }) {
         isIdle: true,
         begin: () => undefined,
         end: () => undefined,
-        describe: (lag) => `Nobody writes, so nobody falls behind.\n${replica} is ${behind(lag)}.`,
+        describe: (lag) =>
+          `Nothing is written, so no follower falls behind.\n${replica} is ${behind(lag)}.`,
       },
     ]
     return {

@@ -1,4 +1,4 @@
-// Writes dashboard.json beside it: node docs/monitoring/dashboard.mjs
+// Writes dashboard.json next to it: node docs/monitoring/dashboard.mjs
 // With --print, it prints the dashboard instead.
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -41,7 +41,7 @@ const lagSeconds = worst('replication_lag_seconds')
 const lagSeqno = `(${worst('replication:lag_seqno')} or ${worst('replication_lag_seqno')})`
 const receiveLag = worst('replication_receive_lag_seqno')
 const replayLag = `max by (shard, replica) (${selected('replication_lag_seqno')} - ${selected('replication_receive_lag_seqno')})`
-// Where nobody reports seconds, positions must do.
+// Where no seconds are reported, positions must do.
 const furthestBehind = `(topk(10, ${lagSeconds}) or topk(10, ${lagSeqno} unless on (shard, replica) ${lagSeconds}))`
 const retained = worst('replication_retained_seqno')
 const connected = worst('replication_follower_connected')
@@ -234,7 +234,7 @@ const dashboard = new DashboardBuilder('Replication lag')
   .withPanel(
     table(
       'Worst followers',
-      'The ten followers that are furthest behind in seconds; where nobody reports seconds, in positions.',
+      'The ten followers that are furthest behind in seconds; where no seconds are reported, in positions.',
       { shard: 'Shard', replica: 'Replica' },
       [
         { heading: 'Lag in seconds', expr: `topk(10, ${lagSeconds})`, unit: 's' },
