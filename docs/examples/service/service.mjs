@@ -56,7 +56,7 @@ export async function startReporting(source, serviceName) {
 /** @param {ReplicationLagMetricProducer} producer */
 function otlpReaders(producer) {
   if (!process.env['OTEL_EXPORTER_OTLP_ENDPOINT']) return []
-  // Short, because the process waits for the last export before it ends, also when there is no collector.
+  // Short, because the process waits for the last export before it ends, even if there is no collector.
   const exporter = new OTLPMetricExporter({ timeoutMillis: 2_000 })
   const metricProducers = [producer]
   return [

@@ -27,7 +27,7 @@ export class Transport {
     const stream = new PassThrough({ objectMode: true, highWaterMark: MAX_IN_TRANSIT })
     this.#streams.add(stream)
     stream.once('close', () => this.#streams.delete(stream))
-    // The reader of the stream gets its error. Without a listener, it would end the process while nobody reads.
+    // The reader of the stream gets its error. Without a listener, it would end the process while no reader is waiting.
     stream.on('error', () => undefined)
     setImmediate(() => this.#onConnect(stream, after))
     return stream
