@@ -98,13 +98,10 @@ async function play(show) {
 
 /** @param {Show} show @param {Director} director */
 async function write(show, director) {
-  if (director.current?.isIdle || director.isBusy) return
-  try {
-    await show.write()
-  } catch (error) {
-    // The leader may have been stopped meanwhile.
-    if (!director.isBusy) throw error
-  }
+  const mayWrite = () => !director.isBusy && !director.current?.isIdle
+  // A leader may be stopped while it is written to.
+  if (mayWrite())
+    await show.write().catch((/** @type {unknown} */ error) => mayWrite() && fail(error))
 }
 
 /**

@@ -405,7 +405,10 @@ describe('an option', () => {
     [{ admin: platformatic, groups, brokers: true }, /^brokers: expected listOffsetsV9/],
     [{ admin: platformatic, groups, brokers: null }, /^brokers: expected listOffsetsV9/],
     [{ admin, groups, isolation: 'strict' }, /^isolation: expected read_uncommitted or read_comm/],
-    [{ admin, groups, isolation: 'read_uncommitted' }, /^isolation: expected read_committed, the only/],
+    [
+      { admin, groups, isolation: 'read_uncommitted' },
+      /^isolation: expected read_committed, the only/,
+    ],
     [{ admin, groups, name: '' }, /^name: expected a non-empty/],
     [{ admin, groups, name: 7 }, /^name: expected a non-empty/],
     [{ admin, groups, filter: 'billing' }, /^filter: expected a function/],
