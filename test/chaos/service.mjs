@@ -1,12 +1,11 @@
 import { diag, DiagConsoleLogger, DiagLogLevel } from '@opentelemetry/api'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
-import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import { AggregationTemporality, MeterProvider } from '@opentelemetry/sdk-metrics'
 import {
   ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { readEnvironment } from 'opentelemetry-instrumentation-replication-lag/environment'
-import { ForgettingExporter } from '../../docs/snippets/attachments/forgetting-exporter.mjs'
 
 // A service that reports with a producer that polls each second, and with ObservableGauges and the defaults.
 
@@ -22,8 +21,11 @@ new MeterProvider({ readers: [exporter] })
 
 const options = readEnvironment({ REPLICATION_LAG_CONFIG: defaults })
 const instrumentation = new ReplicationLagInstrumentation(options)
-const readers = [new ForgettingExporter(second)]
-instrumentation.setMeterProvider(new MeterProvider({ readers }))
+// It forgets removed followers, as in docs/attachments.md.
+const forgetting = Object.assign(new PrometheusExporter(second), {
+  selectAggregationTemporality: () => AggregationTemporality.DELTA,
+})
+instrumentation.setMeterProvider(new MeterProvider({ readers: [forgetting] }))
 
 const { now } = Date
 let movedMillis = 0
