@@ -65,7 +65,7 @@ export default defineConfig({
         resolve: { alias: self },
         test: {
           name: 'unit',
-          include: ['test/{lag-map,polling,otel,support}/**/*.test.ts'],
+          include: ['test/{lag-map,polling,otel}/**/*.test.ts'],
           exclude: [
             ...configDefaults.exclude,
             'test/**/*.{slow,e2e,model,simulation,threads}.test.ts',
