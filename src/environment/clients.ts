@@ -87,7 +87,7 @@ export function createKafkaAdmin(
       ...(user && { sasl: { mechanism, username: user, password } }),
       ssl,
       requestTimeout: 2000,
-      retry: { retries: 1, initialRetryTime: 100 },
+      retry: { retries: 1, initialRetryTime: 20 },
       // The source reports what is wrong.
       logLevel: 0,
     })

@@ -164,7 +164,7 @@ export class KafkaCluster {
         sasl: { mechanism: 'plain', ...login },
         logLevel: kafkajs.logLevel.NOTHING,
         requestTimeout: 2000,
-        retry: { retries: 1, initialRetryTime: 100 },
+        retry: { retries: 1, initialRetryTime: 20 },
       })
       return monitor.admin()
     }
@@ -295,8 +295,24 @@ export class KafkaCluster {
     broker.server = await this.servers.start(`broker-${id}`, 'java', parameters)
   }
 
+  /** Restarts the broker. Clients of sources need TLS then. @param {string} certificate a PEM file with its key */
+  async useCertificate(certificate) {
+    const [broker] = this.brokers
+    await broker.server?.kill()
+    await this.#configure(broker, certificate)
+    await this.startBroker(broker.id)
+    await this.thaw()
+  }
+
   /** @param {Broker} broker */
-  async #format({ id, port, controllerPort, gatedPort, gate }) {
+  async #format(broker) {
+    const file = await this.#configure(broker)
+    const parameters = [...JAVA, ...MAIN, 'kafka.tools.StorageTool', 'format']
+    await run('java', [...parameters, '-t', 'AAAAAAAAAAAAAAAAAAAAAQ', '-c', file])
+  }
+
+  /** @param {Broker} broker @param {string} [certificate] */
+  async #configure({ id, port, controllerPort, gatedPort, gate }, certificate) {
     const folder = await this.servers.folderOf(`broker-${id}`)
     const count = this.brokers.length
     const properties = {
@@ -313,8 +329,11 @@ export class KafkaCluster {
       'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},GATED://127.0.0.1:${gate.port}`,
       'controller.listener.names': 'CONTROLLER',
       'inter.broker.listener.name': 'PLAINTEXT',
-      'listener.security.protocol.map':
-        'PLAINTEXT:PLAINTEXT,GATED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GATED:SASL_${certificate === undefined ? 'PLAINTEXT' : 'SSL'}`,
+      ...(certificate !== undefined && {
+        'ssl.keystore.type': 'PEM',
+        'ssl.keystore.location': certificate,
+      }),
       'sasl.enabled.mechanisms': 'PLAIN',
       'listener.name.gated.plain.sasl.jaas.config':
         'org.apache.kafka.common.security.plain.PlainLoginModule required user_monitor="monitor";',
@@ -347,9 +366,7 @@ export class KafkaCluster {
     const lines = Object.entries(properties).map(([name, value]) => `${name}=${value}\n`)
     const file = join(folder, 'server.properties')
     await writeFile(file, lines.join(''))
-    const clusterId = 'AAAAAAAAAAAAAAAAAAAAAQ'
-    const parameters = [...JAVA, ...MAIN, 'kafka.tools.StorageTool', 'format']
-    await run('java', [...parameters, '-t', clusterId, '-c', file])
+    return file
   }
 
   async #disconnect() {

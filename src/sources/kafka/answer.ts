@@ -1,5 +1,5 @@
-import { hasMethods } from '../../support/option-errors.js'
 import { parseName } from '../../support/names.js'
+import { hasMethods } from '../../support/option-errors.js'
 import { fieldError } from '../shared/fields.js'
 
 /** What a source wants to know. */
@@ -16,6 +16,8 @@ export interface Cluster {
   readonly topics: ReadonlyMap<string, Topic | Failure>
   /** Why the list of groups cannot be read. */
   readonly listFailure?: unknown
+  /** Groups that are listed, but have no commits to report. */
+  readonly shareGroups?: readonly string[]
 }
 
 /** Something that cannot be read. */
@@ -33,7 +35,8 @@ export interface Group {
 }
 
 /** Offsets of partitions by their numbers, by topic. An invalid one is `null`. */
-export type Offsets = ReadonlyMap<string, readonly (bigint | null | undefined)[]>
+export type Offsets = ReadonlyMap<string, readonly Offset[]>
+export type Offset = bigint | null | Failure | undefined
 
 export interface Topic {
   /** Identifies the topic, even if another one gets its name. */
@@ -66,57 +69,34 @@ export function createPartition(
   return { partition, leader, replicas, start: 0n, end, highWatermark, error }
 }
 
-/** What the source needs of a client. */
-export interface KafkaClient {
-  /** Rejects if nothing can be read. */
-  read(question: Question, deadline: Deadline): Promise<Cluster>
-}
-
-/** The end of a read. */
-export interface Deadline {
-  readonly signal: AbortSignal
-  /** How many milliseconds are left. */
-  readonly left: () => number
-}
-
-/** Numbers of partitions, by topic. */
-export type Places = ReadonlyMap<string, readonly number[]>
-
-export function addPlace(
-  all: Map<string, Map<string, number[]>>,
-  key: string,
-  topic: string,
-  partition: number,
-): void {
-  let places = all.get(key)
-  if (!places) all.set(key, (places = new Map<string, number[]>()))
-  const partitions = places.get(topic)
-  if (partitions) partitions.push(partition)
-  else places.set(topic, [partition])
-}
+/** A partition in a question. */
+export type Place = readonly [topic: string, partition: Partition]
 
 /** Returns the rows of a question about partitions. */
-export function toQuestion<Row>(
-  places: Places,
-  toRow: (partition: number) => Row,
-): { name: string; partitions: Row[] }[] {
-  return [...places].map(([name, all]) => ({ name, partitions: all.map(toRow) }))
+export function toQuestion(places: readonly Place[], timestamp: bigint) {
+  const topics = new Map<
+    string,
+    { partitionIndex: number; currentLeaderEpoch: -1; timestamp: bigint }[]
+  >()
+  for (const [topic, { partition: partitionIndex }] of places) {
+    append(topics, topic, { partitionIndex, currentLeaderEpoch: -1, timestamp })
+  }
+  return [...topics].map(([name, partitions]) => ({ name, partitions }))
+}
+
+/** Adds a value to the list of a key. */
+export function append<Key, Value>(lists: Map<Key, Value[]>, key: Key, value: Value): void {
+  const list = lists.get(key)
+  if (list) list.push(value)
+  else lists.set(key, [value])
 }
 
 export function isFailure(value: object): value is Failure {
   return 'error' in value
 }
 
-/** Lets the event loop run between two pieces of work. */
-export function pause(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
-}
-
 /** Returns the topics to read: those that were named, or those that groups consume. */
-export function topicsOf(
-  { topics }: Question,
-  groups: ReadonlyMap<string, Group | Failure>,
-): readonly string[] {
+export function topicsOf({ topics }: Question, groups: Cluster['groups']): readonly string[] {
   if (topics) return topics
   const all = new Set<string>()
   for (const group of groups.values()) {
@@ -137,21 +117,33 @@ export function parseOffset(value: unknown): bigint | null {
   return parseOffset(BigInt(value))
 }
 
-/** Adds the offsets of the partitions of one topic. */
+/**
+ * Adds the offsets of the partitions of one topic.
+ *
+ * @param errorAt finds what the broker says about a row that it could not answer.
+ */
 export function addOffsets(
-  all: Map<string, (bigint | null | undefined)[]>,
+  all: Map<string, Offset[]>,
   topic: string,
   rows: readonly unknown[],
-  partitionField: string,
-  offsetField: string,
+  [partitionField, offsetField]: readonly [string, string],
+  errorAt?: (row: number) => unknown,
 ): void {
   const offsets = all.get(topic) ?? []
   all.set(topic, offsets)
-  for (const row of rows) {
-    const fields = fieldsOf(row)
-    if (Number(fields['errorCode'] ?? 0) !== 0) continue
-    offsets[index(fields[partitionField], partitionField)] = parseOffset(fields[offsetField])
+  // There can be ten thousands.
+  for (let i = 0; i < rows.length; i++) {
+    const fields = fieldsOf(rows[i])
+    const partition = index(fields[partitionField], partitionField)
+    const { errorCode = 0 } = fields
+    if (errorCode === 0) offsets[partition] = parseOffset(fields[offsetField])
+    else offsets[partition] = { error: errorAt?.(i) ?? `error ${String(errorCode)}` }
   }
+}
+
+/** Whether it is a place in a log. A broker answers -1 if there is none. */
+export function isPosition(offset: Offset): offset is bigint {
+  return typeof offset === 'bigint' && offset >= 0n
 }
 
 /** A number of a partition, or the id of a broker. */
@@ -182,22 +174,25 @@ export function map(value: unknown, field: string): ReadonlyMap<unknown, unknown
   return value as ReadonlyMap<unknown, unknown>
 }
 
-/** The topics in the metadata of a member: its version, and then an array of strings. */
-export function parseSubscription(metadata: unknown): string[] {
-  if (!(metadata instanceof Uint8Array)) return []
-  const bytes = Buffer.from(metadata.buffer, metadata.byteOffset, metadata.byteLength)
-  const topics: string[] = []
-  try {
-    let at = 6
-    for (let left = bytes.readInt32BE(2); left > 0; left--) {
-      const length = bytes.readInt16BE(at)
-      topics.push(bytes.toString('utf8', at + 2, at + 2 + length))
-      at += 2 + length
+/** Returns the topics that members of a group have subscribed to, from their metadata: a version, and an array of strings. */
+export function parseSubscriptions(members: readonly unknown[]): string[] {
+  const topics = new Set<string>()
+  for (const member of members) {
+    const { memberMetadata: metadata } = fieldsOf(member)
+    if (!(metadata instanceof Uint8Array)) continue
+    const bytes = Buffer.from(metadata.buffer, metadata.byteOffset, metadata.byteLength)
+    try {
+      let at = 6
+      for (let left = bytes.readInt32BE(2); left > 0; left--) {
+        const length = bytes.readInt16BE(at)
+        topics.add(bytes.toString('utf8', at + 2, at + 2 + length))
+        at += 2 + length
+      }
+    } catch {
+      // A member that is joining has no metadata, and other kinds of groups have some of another form.
     }
-  } catch {
-    // A member that is joining has no metadata, and other kinds of groups have some of another form.
   }
-  return topics.filter((topic) => parseName(topic) !== undefined)
+  return [...topics].filter((topic) => parseName(topic) !== undefined)
 }
 
 /** The topics in an answer, with their places and their rows of partitions. */

@@ -2,20 +2,21 @@ import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js
 import type { FollowerReading } from '../source.js'
 import {
   addOffsets,
-  addPlace,
-  fieldsOf,
+  append,
   isFailure,
+  isPosition,
   map,
-  pause,
   topicsIn,
   toQuestion,
   type Cluster,
-  type Deadline,
+  type Offset,
   type Offsets,
   type Partition,
+  type Place,
 } from './answer.js'
-import { answerOf } from './errors.js'
-import type { PlatformaticAdmin } from './platformatic-admin.js'
+import type { PlatformaticAdmin } from './clients.js'
+import { rowsOf } from './errors.js'
+import { pause, type Deadline } from './parts.js'
 
 /** What is used of `listOffsetsV9` of `@platformatic/kafka`. */
 export interface ListOffsets {
@@ -45,7 +46,7 @@ const DEBUG_REPLICA = -2
 
 /** Brokers, each asked for the ends of its own logs. */
 export class KafkaBrokers {
-  private questions = new Map<string, ReturnType<typeof toQuestion<Row>>>()
+  private questions = new Map<string, ReturnType<typeof toQuestion>>()
   private leaders: ReadonlySet<string> = new Set()
   private readonly nodes = new Nodes<Offsets>(() => this.leaders)
 
@@ -55,46 +56,44 @@ export class KafkaBrokers {
   ) {}
 
   /** Returns a function that finds the copies of a partition. */
-  async read(
-    topics: Cluster['topics'],
-    { signal, left }: Deadline,
-  ): Promise<(topic: string, partition: Partition) => Copies> {
+  async read(topics: Cluster['topics'], { signal, left }: Deadline) {
     await this.prepare(topics)
     const survey = await this.nodes.read(signal, left())
-    const momentOf = momentsIn(survey)
-    return (topic, { partition, leader, replicas }) => {
+    const brokers = new Map(
+      [...this.questions.keys()].map((id) => [Number(id), seenIn(survey, id)]),
+    )
+    return (topic: string, { partition, leader, replicas }: Partition): Copies => {
       const endIn = (offsets: Offsets | undefined) => {
-        const end = offsets?.get(topic)?.[partition] ?? -1n
-        return end < 0n ? undefined : end
+        const end = offsets?.get(topic)?.[partition]
+        return isPosition(end) ? end : undefined
       }
-      const end = endIn(survey.last(`${leader}`)?.answer)
+      const end = endIn(brokers.get(leader)?.last)
       const followers: FollowerReading[] = []
       for (const id of replicas) {
-        if (id === leader || replicas.length === 1) continue
-        followers.push(toFollower(id, survey, endIn, momentOf(leader, id)))
+        const broker = id === leader || replicas.length === 1 ? undefined : brokers.get(id)
+        if (broker) followers.push(toFollower(broker, endIn, broker.leaderWhen(leader)))
       }
       if (end !== undefined) return { end, followers }
-      const cause = survey.failures.get(`${leader}`) ?? NO_COPY
-      const error = leader < 0 ? NO_LEADER : new Error(`broker ${leader} leads it`, { cause })
-      return { error, followers }
+      return { error: brokers.get(leader)?.error ?? NO_LEADER, followers }
     }
   }
 
   /** Collects which broker is asked about which partitions. */
   private async prepare(topics: Cluster['topics']): Promise<void> {
-    const parts = new Map<string, Map<string, number[]>>()
+    const parts = new Map<string, Place[]>()
     const leaders = new Set<string>()
     for (const [topic, found] of topics) {
-      for (const { partition, leader, replicas } of isFailure(found) ? [] : found.partitions) {
-        for (const id of replicas) addPlace(parts, `${id}`, topic, partition)
-        leaders.add(`${leader}`)
+      for (const partition of isFailure(found) ? [] : found.partitions) {
+        const place: Place = [topic, partition]
+        for (const id of partition.replicas) append(parts, `${id}`, place)
+        leaders.add(`${partition.leader}`)
       }
     }
     this.leaders = leaders
     for (const id of this.questions.keys()) if (!parts.has(id)) this.nodes.delete(id)
     this.questions = new Map()
     for (const [id, places] of parts) {
-      this.questions.set(id, toQuestion(places, toRow))
+      this.questions.set(id, toQuestion(places, -1n))
       if (!this.nodes.has(id)) this.nodes.set(id, () => this.askEnds(Number(id)))
       await pause()
     }
@@ -105,30 +104,37 @@ export class KafkaBrokers {
     if (!connection) throw new Error('it is not in the cluster')
     const topics = this.questions.get(`${id}`) ?? []
     const asking = this.listOffsets.api.async(connection as never, DEBUG_REPLICA, 0, topics)
-    const ofAnswer = asking.then((answer) => fieldsOf(answer)['topics'])
-    const { rows } = await answerOf(ofAnswer, 'topics')
-    const offsets = new Map<string, (bigint | null | undefined)[]>()
+    const { rows } = await rowsOf(asking, 'topics')
+    const offsets = new Map<string, Offset[]>()
     for (const [, topic, partitions] of topicsIn(rows)) {
-      addOffsets(offsets, topic, partitions, 'partitionIndex', 'offset')
+      addOffsets(offsets, topic, partitions, ['partitionIndex', 'offset'])
     }
     return offsets
   }
 }
 
-type Row = ReturnType<typeof toRow>
-
-function toRow(partitionIndex: number) {
-  return { partitionIndex, currentLeaderEpoch: -1, timestamp: -1n }
+/** A broker in one read. */
+function seenIn(survey: Survey<Offsets>, id: string) {
+  const moments = new Map<number, Moment<Offsets> | undefined>()
+  return {
+    replica: `broker/${id}`,
+    outcome: survey.answers.get(id),
+    last: survey.last(id)?.answer,
+    /** Why the ends of what it leads are not known. */
+    error: new Error(`broker ${id} leads it`, { cause: survey.failures.get(id) ?? NO_COPY }),
+    /** Returns where a leader was when this broker answered. */
+    leaderWhen(leader: number) {
+      if (!moments.has(leader)) moments.set(leader, survey.leaderWhen(`${leader}`, id))
+      return moments.get(leader)
+    },
+  }
 }
 
 function toFollower(
-  id: number,
-  { answers }: Survey<Offsets>,
+  { replica, outcome }: ReturnType<typeof seenIn>,
   endIn: (offsets: Offsets | undefined) => bigint | undefined,
   moment: Moment<Offsets> | undefined,
 ): FollowerReading {
-  const replica = `broker/${id}`
-  const outcome = answers.get(`${id}`)
   if (!outcome || 'error' in outcome) return unreachable(replica, outcome?.error)
   const appliedSeqno = endIn(outcome.answer)
   if (appliedSeqno === undefined) return unreachable(replica, NO_COPY)
@@ -141,13 +147,3 @@ function toFollower(
 const NO_COPY = new Error('it has no copy')
 const NO_LEADER = new Error('it has no leader')
 const LONGER = 'its log is longer than that of the leader: it has not followed this leader yet'
-
-/** Finds where a leader was when a follower answered. There are few pairs of brokers, and many partitions. */
-function momentsIn(survey: Survey<Offsets>) {
-  const moments = new Map<number, Moment<Offsets> | undefined>()
-  return (leader: number, follower: number) => {
-    const key = leader * 2 ** 24 + follower
-    if (!moments.has(key)) moments.set(key, survey.leaderWhen(`${leader}`, `${follower}`))
-    return moments.get(key)
-  }
-}

@@ -4,8 +4,6 @@ interface Log {
   falls: number
   topicId: string | undefined
   name: string
-  /** The reading that it was last in. */
-  reading: number
 }
 
 /**
@@ -13,39 +11,35 @@ interface Log {
  * Both make the log shorter.
  */
 export class Epochs {
-  private readonly logs = new Map<string, Log>()
-  private reading = 0
-  private count = 0
+  private readonly topics = new Map<string, { readonly groups: Log[]; readonly brokers: Log[] }>()
 
-  epochOf(shard: string, end: bigint, topicId: string | undefined): string {
-    const log = this.logs.get(shard)
-    if (!log) this.logs.set(shard, this.create(end, topicId))
-    this.count++
-    if (!log) return nameOf(0, topicId)
-    log.reading = this.reading
-    if (end < log.end || topicId !== log.topicId) {
-      if (end < log.end) log.falls++
-      log.topicId = topicId
-      log.name = nameOf(log.falls, topicId)
-    }
-    log.end = end
-    return log.name
+  /** Returns the logs of a topic as groups and as brokers see them, by the numbers of its partitions. */
+  logsOf(topic: string) {
+    const logs = this.topics.get(topic) ?? { groups: [], brokers: [] }
+    this.topics.set(topic, logs)
+    return logs
   }
 
-  /** Ends a reading. Logs that a complete one lacks do not exist. */
-  end(isComplete: boolean): void {
-    if (isComplete && this.count < this.logs.size) {
-      for (const [shard, { reading }] of this.logs) {
-        if (reading !== this.reading) this.logs.delete(shard)
-      }
-    }
-    this.reading++
-    this.count = 0
+  /** Forgets other topics than these. */
+  keep(topics: ReadonlyMap<string, unknown>): void {
+    for (const topic of this.topics.keys()) if (!topics.has(topic)) this.topics.delete(topic)
   }
+}
 
-  private create(end: bigint, topicId: string | undefined): Log {
-    return { end, falls: 0, topicId, name: nameOf(0, topicId), reading: this.reading }
+export function epochOf(
+  logs: Log[],
+  partition: number,
+  end: bigint,
+  topicId: string | undefined,
+): string {
+  const log = (logs[partition] ??= { end, falls: 0, topicId, name: nameOf(0, topicId) })
+  if (end < log.end || topicId !== log.topicId) {
+    if (end < log.end) log.falls++
+    log.topicId = topicId
+    log.name = nameOf(log.falls, topicId)
   }
+  log.end = end
+  return log.name
 }
 
 function nameOf(falls: number, topicId: string | undefined): string {

@@ -16,7 +16,10 @@ const ADVICE: Advice = [
     /does not host this topic-partition|unknown topic/i,
     'check whether it exists. After a topic was deleted, kafkajs needs a new admin client: pass a function that creates one',
   ],
-  [/no leader/i, 'check whether the brokers that have a copy of it run'],
+  [
+    /no leader/i,
+    'check whether the brokers that have a copy of it run. With kafkajs, pass a function that creates an admin client: one that has read such a topic reads no others',
+  ],
   [/closed|no answer/i, 'check whether the brokers run and can be reached'],
 ]
 
@@ -30,8 +33,16 @@ export function explainFailure(error: unknown): Error {
   return explain('Kafka', error, ADVICE)
 }
 
+/** Whether a broker could not be reached, so that asking again about a smaller part would be of no use. */
+export function isUnreachable(error: unknown): boolean {
+  const description = describeError(error)
+  // A broker closes the connection of a user that it does not know.
+  if (/authentication/i.test(description)) return false
+  return /connect|ECONN|timed? ?out|no answer|closed/i.test(description)
+}
+
 /** The answer of a broker although a part of it failed, and the errors, by their places in it: `/topics/0/partitions/2`. */
-export interface PartialAnswer {
+interface PartialAnswer {
   readonly response: Partial<Record<string, unknown>>
   readonly errorAt: (place: string) => unknown
 }
@@ -41,41 +52,28 @@ export function partialAnswer(error: unknown): PartialAnswer | undefined {
   const { response, errors, cause } = fieldsOf(error)
   const inner = Array.isArray(errors) ? (errors as unknown[]) : []
   if (typeof response === 'object' && response !== null) {
-    const errorsByPlace = new Map(inner.map((each) => [fieldsOf(each)['path'], each]))
-    return {
-      response,
-      errorAt: (place) => errorsByPlace.get(place),
-    }
+    const byPlace = new Map(inner.map((each) => [fieldsOf(each)['path'], each]))
+    return { response, errorAt: (place) => byPlace.get(place) }
   }
   if (cause !== undefined) return partialAnswer(cause)
   // Of several attempts, the last.
   return inner.length > 0 ? partialAnswer(inner.at(-1)) : undefined
 }
 
-/** Returns the rows of an answer, even if the client has rejected it because of some of them. */
-export async function answerOf(
+/** Returns an answer, or a field of it, that is a list, even if the client has rejected it because of some of them. */
+export async function rowsOf(
   asking: Promise<unknown> | undefined,
   field: string,
-): Promise<{ rows: readonly unknown[]; errorAt?: PartialAnswer['errorAt'] }> {
+): Promise<{ rows: readonly unknown[]; errorAt: PartialAnswer['errorAt'] }> {
   try {
-    return { rows: list(await asking, field) }
+    const answer = await asking
+    const rows = Array.isArray(answer) ? answer : fieldsOf(answer)[field]
+    return { rows: list(rows, field), errorAt: () => undefined }
   } catch (error) {
-    const partial = partialAnswer(error)
-    const rows = partial?.response[field]
+    const { response, errorAt } = partialAnswer(error) ?? {}
+    const rows = response?.[field]
     // It can be the answer to another question, which the client has asked before.
-    if (!partial || !Array.isArray(rows) || 'brokers' in partial.response) throw error
-    return { rows: rows as readonly unknown[], errorAt: partial.errorAt }
+    if (!errorAt || !Array.isArray(rows) || 'brokers' in (response ?? {})) throw error
+    return { rows: rows as readonly unknown[], errorAt }
   }
-}
-
-/** Whether a broker could not be reached, so that asking again about a smaller part would be of no use. */
-export function isUnreachable(error: unknown): boolean {
-  return /connect|ECONN|timed? ?out|no answer|closed/i.test(describeError(error))
-}
-
-/** Whether `kafkajs` has refused the metadata of all topics because of one of them. */
-export function isAboutMetadata(error: unknown): boolean {
-  const { type, cause } = fieldsOf(error)
-  if (type === 'LEADER_NOT_AVAILABLE' || type === 'UNKNOWN_TOPIC_OR_PARTITION') return true
-  return cause !== undefined && isAboutMetadata(cause)
 }

@@ -1,17 +1,20 @@
 import type { FollowerReading, ReplicationReading, ShardReading } from '../source.js'
+import { describeError } from '../../support/log.js'
 import {
+  append,
   isFailure,
-  pause,
   type Cluster,
   type Failure,
   type Group,
+  type Offset,
   type Partition,
   type Question,
   type Topic,
 } from './answer.js'
 import type { Copies } from './brokers.js'
-import type { Epochs } from './epochs.js'
+import { epochOf, type Epochs } from './epochs.js'
 import { describeFailure } from './errors.js'
+import { pause } from './parts.js'
 
 /** A follower of one partition, as the `filter` option sees it. */
 export interface KafkaFollower {
@@ -27,7 +30,9 @@ const PIECE = 2000
 /** Turns what was found into a reading. */
 export class Report {
   private readonly shards: ShardReading[] = []
-  private readonly consumers = new Map<string, (readonly [string, Group])[]>()
+  private readonly consumers = new Map<string, Consumer[]>()
+  /** The descriptions of errors, and how often each was reported. */
+  private readonly descriptions = new Map<unknown, string>()
   private readonly problems = new Map<string, number>()
   private added = 0
 
@@ -39,30 +44,22 @@ export class Report {
     private readonly passes: ((follower: KafkaFollower) => boolean) | undefined,
   ) {}
 
-  /** @throws the reason if there are groups or topics, and none of them can be read. */
+  /** @throws Error if there are groups or topics, and none of them can be read. */
   async create(): Promise<ReplicationReading> {
     const { groups, topics, listFailure } = this.cluster
-    const [failedGroups, failedTopics] = [failuresIn(groups), failuresIn(topics)]
-    for (const [failed, all] of [
-      [failedGroups, groups] as const,
-      [failedTopics, topics] as const,
-    ]) {
-      if (failed[0] && failed.length === all.size) throw failed[0][1].error
-    }
+    const failedGroups = failuresIn(groups)
+    const failedTopics = failuresIn(topics)
     this.findConsumers()
     for (const [topic, found] of topics) {
       if (isFailure(found)) this.addUnknownTopic(topic, found)
       else await this.addTopic(topic, found)
     }
-    const isListed = listFailure === undefined
-    const unlisted = isListed
-      ? []
-      : [`the list of groups is outdated: ${describeFailure(listFailure)}`]
+    const unlisted = listFailure === undefined ? [] : [describeOldList(listFailure)]
     this.addProblem('groups', [...unlisted, ...describe(failedGroups)])
-    const complete = isListed && failedGroups.length + failedTopics.length === 0
-    this.epochs.end(complete)
-    const note = this.noteOnSilence()
-    return { shards: this.shards, complete, ...(note !== undefined && { note }) }
+    const complete = unlisted.length + failedGroups.length + failedTopics.length === 0
+    if (complete) this.epochs.keep(topics)
+    const notes = this.notes()
+    return { shards: this.shards, complete, ...(notes.length > 0 && { note: notes.join('; ') }) }
   }
 
   /** Finds the groups to report for each topic. */
@@ -70,26 +67,29 @@ export class Report {
     const { groups, topics } = this.question
     for (const [replica, group] of this.cluster.groups) {
       if (isFailure(group)) continue
-      const consumed = new Set([...group.commits.keys(), ...group.subscribed])
+      const { commits, hasMembers } = group
+      const consumed = new Set([...commits.keys(), ...group.subscribed])
       for (const topic of groups && topics ? topics : consumed) {
-        const consumers = this.consumers.get(topic)
-        if (consumers) consumers.push([replica, group])
-        else this.consumers.set(topic, [[replica, group]])
+        append(this.consumers, topic, { replica, hasMembers, offsets: commits.get(topic) ?? [] })
       }
     }
   }
 
   private async addTopic(topic: string, { id, partitions }: Topic): Promise<void> {
     const consumers = this.consumers.get(topic) ?? []
-    for (const partition of partitions) {
-      const { end, error } = partition
+    const logs = this.epochs.logsOf(topic)
+    for (const log of partitions) {
+      const { partition, end, error } = log
       if (consumers.length > 0) {
-        const toReading = ([replica, group]: (typeof consumers)[number]) =>
-          toFollower(replica, group, topic, partition)
-        this.addShard(topic, partition, '', id, { end, error, followers: consumers.map(toReading) })
+        const followers = consumers.map((consumer) => toFollower(consumer, log))
+        const epoch = end === undefined ? undefined : epochOf(logs.groups, partition, end, id)
+        this.addShard(topic, partition, '', { end, error, followers }, epoch)
       }
       if (this.copiesOf) {
-        this.addShard(topic, partition, '/brokers', id, this.copiesOf(topic, partition))
+        const copies = this.copiesOf(topic, log)
+        const epoch =
+          copies.end === undefined ? undefined : epochOf(logs.brokers, partition, copies.end, id)
+        this.addShard(topic, partition, '/brokers', copies, epoch)
       }
       if (++this.added % PIECE === 0) await pause()
     }
@@ -97,10 +97,10 @@ export class Report {
 
   private addShard(
     topic: string,
-    { partition }: Pick<Partition, 'partition'>,
+    partition: number,
     suffix: string,
-    id: string | undefined,
     { end, error, followers: all }: Copies,
+    epoch?: string,
   ): void {
     const { passes } = this
     const followers = passes
@@ -108,31 +108,30 @@ export class Report {
       : all
     if (followers.length === 0) return
     const shard = `${topic}/${partition}${suffix}`
-    if (end === undefined) {
+    if (end !== undefined) this.shards.push({ shard, leaderSeqno: end, epoch, followers })
+    else
       this.shards.push({ shard, followers: followers.map(disconnected), ...this.problemOf(error) })
-    } else {
-      const epoch = this.epochs.epochOf(shard, end, id)
-      this.shards.push({ shard, leaderSeqno: end, epoch, followers })
-    }
   }
 
   /** Adds the partitions of a topic that groups have commits for. */
   private addUnknownTopic(topic: string, failure: Failure): void {
-    const followers = new Map<number, FollowerReading[]>()
-    for (const [replica, { commits }] of this.consumers.get(topic) ?? []) {
-      for (const partition of (commits.get(topic) ?? []).keys()) {
-        followers.set(partition, [...(followers.get(partition) ?? []), { replica }])
-      }
+    const partitions = new Map<number, FollowerReading[]>()
+    for (const { replica, offsets } of this.consumers.get(topic) ?? []) {
+      for (const partition of offsets.keys()) append(partitions, partition, { replica })
     }
-    for (const [partition, all] of followers) {
-      this.addShard(topic, { partition }, '', undefined, { ...failure, followers: all })
+    for (const [partition, followers] of partitions) {
+      this.addShard(topic, partition, '', { ...failure, followers })
     }
-    if (followers.size === 0) this.addProblem(topic, describe([[topic, failure]]))
+    if (partitions.size === 0) this.addProblem(topic, describe([[topic, failure]]))
   }
 
   /** Describes why a partition cannot be read. Of many that a broker leads, only some are named. */
   private problemOf(error: unknown): { problem?: string } {
-    const problem = `cannot be read: ${describeFailure(error)}`
+    let problem = this.descriptions.get(error)
+    if (problem === undefined) {
+      problem = `cannot be read: ${describeFailure(error)}`
+      this.descriptions.set(error, problem)
+    }
     const count = (this.problems.get(problem) ?? 0) + 1
     this.problems.set(problem, count)
     if (count > MAX_NAMED) return {}
@@ -145,16 +144,22 @@ export class Report {
       this.shards.push({ shard, followers: [], problem: problems.join('; ') })
   }
 
-  private noteOnSilence(): string | undefined {
+  /** Says why groups are not reported, although nothing is wrong. */
+  private notes(): string[] {
     const silent = (this.question.groups ?? []).filter((name) => {
       const group = this.cluster.groups.get(name)
       return group && !isFailure(group) && group.commits.size + group.subscribed.length === 0
     })
-    return silent.length === 0 ? undefined : `group ${listed(silent)}: ${SILENT}`
+    const { shareGroups = [] } = this.cluster
+    return [
+      ...(silent.length > 0 ? [`group ${listed(silent)}: ${SILENT}`] : []),
+      ...(shareGroups.length > 0 ? [`group ${listed(shareGroups)}: ${SHARING}`] : []),
+    ]
   }
 }
 
 const SILENT = 'no data: it has no commits, does not exist, or the user may not describe it'
+const SHARING = 'it is a share group, which has no commits'
 const LOST =
   'records were deleted before it consumed them: its commit is before the start of the log'
 const AHEAD =
@@ -163,22 +168,25 @@ const AHEAD =
 /** How many partitions with the same problem are named. */
 const MAX_NAMED = 20
 
-function failuresIn(found: ReadonlyMap<string, object>): (readonly [string, Failure])[] {
-  const failures: (readonly [string, Failure])[] = []
+type Failures = readonly (readonly [name: string, failure: Failure])[]
+
+/** @throws Error if there are only failures. */
+function failuresIn(found: ReadonlyMap<string, object>): Failures {
+  const failures: [string, Failure][] = []
   for (const [name, each] of found) if (isFailure(each)) failures.push([name, each])
-  return failures
+  if (failures.length === 0 || failures.length < found.size) return failures
+  throw new Error(describe(failures, describeError).join('; '))
 }
 
 /** Describes failures, those with the same reason together. */
-function describe(failures: readonly (readonly [string, Failure])[]): string[] {
+function describe(failures: Failures, describeReason = describeFailure): string[] {
   const names = new Map<string, string[]>()
-  for (const [name, { error }] of failures) {
-    const reason = describeFailure(error)
-    const all = names.get(reason)
-    if (all) all.push(name)
-    else names.set(reason, [name])
-  }
+  for (const [name, { error }] of failures) append(names, describeReason(error), name)
   return [...names].map(([reason, all]) => `${listed(all)} cannot be read: ${reason}`)
+}
+
+function describeOldList(error: unknown): string {
+  return `the list of groups is outdated: ${describeFailure(error)}`
 }
 
 function listed(names: readonly string[]): string {
@@ -190,18 +198,26 @@ function disconnected(follower: FollowerReading): FollowerReading {
   return { ...follower, connected: false }
 }
 
+/** A group that consumes a topic. */
+interface Consumer extends Pick<Group, 'hasMembers'> {
+  readonly replica: string
+  readonly offsets: readonly Offset[]
+}
+
 function toFollower(
-  replica: string,
-  { commits, hasMembers }: Group,
-  topic: string,
+  { replica, hasMembers, offsets }: Consumer,
   { partition, start, end, highWatermark }: Partition,
 ): FollowerReading {
-  const offset = commits.get(topic)?.[partition]
+  const offset = offsets[partition]
   const follower = hasMembers === false ? { replica, connected: false } : { replica }
   if (end === undefined) return follower
   // A client may read the start after the end.
   const first = start < end ? start : end
   if (offset === undefined || offset === -1n) return { ...follower, appliedSeqno: first }
+  if (offset !== null && typeof offset === 'object') {
+    const problem = `its commit cannot be read: ${describeFailure(offset.error)}`
+    return { replica, connected: false, problem }
+  }
   if (offset === null || offset < 0n) {
     const problem = `its commit is not an offset${offset === null ? '' : `: ${offset}`}`
     return { replica, diverged: true, problem }

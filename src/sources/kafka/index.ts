@@ -2,19 +2,18 @@ import { parseName } from '../../support/names.js'
 import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
 import { checkCommonOptions } from '../shared/options.js'
 import type { ReplicationSource } from '../source.js'
-import type { Deadline, KafkaClient } from './answer.js'
 import { KafkaBrokers, type ListOffsets } from './brokers.js'
+import { isKafkajs, isPlatformatic, type KafkajsAdmin, type PlatformaticAdmin } from './clients.js'
 import { Epochs } from './epochs.js'
 import { explainFailure } from './errors.js'
 import { Report, type KafkaFollower } from './followers.js'
-import { isKafkajs, KafkajsClient, type KafkajsAdmin } from './kafkajs.js'
+import { KafkajsClient } from './kafkajs.js'
+import type { Deadline, KafkaClient } from './parts.js'
 import { PlatformaticClient } from './platformatic.js'
-import { isPlatformatic, type PlatformaticAdmin } from './platformatic-admin.js'
 
 export type { ListOffsets } from './brokers.js'
+export type { KafkajsAdmin, PlatformaticAdmin } from './clients.js'
 export type { KafkaFollower } from './followers.js'
-export type { KafkajsAdmin } from './kafkajs.js'
-export type { PlatformaticAdmin } from './platformatic-admin.js'
 
 /** Options of {@link kafkaSource}. */
 export interface KafkaSourceOptions {

@@ -1,250 +1,160 @@
-import { hasMethods } from '../../support/option-errors.js'
 import {
+  addOffsets,
   fieldsOf,
   isFailure,
-  pause,
+  list,
+  name,
+  parseSubscriptions,
+  topicsIn,
   topicsOf,
   type Cluster,
-  type Deadline,
   type Failure,
   type Group,
-  type KafkaClient,
+  type Offset,
   type Offsets,
   type Question,
-  type Topic,
 } from './answer.js'
-import { isAboutMetadata, isUnreachable } from './errors.js'
-import { askHalves, halvesOf } from './halves.js'
-import {
-  countPartitions,
-  parseCommits,
-  parseGroups,
-  parseLogs,
-  parseMembers,
-  type Members,
-} from './kafkajs-answers.js'
-import { Parts } from './parts.js'
+import type { KafkajsAdmin } from './clients.js'
+import { isUnreachable } from './errors.js'
+import { isAboutMetadata, KafkajsTopics } from './kafkajs-topics.js'
+import { Parts, pause, type Deadline, type KafkaClient } from './parts.js'
 
-/** What is used of an admin client of `kafkajs`, 2.2 or newer. */
-export interface KafkajsAdmin {
-  /** Does nothing while it is connected. */
-  connect(): Promise<unknown>
-  fetchOffsets(question: { groupId: string }): Promise<unknown>
-  fetchTopicOffsets(topic: string): Promise<unknown>
-  listGroups(): Promise<unknown>
-  describeGroups?(groups: string[]): Promise<unknown>
-  fetchTopicMetadata?(question: { topics: string[] }): Promise<unknown>
-  disconnect?(): Promise<unknown>
-}
-
-export function isKafkajs(admin: unknown): admin is KafkajsAdmin {
-  return hasMethods(admin, 'connect', 'fetchOffsets', 'fetchTopicOffsets', 'listGroups')
-}
+type Members = Pick<Group, 'hasMembers' | 'subscribed'>
+type Listed = Pick<Cluster, 'shareGroups'> & { readonly groups: readonly string[] }
 
 /** Its offsets end at the last stable one: it can ask for no other. */
 export class KafkajsClient implements KafkaClient {
   private admin: KafkajsAdmin | undefined
-  private isOutdated = false
-  private listed: readonly string[] = []
-  /** Topics that were read the last time, and those that could not be. */
-  private readable: ReadonlySet<string> = new Set()
-  private doubtful: ReadonlySet<string> = new Set()
-  private refreshing: Promise<unknown> | undefined
-  private seeding: Promise<void> | undefined
-  private readonly listing = new Parts<boolean, readonly string[]>((all) => this.askList(all))
+  private isOutdated = true
+  /** Clients that wait for brokers before they end. */
+  private readonly closing = new Set<KafkajsAdmin>()
+  private listed: Listed = { groups: [] }
+  private readonly connecting = new Parts<null, unknown>(async () => this.admin?.connect())
+  private readonly listing = new Parts<null, Listed>(() => this.askList())
   private readonly commits = new Parts<null, Offsets>((_, group) => this.askCommits(group))
-  private readonly members = new Parts<readonly string[], ReadonlyMap<string, Members>>((groups) =>
-    this.askMembers(groups),
-  )
-  private readonly checks = new Parts<readonly string[], unknown>((topics) => this.check(topics))
-  private readonly logs = new Parts<number, Topic>((partitions, topic) =>
-    this.askLogs(topic, partitions),
-  )
+  private readonly members = new Parts<null, Members>((_, group) => this.askMembers(group))
+  private readonly topics = new KafkajsTopics((error) => {
+    this.isOutdated ||= isUseless(error)
+  })
 
   /** @param source a client, or a function that creates one. Then it is closed after each read, and replaced if needed. */
-  constructor(private readonly source: KafkajsAdmin | (() => KafkajsAdmin)) {
-    if (typeof source !== 'function') this.admin = source
-  }
+  constructor(private readonly source: KafkajsAdmin | (() => KafkajsAdmin)) {}
 
   async read(question: Question, deadline: Deadline): Promise<Cluster> {
-    const { source } = this
-    if (typeof source !== 'function') return this.readCluster(question, deadline)
-    if (this.isOutdated) this.admin = undefined
-    this.isOutdated = false
-    const admin = (this.admin ??= source())
     try {
+      await this.connect(deadline)
       return await this.readCluster(question, deadline)
     } finally {
-      await this.close(admin)
+      await this.close()
+    }
+  }
+
+  /** A client that is not connected asks only the first broker of its list, so another client is tried if that hangs. */
+  private async connect(deadline: Deadline): Promise<void> {
+    const { source } = this
+    const isReplaceable = typeof source === 'function'
+    for (let tries = 3; ; tries--) {
+      if (!this.admin || (isReplaceable && this.isOutdated && this.closing.size < MAX_CLOSING)) {
+        this.admin = isReplaceable ? source() : source
+        this.topics.use(this.admin)
+        for (const parts of [this.connecting, this.listing, this.commits, this.members])
+          parts.reopen()
+      }
+      const { error } = await this.connecting.readOne(null, deadline)
+      this.isOutdated = isUseless(error)
+      if (error === undefined) return
+      if (tries === 1 || !isReplaceable || !isUseless(error)) throw error as Error
+      void this.close()
     }
   }
 
   /** Its timers would keep the process running. It waits for brokers that do not answer: then another client is needed. */
-  private async close(admin: KafkajsAdmin): Promise<void> {
-    const closing = admin.disconnect?.().catch(() => undefined)
-    const isClosed = await Promise.race([closing?.then(() => true), pause()])
-    if (!isClosed) this.isOutdated = true
+  private async close(): Promise<void> {
+    const { admin, closing } = this
+    if (typeof this.source !== 'function' || !admin?.disconnect || closing.has(admin)) return
+    closing.add(admin)
+    const ending = admin.disconnect().catch(() => undefined)
+    await Promise.race([ending.then(() => closing.delete(admin)), pause()])
+    if (closing.has(admin)) this.isOutdated = true
   }
 
   private async readCluster(question: Question, deadline: Deadline): Promise<Cluster> {
-    const parts = new Map([['groups', !question.groups]])
-    const isAsked = !this.listing.isOpen('groups')
-    const outcome = (await this.listing.read(parts, deadline)).get('groups')
-    if (outcome?.answer) this.listed = outcome.answer
-    else {
-      if (isAsked) this.replaceAfter(outcome?.error)
-      if (this.listed.length === 0) throw outcome?.error
-    }
-    const groups = await this.readGroups(question.groups ?? this.listed, deadline)
+    const listFailure = question.groups ? undefined : await this.list(deadline)
+    const { shareGroups } = this.listed
+    const groups = await this.readGroups(question.groups ?? this.listed.groups, deadline)
     const isAnyRead = groups.size === 0 || [...groups.values()].some((group) => !isFailure(group))
     if (!isAnyRead) return { groups, topics: new Map() }
-    const topics = await this.readTopics(topicsOf(question, groups), groups, deadline)
-    return { groups, topics, listFailure: question.groups ? undefined : outcome?.error }
+    const topics = await this.topics.read(topicsOf(question, groups), groups, deadline)
+    return { groups, topics, listFailure, ...(shareGroups && { shareGroups }) }
+  }
+
+  /** Renews the list of groups. Returns why that is not possible. The last list then stays. */
+  private async list(deadline: Deadline): Promise<unknown> {
+    const { answer, error } = await this.listing.readOne(null, deadline)
+    this.isOutdated ||= isUseless(error)
+    if (answer) this.listed = answer
+    else if (this.listed.groups.length === 0) throw error as Error
+    return error
   }
 
   private async readGroups(
     names: readonly string[],
     deadline: Deadline,
   ): Promise<Map<string, Group | Failure>> {
-    const commits = await this.commits.read(new Map(names.map((name) => [name, null])), deadline)
+    const parts = new Map(names.map((name) => [name, null]))
+    const [commits, members] = await Promise.all([
+      this.commits.read(parts, deadline),
+      this.members.read(parts, deadline),
+    ])
     const groups = new Map<string, Group | Failure>()
-    const read = [...commits].flatMap(([group, outcome]) => (isFailure(outcome) ? [] : [group]))
-    await pause()
-    const parts = new Map(read.length > 0 ? [['members', read]] : [])
-    const described = await this.members.read(parts, deadline)
-    const members = described.get('members')
     for (const [group, outcome] of commits) {
-      const { hasMembers, subscribed = [] } = members?.answer?.get(group) ?? {}
-      if (outcome.answer) groups.set(group, { commits: outcome.answer, hasMembers, subscribed })
-      else {
-        groups.set(group, outcome)
-        this.replaceAfter(outcome.error)
-      }
+      const { answer = UNKNOWN } = members.get(group) ?? {}
+      groups.set(group, outcome.answer ? { commits: outcome.answer, ...answer } : outcome)
+      this.isOutdated ||= isUseless(outcome.error)
     }
     await pause()
     return groups
   }
 
-  private async readTopics(
-    names: readonly string[],
-    groups: ReadonlyMap<string, Group | Failure>,
-    deadline: Deadline,
-  ): Promise<Map<string, Topic | Failure>> {
-    const topics = await this.findUnreadable(names, deadline)
-    const counts = countPartitions(groups)
-    const parts = names.filter((topic) => !topics.has(topic))
-    const logs = await this.logs.read(
-      new Map(parts.map((topic) => [topic, counts.get(topic) ?? 0])),
-      deadline,
-    )
-    for (const [topic, outcome] of logs) {
-      topics.set(topic, outcome.answer ?? outcome)
-      this.replaceAfter(outcome.error)
+  private async askList(): Promise<Listed> {
+    const answer = await this.topics.ask((admin) => admin.listGroups())
+    const [groups, shareGroups]: [string[], string[]] = [[], []]
+    for (const row of list(fieldsOf(answer)['groups'], 'groups')) {
+      const { groupId, protocolType } = fieldsOf(row)
+      const all = protocolType === 'share' ? shareGroups : groups
+      all.push(name(groupId, 'groupId'))
     }
-    const isReadable = (topic: string) => !isFailure(topics.get(topic) ?? NONE)
-    this.readable = new Set(names.filter(isReadable))
-    this.doubtful = new Set(names.filter((topic) => !isReadable(topic)))
-    return new Map(names.map((topic) => [topic, topics.get(topic) ?? NONE]))
-  }
-
-  /**
-   * Finds topics whose metadata the client refuses, because a partition has no leader. Once it has been asked for the
-   * offsets of
-   * such a topic, it also refuses the metadata of all others.
-   */
-  private async findUnreadable(
-    names: readonly string[],
-    deadline: Deadline,
-  ): Promise<Map<string, Topic | Failure>> {
-    const found = new Map<string, Topic | Failure>()
-    const added = names.filter((topic) => !this.readable.has(topic) && !this.doubtful.has(topic))
-    const parts = new Map<string, readonly string[]>()
-    for (const topic of names) if (this.doubtful.has(topic)) parts.set(topic, [topic])
-    if (added.length > 0) parts.set('', added)
-    let checks = await this.checks.read(parts, deadline)
-    if (checks.get('')?.error !== undefined) {
-      for (const topic of added) parts.set(topic, [topic])
-      parts.delete('')
-      checks = await this.checks.read(parts, deadline)
-    }
-    for (const [topic, { error }] of checks) {
-      if (error !== undefined && topic !== '') found.set(topic, { error })
-    }
-    return found
-  }
-
-  private async askList(isWanted: boolean): Promise<readonly string[]> {
-    await this.admin?.connect()
-    if (!isWanted) return []
-    return parseGroups(await this.ask((admin) => admin.listGroups()))
+    return { groups, shareGroups }
   }
 
   private async askCommits(group: string): Promise<Offsets> {
-    const answer = await this.ask((admin) => admin.fetchOffsets({ groupId: group }))
-    return parseCommits(answer)
-  }
-
-  private async askMembers(groups: readonly string[]): Promise<ReadonlyMap<string, Members>> {
-    const describe = async (some: readonly string[]) =>
-      parseMembers(await this.admin?.describeGroups?.([...some]))
-    if (!this.admin?.describeGroups) return new Map()
-    const { answers } = await askHalves(groups, halvesOf, describe)
-    return new Map(answers.flatMap((answer) => [...answer]))
-  }
-
-  private async check(topics: readonly string[]): Promise<void> {
-    await this.admin?.fetchTopicMetadata?.({ topics: [...topics] })
-  }
-
-  private async askLogs(topic: string, count: number): Promise<Topic> {
-    const ask = async () => parseLogs(await this.admin?.fetchTopicOffsets(topic))
-    const partitions = await ask().catch(async (error: unknown) => {
-      if (fieldsOf(error)['type'] !== 'NOT_LEADER_FOR_PARTITION') throw error
-      await this.refresh()
-      return ask()
-    })
-    if (partitions.length >= count) return { partitions }
-    await this.refresh()
-    return { partitions: await ask() }
-  }
-
-  /** Partitions and their leaders are remembered for minutes. This is the call that looks them up again. */
-  private async refresh(): Promise<void> {
-    this.refreshing ??= this.admin?.listGroups().finally(() => (this.refreshing = undefined))
-    await this.refreshing
-  }
-
-  /**
-   * To learn the brokers, the client asks for all topics of the cluster, and refuses the answer if a partition of any has no
-   * leader. Once it has been asked for the offsets of one topic, it asks only for that one.
-   */
-  private async ask<T>(question: (admin: KafkajsAdmin) => Promise<T>): Promise<T> {
-    const admin = this.admin as KafkajsAdmin
-    try {
-      return await question(admin)
-    } catch (error) {
-      if (!isAboutMetadata(error)) throw error
-      await (this.seeding ??= this.seed(admin).finally(() => (this.seeding = undefined)))
-      return question(admin)
+    const topics = await this.topics.ask((admin) => admin.fetchOffsets({ groupId: group }))
+    const commits = new Map<string, Offset[]>()
+    for (const [, topic, rows] of topicsIn(list(topics, 'topics'), 'topic')) {
+      addOffsets(commits, topic, rows, ['partition', 'offset'])
     }
+    return commits
   }
 
-  private async seed(admin: KafkajsAdmin): Promise<void> {
-    for (const topic of [...[...this.readable].slice(0, 5), '__consumer_offsets']) {
-      try {
-        await admin.fetchTopicMetadata?.({ topics: [topic] })
-        await admin.fetchTopicOffsets(topic)
-        return
-      } catch {
-        // Another topic may do.
-      }
-    }
-  }
-
-  /** Lets the next read create another client, if this one would fail again. */
-  private replaceAfter(error: unknown): void {
-    if (isAboutMetadata(error) || isUnreachable(error)) this.isOutdated = true
+  private async askMembers(group: string): Promise<Members> {
+    const answer = await this.topics.ask(async (admin) => admin.describeGroups?.([group]))
+    if (answer === undefined) return UNKNOWN
+    const [row] = list(fieldsOf(answer)['groups'], 'groups')
+    const { state, protocolType, members } = fieldsOf(row)
+    // This is also the answer about a group of the new protocol, which the client cannot describe.
+    if (state === 'Dead') return UNKNOWN
+    const rows = list(members, 'members')
+    const subscribed = protocolType === 'consumer' ? parseSubscriptions(rows) : []
+    return { hasMembers: rows.length > 0, subscribed }
   }
 }
 
-const NONE: Failure = { error: undefined }
+/** How many clients may wait before another one is created. */
+const MAX_CLOSING = 3
+
+/** Whether a client would fail again after this error. */
+function isUseless(error: unknown): boolean {
+  return error !== undefined && (isAboutMetadata(error) || isUnreachable(error))
+}
+
+const UNKNOWN: Members = { hasMembers: undefined, subscribed: [] }

@@ -1,5 +1,20 @@
 import { startTimeout } from '../../support/timers.js'
-import type { Deadline, Failure } from './answer.js'
+import { orAborted } from '../shared/abort.js'
+import type { Cluster, Failure, Question } from './answer.js'
+import { isUnreachable } from './errors.js'
+
+/** A client of Kafka. */
+export interface KafkaClient {
+  /** Rejects if nothing can be read. */
+  read(question: Question, deadline: Deadline): Promise<Cluster>
+}
+
+/** The end of a read. */
+export interface Deadline {
+  readonly signal: AbortSignal
+  /** How many milliseconds are left. */
+  readonly left: () => number
+}
 
 /** An answer about a part, or why there is none. */
 export type Outcome<Answer> =
@@ -7,19 +22,19 @@ export type Outcome<Answer> =
   | (Failure & { readonly answer?: undefined })
 
 /** The part of the time that is left which a read waits. */
-const PATIENCE = 0.4
+export const PATIENCE = 0.4
 
 /** How long it waits for those that failed or took too long the last time. */
 const GRACE_MILLIS = 50
 
-const NO_ANSWER: Failure = { error: new Error('no answer in time') }
+export const NO_ANSWER: Failure = { error: new Error('no answer in time') }
 
 /**
  * Asks the same question about several parts of a cluster, so that one that hangs or fails does not affect the others. There
- * can be thousands, and each is asked one question at a time.
+ * can be thousands, which is too many for `Nodes`. Each is asked one question at a time.
  */
 export class Parts<Part, Answer> {
-  private readonly open = new Set<string>()
+  private open = new Set<string>()
   /** Why those that failed or took too long the last time did. */
   private readonly slow = new Map<string, Failure>()
 
@@ -32,62 +47,111 @@ export class Parts<Part, Answer> {
   ): Promise<ReadonlyMap<string, Outcome<Answer>>> {
     signal.throwIfAborted()
     const patience = left() * PATIENCE
-    const outcomes = new Map<string, Outcome<Answer>>()
     for (const key of this.slow.keys()) if (!parts.has(key)) this.slow.delete(key)
-    // A reason that changed with each read would be logged each time.
-    for (const key of parts.keys()) outcomes.set(key, this.slow.get(key) ?? NO_ANSWER)
-    const asked = [...parts].filter(([key]) => !this.open.has(key))
-    const waiting = new Set(asked.map(([key]) => key))
-    const awaited = new Set([...waiting].filter((key) => !this.slow.has(key)))
+    const end = performance.now() + patience
+    const outcomes = new Map<string, Outcome<Answer>>()
+    const [quick, slow]: [Promise<void>[], Promise<void>[]] = [[], []]
+    for (const [key, part] of parts) {
+      // A reason that changed with each read would be logged each time.
+      const failure = this.slow.get(key)
+      outcomes.set(key, failure ?? NO_ANSWER)
+      if (this.open.has(key)) continue
+      const asking = this.askOnce(key, part, end)
+      const list = failure ? slow : quick
+      list.push(asking.then((outcome) => void outcomes.set(key, outcome)))
+    }
     // If all were slow, there is nothing that waiting for them would delay.
-    if (awaited.size === 0) for (const key of waiting) awaited.add(key)
-    let isGracious = true
-    let wake: () => void = () => undefined
-    const over = new Promise<void>((resolve) => (wake = resolve))
-    const check = () => {
-      if (awaited.size === 0 && (waiting.size === 0 || !isGracious)) wake()
+    const grace = quick.length > 0 ? Math.min(GRACE_MILLIS, patience) : patience
+    const waiting = [within(Promise.all(quick), patience), within(Promise.all(slow), grace)]
+    await orAborted(Promise.all(waiting), signal)
+    for (const key of parts.keys()) {
+      if (this.open.has(key) && !this.slow.has(key)) this.slow.set(key, NO_ANSWER)
     }
-    for (const [key, part] of asked) {
-      void this.askAbout(key, part, patience).then((outcome) => {
-        if (!waiting.delete(key)) return
-        awaited.delete(key)
-        outcomes.set(key, outcome)
-        check()
-      })
-    }
-    check()
-    const endGrace = () => {
-      isGracious = false
-      check()
-    }
-    const stops = [startTimeout(wake, patience), startTimeout(endGrace, GRACE_MILLIS)]
-    signal.addEventListener('abort', wake)
-    await over
-    signal.removeEventListener('abort', wake)
-    for (const stop of stops) stop()
-    for (const key of awaited) this.slow.set(key, NO_ANSWER)
-    waiting.clear()
-    signal.throwIfAborted()
-    return outcomes
+    // What is answered later does not change it.
+    return new Map(outcomes)
   }
 
-  /** Whether a question of an earlier read about this part is not answered yet. */
-  isOpen(key: string): boolean {
-    return this.open.has(key)
+  /** Reads one part. */
+  async readOne(part: Part, deadline: Deadline): Promise<Outcome<Answer>> {
+    const outcomes = await this.read(new Map([['', part]]), deadline)
+    return outcomes.get('') as Outcome<Answer>
   }
 
-  private async askAbout(key: string, part: Part, patience: number): Promise<Outcome<Answer>> {
-    this.open.add(key)
-    const start = performance.now()
+  /** Lets it ask everything again, because another client will. */
+  reopen(): void {
+    this.open = new Set()
+  }
+
+  private async askOnce(key: string, part: Part, end: number): Promise<Outcome<Answer>> {
+    const { open } = this
+    open.add(key)
     try {
       const answer = await this.ask(part, key)
-      if (performance.now() - start <= patience) this.slow.delete(key)
+      if (performance.now() <= end) this.slow.delete(key)
       return { answer }
     } catch (error) {
       this.slow.set(key, { error })
       return { error }
     } finally {
-      this.open.delete(key)
+      open.delete(key)
     }
+  }
+}
+
+/** Settles as the promise does, or resolves to `undefined` after a time. */
+export async function within<T>(promise: Promise<T>, millis: number): Promise<T | undefined> {
+  let stop: () => void = () => undefined
+  const timeout = new Promise<undefined>((resolve) => {
+    stop = startTimeout(() => resolve(undefined), millis)
+  })
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    stop()
+  }
+}
+
+/** Lets the event loop run between two pieces of work. */
+export function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** How many things one question is about, at most. Clients build and parse it in one turn of the event loop. */
+const PIECE = 1000
+
+interface Answers<Item, Answer> {
+  readonly answers: readonly Answer[]
+  readonly failures: readonly (readonly [Item, error: unknown])[]
+}
+
+/**
+ * Asks about all things at once. If that fails for a reason that can lie in one of them, it asks about each half, so that only
+ * that one is unknown in the end.
+ */
+export async function askAll<Item, Answer>(
+  items: readonly Item[],
+  ask: (items: readonly Item[]) => Promise<Answer>,
+): Promise<Answers<Item, Answer>> {
+  const middle = items.length >> 1
+  const askFirst = () => askAll(items.slice(0, middle), ask)
+  const askSecond = () => askAll(items.slice(middle), ask)
+  if (items.length > PIECE) return join(await askFirst(), await askSecond())
+  try {
+    return { answers: [await ask(items)], failures: [] }
+  } catch (error) {
+    if (middle > 0 && !isUnreachable(error)) {
+      return join(...(await Promise.all([askFirst(), askSecond()])))
+    }
+    return { answers: [], failures: items.map((item) => [item, error]) }
+  }
+}
+
+function join<Item, Answer>(
+  first: Answers<Item, Answer>,
+  second: Answers<Item, Answer>,
+): Answers<Item, Answer> {
+  return {
+    answers: [...first.answers, ...second.answers],
+    failures: [...first.failures, ...second.failures],
   }
 }

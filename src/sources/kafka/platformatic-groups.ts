@@ -1,45 +1,44 @@
 import { parseName } from '../../support/names.js'
 import {
   addOffsets,
+  append,
   fieldsOf,
   index,
   isFailure,
   list,
   map,
   name,
-  pause,
+  parseSubscriptions,
   topicsIn,
-  type Deadline,
   type Failure,
   type Group,
-  type Offsets,
+  type Offset,
 } from './answer.js'
-import { answerOf } from './errors.js'
-import { askHalves, halvesOf } from './halves.js'
-import { Parts } from './parts.js'
-import type { PlatformaticAdmin } from './platformatic-admin.js'
-import { readSubscriptions } from './platformatic-subscriptions.js'
+import { sendRequest, type PlatformaticAdmin } from './clients.js'
+import { rowsOf } from './errors.js'
+import { askAll, Parts, pause, type Deadline } from './parts.js'
 
 /** A group in the list of groups. */
 interface Listed {
   readonly hasMembers: boolean
   /** Whether its members can be asked for their subscriptions. */
-  readonly isClassic: boolean
+  readonly hasSubscriptions: boolean
 }
 
-type Found = ReadonlyMap<string, Group | Failure>
+type Found = Map<string, Group | Failure>
 
 /** Reads groups through `@platformatic/kafka`. */
 export class PlatformaticGroups {
+  shareGroups: readonly string[] = []
   private listed: ReadonlyMap<string, Listed> = new Map()
   /** The broker that each group is asked at. The client finds it by itself: this one is only for grouping the questions. */
-  private readonly coordinators = new Map<string, string>()
+  private readonly coordinators = new Map<string, number | Failure>()
   private readonly listing = new Parts<null, ReadonlyMap<string, Listed>>(() => this.askList())
-  private readonly finding = new Parts<readonly string[], ReadonlyMap<string, Failure>>((groups) =>
+  private readonly finding = new Parts<readonly string[], void>((groups) =>
     this.findCoordinators(groups),
   )
   private readonly reading = new Parts<readonly string[], Found>((groups, key) =>
-    this.ask(groups, key),
+    this.ask(groups, Number(key)),
   )
 
   constructor(private readonly admin: PlatformaticAdmin) {}
@@ -47,137 +46,140 @@ export class PlatformaticGroups {
   /** Renews the list of groups. Returns why that is not possible. The last list then stays. */
   async list(deadline: Deadline): Promise<unknown> {
     if (!this.admin.listGroups) return new Error('the admin client has no listGroups')
-    const outcome = (await this.listing.read(new Map([['list', null]]), deadline)).get('list')
-    if (outcome && !isFailure(outcome)) this.listed = outcome.answer
-    return outcome?.error
+    const { answer, error } = await this.listing.readOne(null, deadline)
+    if (answer) this.listed = answer
+    return error
   }
 
   /** Reads groups. Default: those in the list. */
-  async read(names: readonly string[] | undefined, deadline: Deadline): Promise<Found> {
-    const groups = new Map<string, Group | Failure>()
+  async read(
+    names: readonly string[] | undefined,
+    brokers: ReadonlySet<number>,
+    deadline: Deadline,
+  ): Promise<Found> {
+    const groups: Found = new Map()
     const wanted = names ?? [...this.listed.keys()]
-    await this.readCoordinators(wanted, groups, deadline)
+    await this.readCoordinators(wanted, deadline)
     const parts = new Map<string, string[]>()
     for (const group of wanted) {
-      if (groups.has(group)) continue
-      const key = this.coordinators.get(group) ?? ''
-      const part = parts.get(key)
-      if (part) part.push(group)
-      else parts.set(key, [group])
+      const found = this.coordinators.get(group) ?? ''
+      if (typeof found === 'object') groups.set(group, found)
+      else if (found === '' || brokers.has(found)) append(parts, `${found}`, group)
+      else groups.set(group, { error: new Error(`its coordinator, broker ${found}, is missing`) })
     }
     for (const [key, outcome] of await this.reading.read(parts, deadline)) {
       for (const group of parts.get(key) ?? []) {
-        const found = isFailure(outcome) ? outcome : outcome.answer.get(group)
-        groups.set(group, found ?? { error: new Error('the brokers have not answered about it') })
-        // It can have moved.
-        if (!found || isFailure(found)) this.coordinators.delete(group)
+        groups.set(group, outcome.answer ? (outcome.answer.get(group) ?? UNANSWERED) : outcome)
       }
     }
     for (const group of this.coordinators.keys()) {
-      if (!groups.has(group)) this.coordinators.delete(group)
+      // That of a group that could not be read can have changed.
+      if (isFailure(groups.get(group) ?? UNANSWERED)) this.coordinators.delete(group)
     }
     return groups
   }
 
-  /** Finds the coordinators of groups that are new. Those that have none are added as failures. */
-  private async readCoordinators(
-    wanted: readonly string[],
-    groups: Map<string, Group | Failure>,
-    deadline: Deadline,
-  ): Promise<void> {
+  /** Finds the coordinators of groups that are new. */
+  private async readCoordinators(wanted: readonly string[], deadline: Deadline): Promise<void> {
     const unknown = wanted.filter((group) => !this.coordinators.has(group))
     if (unknown.length === 0 || !this.admin.findCoordinator) return
-    const key = 'coordinators'
-    const outcome = (await this.finding.read(new Map([[key, unknown]]), deadline)).get(key)
+    const { error = UNANSWERED.error } = await this.finding.readOne(unknown, deadline)
     for (const group of unknown) {
-      if (this.coordinators.has(group)) continue
-      const failed = outcome && (isFailure(outcome) ? outcome : outcome.answer.get(group))
-      groups.set(group, failed ?? { error: new Error('it has no coordinator') })
+      if (!this.coordinators.has(group)) this.coordinators.set(group, { error })
     }
   }
 
-  /** Returns those that have none. */
-  private async findCoordinators(groups: readonly string[]): Promise<ReadonlyMap<string, Failure>> {
-    const { answers, failures } = await askHalves(groups, halvesOf, async (some) => {
+  private async findCoordinators(groups: readonly string[]): Promise<void> {
+    const { failures } = await askAll(groups, async (some) => {
       const asking = this.admin.findCoordinator?.({ keyType: 0, keys: [...some] })
-      const { rows, errorAt } = await answerOf(asking, 'coordinators')
-      const failed: (readonly [string, Failure])[] = []
+      const { rows, errorAt } = await rowsOf(asking, 'coordinators')
       for (const [i, row] of rows.entries()) {
         const { key, nodeId } = fieldsOf(row)
-        const group = name(key, 'key')
-        const error = errorAt?.(`/coordinators/${i}`)
-        if (error === undefined) this.coordinators.set(group, `${index(nodeId, 'nodeId')}`)
-        else failed.push([group, { error }])
+        const error = errorAt(`/coordinators/${i}`)
+        const found = error === undefined ? index(nodeId, 'nodeId') : { error }
+        this.coordinators.set(name(key, 'key'), found)
       }
-      return failed
     })
-    return new Map([...answers.flat(), ...failuresOf(failures)])
+    for (const [group, error] of failures) this.coordinators.set(group, { error })
   }
 
   private async askList(): Promise<ReadonlyMap<string, Listed>> {
     // Without types, only groups of the classic protocol are listed.
     const groups = await this.admin.listGroups?.({ types: [] })
     const listed = new Map<string, Listed>()
+    const shareGroups: string[] = []
     for (const [key, row] of map(groups, 'groups')) {
       const { state, groupType, protocolType } = fieldsOf(row)
       const group = parseName(typeof key === 'string' ? key : undefined)
-      // Share groups have no commits.
-      if (group === undefined || groupType === 'share') continue
+      if (group === undefined) continue
       const hasMembers = !/^(empty|dead)$/i.test(String(state))
-      const isClassic = groupType === 'classic' && protocolType === 'consumer'
-      listed.set(group, { hasMembers, isClassic })
+      const hasSubscriptions = hasMembers && groupType === 'classic' && protocolType === 'consumer'
+      if (groupType === 'share') shareGroups.push(group)
+      else listed.set(group, { hasMembers, hasSubscriptions })
     }
+    this.shareGroups = shareGroups
     return listed
   }
 
-  private async ask(groups: readonly string[], key: string): Promise<Found> {
-    const joined = groups.filter((group) => {
-      const { hasMembers, isClassic } = this.listed.get(group) ?? {}
-      return hasMembers && isClassic
-    })
-    const asking = readSubscriptions(this.admin, Number(key), joined)
-    const { answers, failures } = await askHalves(groups, halvesOf, (some) => this.askCommits(some))
-    const subscriptions = await asking
-    const found = new Map<string, Group | Failure>(failuresOf(failures))
-    for (const commits of answers) {
-      for (const [group, offsets] of commits) {
-        if (isFailure(offsets)) found.set(group, offsets)
-        else {
-          const { hasMembers } = this.listed.get(group) ?? {}
-          const subscribed = subscriptions.get(group) ?? []
-          found.set(group, { commits: offsets, hasMembers, subscribed })
-        }
+  private async ask(groups: readonly string[], coordinator: number): Promise<Found> {
+    const found: Found = new Map()
+    const subscribing = this.readSubscriptions(groups, coordinator)
+    const { failures } = await askAll(groups, async (some) => {
+      const asking = this.admin.listConsumerGroupOffsets({ groups: [...some] })
+      const { rows, errorAt } = await rowsOf(asking, 'groups')
+      const subscriptions = await subscribing
+      const add = (group: string, commits: Group['commits']) => {
+        const { hasMembers } = this.listed.get(group) ?? {}
+        found.set(group, { commits, hasMembers, subscribed: subscriptions.get(group) ?? [] })
+      }
+      // A group that is not in the answer has no commits.
+      for (const group of some) add(group, new Map())
+      for (const [i, row] of rows.entries()) {
+        const { groupId, topics } = fieldsOf(row)
+        const group = name(groupId, 'groupId')
+        const error = errorAt(`/groups/${i}`)
+        if (error === undefined) add(group, parseCommits(topics))
+        else found.set(group, { error })
       }
       await pause()
-    }
+    })
+    for (const [group, error] of failures) found.set(group, { error })
     return found
   }
 
-  private async askCommits(groups: readonly string[]): Promise<Map<string, Offsets | Failure>> {
-    const asking = this.admin.listConsumerGroupOffsets({ groups: [...groups] })
-    const { rows, errorAt } = await answerOf(asking, 'groups')
-    // A group that is not in the answer has no commits.
-    const commits = new Map<string, Offsets | Failure>(groups.map((each) => [each, new Map()]))
-    for (const [i, row] of rows.entries()) {
-      const { groupId, topics } = fieldsOf(row)
-      const error = errorAt?.(`/groups/${i}`)
-      const group = name(groupId, 'groupId')
-      commits.set(group, error === undefined ? parseCommits(topics) : { error })
+  /**
+   * Reads what the members of groups have subscribed to, at their coordinator. It returns less if that is not possible.
+   * `describeGroups` of the client is not used: it ends the process for a group that has a member without partitions (seen
+   * with 1.35.0).
+   */
+  private async readSubscriptions(
+    groups: readonly string[],
+    coordinator: number,
+  ): Promise<ReadonlyMap<string, readonly string[]>> {
+    const subscriptions = new Map<string, readonly string[]>()
+    const joined = groups.filter((group) => this.listed.get(group)?.hasSubscriptions)
+    if (joined.length === 0) return subscriptions
+    try {
+      const asking = sendRequest(this.admin, coordinator, 'DescribeGroups', joined, false)
+      const { rows } = await rowsOf(asking, 'groups')
+      for (const row of rows) {
+        const { groupId, members } = fieldsOf(row)
+        const topics = parseSubscriptions(list(members, 'members'))
+        subscriptions.set(name(groupId, 'groupId'), topics)
+      }
+    } catch {
+      // The commits of these groups are read in any case.
     }
-    return commits
+    return subscriptions
   }
 }
 
-function parseCommits(topics: unknown): Offsets {
-  const offsets = new Map<string, (bigint | null | undefined)[]>()
+const UNANSWERED: Failure = { error: new Error('the brokers have not answered about it') }
+
+function parseCommits(topics: unknown): Group['commits'] {
+  const commits = new Map<string, Offset[]>()
   for (const [, topic, rows] of topicsIn(list(topics, 'topics'))) {
-    addOffsets(offsets, topic, rows, 'partitionIndex', 'committedOffset')
+    addOffsets(commits, topic, rows, ['partitionIndex', 'committedOffset'])
   }
-  return offsets
-}
-
-function failuresOf(
-  failures: readonly (readonly [readonly string[], unknown])[],
-): (readonly [string, Failure])[] {
-  return failures.flatMap(([groups, error]) => groups.map((group) => [group, { error }] as const))
+  return commits
 }

@@ -1,20 +1,13 @@
-import {
-  fieldsOf,
-  index,
-  map,
-  topicsOf,
-  type Cluster,
-  type Deadline,
-  type KafkaClient,
-  type Question,
-} from './answer.js'
-import { Parts } from './parts.js'
-import { avoidBroker, guardConnections, type PlatformaticAdmin } from './platformatic-admin.js'
+import { orAborted } from '../shared/abort.js'
+import { fieldsOf, index, map, topicsOf, type Cluster, type Question } from './answer.js'
+import type { Address, Connection, Connections, PlatformaticAdmin } from './clients.js'
+import { NO_ANSWER, PATIENCE, within, type Deadline, type KafkaClient } from './parts.js'
 import { PlatformaticGroups } from './platformatic-groups.js'
 import { PlatformaticTopics } from './platformatic-topics.js'
 
 export class PlatformaticClient implements KafkaClient {
-  private readonly brokers = new Parts<null, ReadonlySet<number>>(() => this.askBrokers())
+  private readonly route: Route | undefined
+  private asking: Promise<ReadonlySet<number>> | undefined
   private readonly groups: PlatformaticGroups
   private readonly topics: PlatformaticTopics
 
@@ -22,25 +15,36 @@ export class PlatformaticClient implements KafkaClient {
     private readonly admin: PlatformaticAdmin,
     isolationLevel: 0 | 1,
   ) {
-    guardConnections(admin)
+    this.route = admin.connections && routeOf(admin.connections)
     this.groups = new PlatformaticGroups(admin)
     this.topics = new PlatformaticTopics(admin, isolationLevel)
   }
 
   async read(question: Question, deadline: Deadline): Promise<Cluster> {
-    const brokers = (await this.brokers.read(new Map([['brokers', null]]), deadline)).get('brokers')
-    if (!brokers?.answer) {
-      avoidBroker(this.admin)
-      throw brokers?.error
-    }
+    const brokers = await this.readBrokers(deadline)
     // Metadata can take seconds while a partition has no leader. That must not come between the commits and the ends of logs.
     const [listFailure] = await Promise.all([
       this.groups.list(deadline),
       this.topics.readAgain(question, deadline),
     ])
-    const groups = await this.groups.read(question.groups, deadline)
-    const topics = await this.topics.read(topicsOf(question, groups), brokers.answer, deadline)
-    return { groups, topics, listFailure: question.groups ? undefined : listFailure }
+    const groups = await this.groups.read(question.groups, brokers, deadline)
+    const topics = await this.topics.read(topicsOf(question, groups), brokers, deadline)
+    const { shareGroups } = this.groups
+    return { groups, topics, ...(!question.groups && { listFailure, shareGroups }) }
+  }
+
+  /** Finds the brokers. If the one that the client asks does not answer, it asks others. */
+  private async readBrokers({ signal, left }: Deadline): Promise<ReadonlySet<number>> {
+    for (let tries = 3; ; tries--) {
+      // An answer to a question of an earlier read is as good.
+      this.asking ??= this.askBrokers().finally(() => (this.asking = undefined))
+      const isLast = tries === 1 || !this.route?.hasOther
+      const patience = left() * (isLast ? 2 * PATIENCE : PATIENCE)
+      const found = await orAborted(within(this.asking, patience), signal)
+      if (found) return found
+      await orAborted(this.route?.avoid() ?? Promise.resolve(), signal)
+      if (isLast) throw NO_ANSWER.error
+    }
   }
 
   /**
@@ -50,5 +54,67 @@ export class PlatformaticClient implements KafkaClient {
   private async askBrokers(): Promise<ReadonlySet<number>> {
     const { brokers } = fieldsOf(await this.admin.metadata({ topics: [], forceUpdate: true }))
     return new Set([...map(brokers, 'brokers').keys()].map((id) => index(id, 'broker')))
+  }
+}
+
+/** How often the only broker may not answer before its connection is replaced. */
+const MAX_MISSES = 3
+
+const routes = new WeakMap<Connections, Route>()
+
+function routeOf(connections: Connections): Route {
+  const route = routes.get(connections) ?? new Route(connections)
+  routes.set(connections, route)
+  return route
+}
+
+/** Which broker the client asks where any can answer: the first that accepts a connection, even if it never answers. */
+class Route {
+  private skipped = 0
+  /** How many brokers the client can ask. */
+  private count = 0
+  private misses = 0
+  private connection: Connection | undefined
+
+  constructor(private readonly connections: Connections) {
+    // A connection with SASL that is reset emits two errors, and the client listens to one. The other would end the process
+    // (seen with 1.35.0).
+    const guard = (connection: Connection) => connection.on('error', () => undefined)
+    for (const [, connection] of connections) guard(connection)
+    connections.on('connecting', (event: { readonly connection: Connection }) =>
+      guard(event.connection),
+    )
+    const getFirst = connections.getFirstAvailable?.bind(connections)
+    if (!getFirst) return
+    connections.getFirstAvailable = (brokers, callback) => {
+      this.connection = undefined
+      return getFirst(this.order(brokers), (error, connection) => {
+        this.connection = connection
+        callback(error, connection)
+      })
+    }
+  }
+
+  /** Whether there is a broker that the client could ask instead. */
+  get hasOther(): boolean {
+    return this.count > 1
+  }
+
+  /** Lets the client ask another broker from now on. What the last one has not answered fails. */
+  async avoid(): Promise<void> {
+    // A user that is not known is refused only after a while.
+    if (!this.hasOther && ++this.misses % MAX_MISSES !== 0) return
+    this.skipped++
+    const open = [...this.connections].map(([, connection]) => connection)
+    const hung = this.connection ? [this.connection] : open.filter((each) => !each.isConnected?.())
+    const close = async (connection: Connection) => connection.close?.().catch(() => undefined)
+    await Promise.all(hung.map(close))
+  }
+
+  private order(brokers: readonly Address[]): Address[] {
+    const all = [...new Map(brokers.map((each) => [`${each.host}:${each.port}`, each])).values()]
+    this.count = all.length
+    const first = this.skipped % Math.max(1, all.length)
+    return [...all.slice(first), ...all.slice(0, first)]
   }
 }

@@ -18,7 +18,7 @@ describe('a field of an answer', () => {
     'is an unsigned 64-bit integer: not %s',
     async (value) => {
       for (const name of ['low', 'high', 'partition']) {
-        const message = `Kafka: field ${name} has an invalid value`
+        const message = `Kafka: orders cannot be read: field ${name} has an invalid value`
         await expect(readKafkajs({}, { [name]: value })).rejects.toThrow(message)
       }
       // -1 stands for no commit.
@@ -36,7 +36,7 @@ describe('a field of an answer', () => {
 
   it.each(['low', 'high', 'partition'])('must be there: %s', async (name) => {
     await expect(readKafkajs({}, { [name]: undefined })).rejects.toThrow(
-      `Kafka: field ${name} is missing`,
+      `Kafka: orders cannot be read: field ${name} is missing`,
     )
   })
 
@@ -93,7 +93,8 @@ function mutate<T>(answers: T, changes: readonly (readonly [number, unknown])[])
   return copy
 }
 
-const FIELD = /^Kafka: (field|it does not exist|the brokers have not answered)/s
+const FIELD =
+  /^Kafka: (.* cannot be read: )?(field|it does not exist|the brokers have not answered)/s
 
 /** Answers without those that are functions of the question. */
 function withoutFunctions<T extends object>(answers: T): T {

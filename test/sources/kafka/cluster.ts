@@ -2,6 +2,7 @@ import type {
   FollowerReading,
   ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
+import { Consumer, Writer } from '@platformatic/kafka'
 import type { KafkaSourceOptions } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
 import { expect, onTestFinished } from 'vitest'
 import { KafkaCluster } from '../../servers/kafka.mjs'
@@ -54,6 +55,44 @@ export function untilSeen(
   return eventually(async () => {
     expect(await seen(source, shard, replica)).toEqual(
       expect.objectContaining({ connected: true, problem: undefined, ...expected }),
+    )
+  })
+}
+
+/** Starts a consumer of the new protocol (KIP-848), and returns a function that ends it. */
+export async function startNewConsumer(
+  { brokers: [{ port }] }: KafkaCluster,
+  group: string,
+  topic: string,
+) {
+  const consumer = new Consumer({
+    clientId: group,
+    groupId: group,
+    bootstrapBrokers: [`127.0.0.1:${port}`],
+    groupProtocol: 'consumer',
+  })
+  onTestFinished(() => consumer.close(true))
+  const stream = await consumer.consume({ topics: [topic], mode: 'earliest', maxWaitTime: 100 })
+  stream.on('data', () => undefined)
+  return () => consumer.close(true)
+}
+
+/** Joins a share group as a member, which creates it. No JavaScript client has a consumer for it. */
+export async function joinShareGroup({ admin }: KafkaCluster, group: string, topic: string) {
+  const [connection] = (await admin.connectToBrokers([1])).values()
+  const [heartbeat, version] = [76, 1]
+  const createRequest = () =>
+    Writer.create()
+      .appendString(group)
+      .appendString('bWVtYmVyIG9mIGdyb3VwIQ')
+      .appendInt32(0)
+      .appendString(null)
+      .appendArray([topic], (writer, each) => writer.appendString(each), true, false)
+      .appendTaggedFields()
+  await new Promise<void>((resolve, reject) => {
+    const parse = () => ({})
+    connection?.send(heartbeat, version, createRequest, parse, true, true, (error: Error | null) =>
+      error ? reject(error) : resolve(),
     )
   })
 }

@@ -50,13 +50,35 @@ describe.each([
     expect(calls.at(-1)).toMatch(/^fetchTopicOffsets|ends at isolation 0$/)
   })
 
-  it('has all groups that are listed, without share groups', async () => {
-    const { admin } = create()
-    const source = kafkaSource({ admin, topics: ['orders'] })
-    expect((await source.read(signal)).shards).toMatchObject([
+  it('has all groups that are listed, and says why share groups are not reported', async () => {
+    const { shards, note } = await readOnce({ admin: create().admin, topics: ['orders'] })
+    expect(shards).toMatchObject([
       { shard: 'orders/0', followers: [{ replica: 'billing' }] },
       { shard: 'orders/1', followers: [{ replica: 'billing' }] },
     ])
+    expect(note).toBe('group sharing: it is a share group, which has no commits')
+  })
+
+  it('names a group that hangs or is refused, and has the others', async () => {
+    const hang = () => new Promise(() => undefined)
+    const refuse = () => Promise.reject(new Error('refused'))
+    for (const fail of [hang, refuse]) {
+      const commits = PLATFORMATIC.listConsumerGroupOffsets
+      const { admin } = create({
+        fetchOffsets: (group: string) => (group === 'bad' ? fail() : KAFKAJS.fetchOffsets),
+        findCoordinator: (keys: string[]) =>
+          keys.map((key) => ({ key, nodeId: key === 'bad' ? 2 : 1 })),
+        listConsumerGroupOffsets: (names: string[]) => (names.includes('bad') ? fail() : commits),
+      })
+      const source = kafkaSource({ admin, groups: ['billing', 'bad'] })
+      const { shards, complete } = await source.read(signal, 500)
+      expect(complete).toBe(false)
+      expect(shards).toMatchObject([
+        { shard: 'orders/0', leaderSeqno: 10n, followers: [{ appliedSeqno: 4n }] },
+        { shard: 'orders/1', leaderSeqno: 0n, followers: [{ appliedSeqno: 0n }] },
+        { shard: 'groups', problem: expect.stringMatching(/^bad cannot be read: /) as string },
+      ])
+    }
   })
 
   it('says which groups have no commits, and does not report them', async () => {
@@ -70,7 +92,8 @@ describe.each([
 
   it('has each named group for each named topic, from the start of the log', async () => {
     const { admin } = create()
-    const { shards } = await readOnce({ admin, groups: ['billing', 'idle'], topics: ['orders'] })
+    const twice = ['billing', 'idle', 'billing']
+    const { shards } = await readOnce({ admin, groups: twice, topics: ['orders'] })
     expect(shards).toMatchObject([
       { leaderSeqno: 10n, followers: [{ replica: 'billing' }, idle(2n)] },
       { leaderSeqno: 0n, followers: [{ replica: 'billing' }, idle(0n)] },
@@ -103,14 +126,14 @@ describe.each([
     const source = kafkaSource({ admin, groups, topics: ['orders'] })
     const controller = new AbortController()
     const reading = source.read(controller.signal)
-    await eventually(() => expect(calls.at(-1)).toMatch(/metadata|fetchOffsets/))
+    await eventually(() => expect(calls.join()).toMatch(/metadata|fetchOffsets/))
     controller.abort(new Error('too late'))
     await expect(reading).rejects.toThrow('too late')
     const { length } = calls
     await expect(source.read(signal, 100)).rejects.toThrow(
-      'Kafka: no answer in time: check whether the brokers run',
+      /^Kafka: (billing cannot be read: )?no answer in time: check whether the brokers run/,
     )
-    expect(calls.slice(length).filter((name) => !/^connect$/.test(name))).toEqual([])
+    expect(calls.slice(length).filter((name) => !/^connect$|^describe/.test(name))).toEqual([])
   })
 
   it.each([
@@ -128,7 +151,8 @@ describe.each([
     }
     const { admin } = create({ metadata: fail, fetchOffsets: fail })
     const reading = readOnce({ admin, groups, topics: ['orders'] })
-    await expect(reading).rejects.toThrow(`Kafka: ${message}`)
+    await expect(reading).rejects.toThrow(/^Kafka: /)
+    await expect(reading).rejects.toThrow(message)
     await expect(reading).rejects.toThrow(advice)
   })
 })
@@ -435,27 +459,4 @@ describe('an option', () => {
       'events',
     )
   })
-})
-
-it('reports what the answers say of all groups, each partition once', async () => {
-  const { admin } = createPlatformatic({
-    listConsumerGroupOffsets: [
-      ...PLATFORMATIC.listConsumerGroupOffsets,
-      {
-        groupId: 'shipping',
-        topics: [{ name: 'orders', partitions: [{ partitionIndex: 1, committedOffset: 0n }] }],
-      },
-    ],
-  })
-  const { shards } = await readOnce({ admin, groups: ['billing', 'shipping', 'billing'] })
-  expect(shards.map(({ followers }) => followers)).toEqual([
-    [
-      { replica: 'billing', appliedSeqno: 4n },
-      { replica: 'shipping', appliedSeqno: 2n },
-    ],
-    [
-      { replica: 'billing', appliedSeqno: 0n },
-      { replica: 'shipping', appliedSeqno: 0n },
-    ],
-  ])
 })

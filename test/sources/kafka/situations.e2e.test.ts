@@ -3,7 +3,16 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { kafka } from '../../servers/kafka.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
-import { CLIENTS, connect, read, seen, untilSeen, useCluster } from './cluster.js'
+import {
+  CLIENTS,
+  connect,
+  joinShareGroup,
+  read,
+  seen,
+  startNewConsumer,
+  untilSeen,
+  useCluster,
+} from './cluster.js'
 
 await describeInstalled(kafka, () => {
   const started = useCluster(1)
@@ -211,14 +220,20 @@ await describeInstalled(kafka, () => {
       expect(after?.epoch).not.toBe(before?.epoch)
     })
 
-    it('reads many partitions', async () => {
-      const topic = await createTopic(0, 40)
-      const group = `${topic}-group`
-      await started().write(9, { topic, partition: 39 })
-      for (const partition of [0, 39]) await started().commit(group, topic, 0, partition)
-      const source = await connectTo({ groups: [group] })
-      await untilSeen(source, `${topic}/39`, group, { lag: 9, connected: false })
-      expect((await read(source)).shards).toHaveLength(40)
+    it('reports groups of the new protocol, and says why share groups are not', async () => {
+      const topic = await createTopic(5)
+      const [group, sharing] = [`${topic}-new`, `${topic}-sharing`]
+      const source = await connectTo({ topics: [topic] })
+      const end = await startNewConsumer(started(), group, topic)
+      await joinShareGroup(started(), sharing, topic)
+      await untilSeen(source, `${topic}/0`, group, { lag: 0 })
+      const { note, shards } = await read(source)
+      expect(note).toContain(`group ${sharing}: it is a share group, which has no commits`)
+      expect(JSON.stringify(shards, ['replica'])).not.toContain(sharing)
+      await end()
+      await started().write(2, { topic })
+      // kafkajs cannot find out that it has no members.
+      await untilSeen(source, `${topic}/0`, group, { lag: 2, connected: client === 'kafkajs' })
     })
   })
 

@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { kafka, type KafkaCluster } from '../servers/kafka.mjs'
 import { mariadb } from '../servers/mariadb.mjs'
 import type { Family } from '../servers/mysql-family.mjs'
 import { mysql } from '../servers/mysql.mjs'
+import type { System } from '../servers/system.js'
 import { describeInstalled, useStarted } from '../sources/contract.js'
 import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
@@ -22,32 +24,59 @@ async function createCertificates(names: string) {
   const file = (name: string) => join(folder, name)
   const openssl = (...parameters: string[]) =>
     execFileSync('openssl', parameters, { cwd: folder, stdio: 'pipe' })
-  const key = ['-newkey', 'rsa:2048', '-nodes']
-  openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=authority')
-  openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=server')
+  const newKey = ['-newkey', 'rsa:2048', '-nodes']
+  openssl(
+    'req',
+    '-x509',
+    ...newKey,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+    '-subj',
+    '/CN=authority',
+  )
+  openssl('req', ...newKey, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=server')
   await writeFile(file('names'), `subjectAltName=${names}\n`)
   const authority = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial']
   const request = ['-req', '-in', 'server.csr', '-out', 'server.pem', '-extfile', 'names']
   openssl('x509', ...request, ...authority)
-  return {
-    authority: file('ca.pem'),
-    parameters: [`--ssl-cert=${file('server.pem')}`, `--ssl-key=${file('server.key')}`],
-    remove: () => rm(folder, { recursive: true }),
-  }
+  const [key, certificate] = [file('server.key'), file('server.pem')]
+  const both = await Promise.all([key, certificate].map((each) => readFile(each, 'utf8')))
+  await writeFile(file('both.pem'), both.join(''))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  return { authority: file('ca.pem'), key, certificate, both: file('both.pem') }
 }
 
-for (const kind of [mariadb, mysql]) {
+type Certificates = Awaited<ReturnType<typeof createCertificates>>
+
+/** Starts the leader with other certificates, and returns its port. */
+type Restart = (system: System, certificates: Certificates) => Promise<number>
+
+const restartMysql: Restart = async (system, { key, certificate }) => {
+  const { leader } = system as unknown as Family
+  await leader.kill()
+  await leader.start([`--ssl-cert=${certificate}`, `--ssl-key=${key}`])
+  return leader.port
+}
+
+const restartKafka: Restart = async (system, { both }) => {
+  const cluster = system as KafkaCluster
+  await cluster.useCertificate(both)
+  return cluster.brokers[0].gate.port
+}
+
+for (const [kind, restart] of [
+  [mariadb, restartMysql],
+  [mysql, restartMysql],
+  [kafka, restartKafka],
+] as const) {
   await describeInstalled(kind, () => {
-    const system = useStarted(
-      (servers) => kind.start(servers) as Promise<unknown> as Promise<Family>,
-    )
+    const system = useStarted<System>((servers) => kind.start(servers))
     /** Starts the leader with other certificates, and a program that reports it. */
     async function start(names: string, host: string) {
       const certificates = await createCertificates(names)
-      onTestFinished(() => certificates.remove())
-      const { leader } = system()
-      await leader.kill()
-      await leader.start(certificates.parameters)
+      const port = await restart(system(), certificates)
       const scheme = system().url.replace(/:.*/s, '')
       const program = new Program(
         [
@@ -59,7 +88,7 @@ for (const kind of [mariadb, mysql]) {
           cwd: built.folder,
           env: {
             NODE_EXTRA_CA_CERTS: certificates.authority,
-            REPLICATION_LAG_SOURCES: `orders=${scheme}://monitor:monitor@${host}:${leader.port}?ssl=true`,
+            REPLICATION_LAG_SOURCES: `orders=${scheme}://monitor:monitor@${host}:${port}?ssl=true`,
           },
         },
       )
@@ -69,7 +98,8 @@ for (const kind of [mariadb, mysql]) {
     const isUp = '{"name":"replication_source_up","points":[{"source"'
 
     test.each([
-      ['DNS:localhost', 'localhost'],
+      // A broker of Kafka is connected to at the address that it advertises, too.
+      ['DNS:localhost,IP:127.0.0.1', 'localhost'],
       ['IP:127.0.0.1', '127.0.0.1'],
     ])('is reported with a certificate for %s at %s', async (names, host) => {
       const program = await start(names, host)
@@ -91,6 +121,7 @@ for (const kind of [mariadb, mysql]) {
         ),
       )
       expect(program.stdout).not.toContain('"value":1')
+      expect(program.stderr).not.toContain('monitor:monitor')
     })
   })
 }
