@@ -12,6 +12,7 @@ import {
   type Topic,
 } from './answer.js'
 import type { KafkajsAdmin } from './clients.js'
+import { isUnreachable } from './errors.js'
 import { Parts, type Deadline } from './parts.js'
 
 /**
@@ -20,9 +21,11 @@ import { Parts, type Deadline } from './parts.js'
  */
 export class KafkajsTopics {
   private admin: KafkajsAdmin | undefined
-  /** Topics that were read the last time, and those that could not be. */
+  /** Whether the client has not been asked for topics yet. */
+  private isNew = true
+  /** The topics of the last read, and those of them that could be read. */
+  private known: ReadonlySet<string> = new Set()
   private readable: ReadonlySet<string> = new Set()
-  private doubtful: ReadonlySet<string> = new Set()
   private refreshing: Promise<unknown> | undefined
   private seeding: Promise<void> | undefined
   private readonly checks = new Parts<readonly string[], unknown>((topics) => this.check(topics))
@@ -34,8 +37,8 @@ export class KafkajsTopics {
   /** Uses a client that knows no topic. */
   use(admin: KafkajsAdmin): void {
     this.admin = admin
-    this.readable = new Set()
-    this.doubtful = new Set()
+    this.seeding = undefined
+    this.isNew = true
     for (const parts of [this.checks, this.logs]) parts.reopen()
   }
 
@@ -52,34 +55,36 @@ export class KafkajsTopics {
       deadline,
     )
     const topics = new Map<string, Topic | Failure>()
-    const [readable, doubtful] = [new Set<string>(), new Set<string>()]
+    const readable = new Set<string>()
     for (const topic of names) {
       const outcome = logs.get(topic)
       if (outcome?.error !== undefined) this.onFailure(outcome.error)
       topics.set(topic, outcome?.answer ?? outcome ?? { error: failures.get(topic) })
-      const known = outcome?.answer ? readable : doubtful
-      known.add(topic)
+      if (outcome?.answer) readable.add(topic)
     }
+    this.isNew = false
+    this.known = new Set(names)
     this.readable = readable
-    this.doubtful = doubtful
     return topics
   }
 
-  /**
-   * Asks a question that the client answers only if it knows the brokers. To learn them, it asks for all topics of the cluster
-   * until it has been asked for the offsets of one.
-   */
+  /** Asks a question that the client answers only if it knows the brokers. */
   async ask<T>(question: (admin: KafkajsAdmin) => Promise<T>): Promise<T> {
     const admin = this.admin as KafkajsAdmin
+    await (this.seeding ??= this.seed(admin))
     try {
       return await question(admin)
     } catch (error) {
-      if (!isAboutMetadata(error)) throw error
-      await (this.seeding ??= this.seed(admin).finally(() => (this.seeding = undefined)))
+      if (!isUnreachable(error)) throw error
+      // The client asks any broker, so another one may answer.
       return question(admin)
     }
   }
 
+  /**
+   * Lets the client ask for the offsets of a topic that can be read. Otherwise it asks for all topics of the cluster when it
+   * looks up the brokers.
+   */
   private async seed(admin: KafkajsAdmin): Promise<void> {
     for (const topic of [...[...this.readable].slice(0, 5), '__consumer_offsets']) {
       try {
@@ -97,9 +102,10 @@ export class KafkajsTopics {
     names: readonly string[],
     deadline: Deadline,
   ): Promise<Map<string, unknown>> {
-    const added = names.filter((topic) => !this.readable.has(topic) && !this.doubtful.has(topic))
+    const { known, readable, isNew } = this
+    const added = names.filter((each) => (readable.has(each) ? isNew : !known.has(each)))
     const parts = new Map<string, readonly string[]>()
-    for (const topic of names) if (this.doubtful.has(topic)) parts.set(topic, [topic])
+    for (const each of names) if (known.has(each) && !readable.has(each)) parts.set(each, [each])
     if (added.length > 0) parts.set('', added)
     let checks = await this.checks.read(parts, deadline)
     if (checks.get('')?.error !== undefined) {

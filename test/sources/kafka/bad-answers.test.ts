@@ -94,7 +94,7 @@ function mutate<T>(answers: T, changes: readonly (readonly [number, unknown])[])
 }
 
 const FIELD =
-  /^Kafka: (.* cannot be read: )?(field|it does not exist|the brokers have not answered)/s
+  /^Kafka: (.* cannot be read: )?(field|it does not exist|its coordinator|the brokers have not answered)/s
 
 /** Answers without those that are functions of the question. */
 function withoutFunctions<T extends object>(answers: T): T {
