@@ -67,9 +67,9 @@ export class Report {
     const { groups, topics } = this.question
     for (const [replica, group] of this.cluster.groups) {
       if (isFailure(group)) continue
-      const { commits, hasMembers } = group
-      const consumed = new Set([...commits.keys(), ...group.subscribed])
-      for (const topic of groups && topics ? topics : consumed) {
+      const { commits, hasMembers, subscribed } = group
+      const added = subscribed.filter((topic) => !commits.has(topic))
+      for (const topic of groups && topics ? topics : [...commits.keys(), ...added]) {
         append(this.consumers, topic, { replica, hasMembers, offsets: commits.get(topic) ?? [] })
       }
     }

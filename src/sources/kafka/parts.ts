@@ -50,6 +50,7 @@ export class Parts<Part, Answer> {
     for (const key of this.slow.keys()) if (!parts.has(key)) this.slow.delete(key)
     const end = performance.now() + patience
     const outcomes = new Map<string, Outcome<Answer>>()
+    let isOver = false
     const [quick, slow]: [Promise<void>[], Promise<void>[]] = [[], []]
     for (const [key, part] of parts) {
       // A reason that changed with each read would be logged each time.
@@ -58,7 +59,10 @@ export class Parts<Part, Answer> {
       if (this.open.has(key)) continue
       const asking = this.askOnce(key, part, end)
       const list = failure ? slow : quick
-      list.push(asking.then((outcome) => void outcomes.set(key, outcome)))
+      const keep = (outcome: Outcome<Answer>) => {
+        if (!isOver) outcomes.set(key, outcome)
+      }
+      list.push(asking.then(keep))
     }
     // If all were slow, there is nothing that waiting for them would delay.
     const grace = quick.length > 0 ? Math.min(GRACE_MILLIS, patience) : patience
@@ -67,8 +71,8 @@ export class Parts<Part, Answer> {
     for (const key of parts.keys()) {
       if (this.open.has(key) && !this.slow.has(key)) this.slow.set(key, NO_ANSWER)
     }
-    // What is answered later does not change it.
-    return new Map(outcomes)
+    isOver = true
+    return outcomes
   }
 
   /** Reads one part. */
@@ -119,39 +123,27 @@ export function pause(): Promise<void> {
 /** How many things one question is about, at most. Clients build and parse it in one turn of the event loop. */
 const PIECE = 1000
 
-interface Answers<Item, Answer> {
-  readonly answers: readonly Answer[]
-  readonly failures: readonly (readonly [Item, error: unknown])[]
-}
-
 /**
  * Asks about all things at once. If that fails for a reason that can lie in one of them, it asks about each half, so that only
  * that one is unknown in the end.
+ *
+ * @param fail is called for what is unknown.
  */
-export async function askAll<Item, Answer>(
+export async function askAll<Item>(
   items: readonly Item[],
-  ask: (items: readonly Item[]) => Promise<Answer>,
-): Promise<Answers<Item, Answer>> {
+  ask: (items: readonly Item[]) => Promise<void>,
+  fail: (item: Item, error: unknown) => void,
+): Promise<void> {
   const middle = items.length >> 1
-  const askFirst = () => askAll(items.slice(0, middle), ask)
-  const askSecond = () => askAll(items.slice(middle), ask)
-  if (items.length > PIECE) return join(await askFirst(), await askSecond())
-  try {
-    return { answers: [await ask(items)], failures: [] }
-  } catch (error) {
-    if (middle > 0 && !isUnreachable(error)) {
-      return join(...(await Promise.all([askFirst(), askSecond()])))
-    }
-    return { answers: [], failures: items.map((item) => [item, error]) }
+  const halves = [items.slice(0, middle), items.slice(middle)]
+  if (items.length > PIECE) {
+    for (const half of halves) await askAll(half, ask, fail)
+    return
   }
-}
-
-function join<Item, Answer>(
-  first: Answers<Item, Answer>,
-  second: Answers<Item, Answer>,
-): Answers<Item, Answer> {
-  return {
-    answers: [...first.answers, ...second.answers],
-    failures: [...first.failures, ...second.failures],
+  try {
+    await ask(items)
+  } catch (error) {
+    if (middle === 0 || isUnreachable(error)) for (const item of items) fail(item, error)
+    else await Promise.all(halves.map((half) => askAll(half, ask, fail)))
   }
 }

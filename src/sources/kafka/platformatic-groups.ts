@@ -90,7 +90,7 @@ export class PlatformaticGroups {
   }
 
   private async findCoordinators(groups: readonly string[]): Promise<void> {
-    const { failures } = await askAll(groups, async (some) => {
+    const ask = async (some: readonly string[]) => {
       const asking = this.admin.findCoordinator?.({ keyType: 0, keys: [...some] })
       const { rows, errorAt } = await rowsOf(asking, 'coordinators')
       for (const [i, row] of rows.entries()) {
@@ -99,8 +99,8 @@ export class PlatformaticGroups {
         const found = error === undefined ? index(nodeId, 'nodeId') : { error }
         this.coordinators.set(name(key, 'key'), found)
       }
-    })
-    for (const [group, error] of failures) this.coordinators.set(group, { error })
+    }
+    await askAll(groups, ask, (group, error) => this.coordinators.set(group, { error }))
   }
 
   private async askList(): Promise<ReadonlyMap<string, Listed>> {
@@ -124,7 +124,7 @@ export class PlatformaticGroups {
   private async ask(groups: readonly string[], coordinator: number): Promise<Found> {
     const found: Found = new Map()
     const subscribing = this.readSubscriptions(groups, coordinator)
-    const { failures } = await askAll(groups, async (some) => {
+    const ask = async (some: readonly string[]) => {
       const asking = this.admin.listConsumerGroupOffsets({ groups: [...some] })
       const { rows, errorAt } = await rowsOf(asking, 'groups')
       const subscriptions = await subscribing
@@ -132,8 +132,6 @@ export class PlatformaticGroups {
         const { hasMembers } = this.listed.get(group) ?? {}
         found.set(group, { commits, hasMembers, subscribed: subscriptions.get(group) ?? [] })
       }
-      // A group that is not in the answer has no commits.
-      for (const group of some) add(group, new Map())
       for (const [i, row] of rows.entries()) {
         const { groupId, topics } = fieldsOf(row)
         const group = name(groupId, 'groupId')
@@ -141,9 +139,11 @@ export class PlatformaticGroups {
         if (error === undefined) add(group, parseCommits(topics))
         else found.set(group, { error })
       }
+      // A group that is not in the answer has no commits.
+      for (const group of some) if (!found.has(group)) add(group, new Map())
       await pause()
-    })
-    for (const [group, error] of failures) found.set(group, { error })
+    }
+    await askAll(groups, ask, (group, error) => found.set(group, { error }))
     return found
   }
 

@@ -85,11 +85,14 @@ export class PlatformaticTopics {
   }
 
   private async askMetadata(names: readonly string[]): Promise<void> {
-    const { failures } = await askAll(names, (some) => this.askTopics(some))
-    for (const [topic, error] of failures) {
-      this.known.set(topic, { error })
-      this.refused.add(topic)
-    }
+    await askAll(
+      names,
+      (some) => this.askTopics(some),
+      (topic, error) => {
+        this.known.set(topic, { error })
+        this.refused.add(topic)
+      },
+    )
   }
 
   private async askTopics(names: readonly string[]): Promise<void> {
@@ -154,7 +157,7 @@ export class PlatformaticTopics {
     isolationLevel: 0 | 1,
   ): Promise<Offsets> {
     const offsets = new Map<string, Offset[]>()
-    const { failures } = await askAll(places, async (some) => {
+    const ask = async (some: readonly Place[]) => {
       const topics = toQuestion(some, timestamp)
       // The method of the client would refuse the metadata again.
       const asking =
@@ -167,12 +170,12 @@ export class PlatformaticTopics {
         addOffsets(offsets, topic, partitions, ['partitionIndex', 'offset'], errorOf)
       }
       await pause()
-    })
-    for (const [[topic, { partition }], error] of failures) {
+    }
+    await askAll(places, ask, ([topic, { partition }], error) => {
       const all = offsets.get(topic) ?? []
       all[partition] = { error }
       offsets.set(topic, all)
-    }
+    })
     return offsets
   }
 }
