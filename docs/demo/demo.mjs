@@ -144,7 +144,7 @@ async function watch({ gauge, unit, scenes }, director, history, state, addresse
     } else {
       const time = new Date().toISOString().slice(11, 19)
       print(
-        `${time}  ${renderLine(snapshot, unit)}   ${scene ? state.sentence.replace('\n', ' ') : ''}`.trimEnd(),
+        `${time}  ${renderLine(snapshot)}   ${scene ? state.sentence.replace('\n', ' ') : ''}`.trimEnd(),
       )
     }
   }

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
-import { THRESHOLDS } from './screen.mjs'
 
 const HOST = '127.0.0.1'
 
@@ -31,7 +30,7 @@ export async function servePage({ servers, unit, url: metrics }, history, state)
     const path = request.url ?? '/'
     if (path === '/history') {
       const { times, scenes, followers } = history
-      const body = { servers, unit, metrics, ...state, thresholds: THRESHOLDS, times, scenes }
+      const body = { servers, unit, metrics, ...state, times, scenes }
       response.setHeader('content-type', 'application/json')
       response.end(JSON.stringify({ ...body, followers: Object.fromEntries(followers) }))
       return

@@ -6,7 +6,6 @@ import { findAnchors, findLinks, readPages, type Page } from './markdown.js'
 
 const manifest = readJson('package.json') as {
   readonly homepage: string
-  readonly files: readonly string[]
 }
 /** The address of a file or folder of the repository, up to its path. */
 const files = new RegExp(`^${manifest.homepage.replace(/#.*/, '')}/(?:blob|tree|raw)/main/`)
@@ -64,17 +63,5 @@ describe('the links of the documentation', () => {
       'docs/page.md:9: [docs/undefined.md]',
       `docs/page.md:10: ${home}/blob/main/docs/page.md#no-such-heading`,
     ])
-  })
-
-  // npmjs.com shows the README without the repository.
-  test('of the README lead into the npm package, or have an address', () => {
-    const packed = ['LICENSE', ...manifest.files]
-    const [readme] = pages.filter(({ path }) => path === 'README.md')
-    const links = readme ? findLinks(readme) : []
-    const outside = links.filter(
-      ({ target }) => !/^(?:#|[a-z]+:)/.test(target) && !packed.includes(target),
-    )
-    expect(links).not.toEqual([])
-    expect(outside.map(({ line, target }) => `${line}: ${target}`)).toEqual([])
   })
 })

@@ -31,7 +31,7 @@ async function scrape(url: string) {
 
 /** A line for a log: plain text with the lag of each standby, and what is the matter. */
 const READING =
-  /^\d\d:\d\d:\d\d( {2,3}standby_[12] [\d.]+ [kM]?B (\d+\.\d s|-)( disconnected)?){2}( {3}[A-Z].*\.)?$/
+  /^\d\d:\d\d:\d\d( {2,3}orders\/standby_[12] (\d+\.\d s|-)( disconnected)?){2}( {3}[A-Z].*\.)?$/
 
 describe.concurrent('programs', { timeout: 120_000 }, () => {
   test('the demo reports its standbys until Ctrl-C', async (context) => {

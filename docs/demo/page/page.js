@@ -7,7 +7,6 @@ import uPlot from 'uplot'
  * @property {string} unit
  * @property {string} metrics
  * @property {string} sentence
- * @property {{ yellow: number, red: number }} thresholds
  * @property {number[]} times
  * @property {{ title: string, from: number, to: number }[]} scenes
  * @property {Record<string, { lags: (number | null)[], seconds: (number | null)[] }>} followers
