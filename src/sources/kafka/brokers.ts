@@ -33,7 +33,7 @@ export interface ListOffsets {
   }
 }
 
-/** Where the log of a partition ends at its leader, and the brokers that copy it. */
+/** @internal Where the log of a partition ends at its leader, and the brokers that copy it. */
 export interface Copies {
   readonly end?: bigint | undefined
   /** Why there is no end. */
@@ -44,7 +44,7 @@ export interface Copies {
 /** The replica id of a debugging consumer. A broker answers it with the end of its own log, whether it leads or not. */
 const DEBUG_REPLICA = -2
 
-/** Brokers, each asked for the ends of its own logs. */
+/** @internal Brokers, each asked for the ends of its own logs. */
 export class KafkaBrokers {
   private questions = new Map<string, ReturnType<typeof toQuestion>>()
   private leaders: ReadonlySet<string> = new Set()

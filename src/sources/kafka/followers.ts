@@ -27,7 +27,7 @@ export interface KafkaFollower {
 /** How many shards are built in one turn of the event loop. */
 const PIECE = 2000
 
-/** Turns what was found into a reading. */
+/** @internal Turns what was found into a reading. */
 export class Report {
   private readonly shards: ShardReading[] = []
   private readonly consumers = new Map<string, Consumer[]>()
