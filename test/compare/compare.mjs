@@ -124,7 +124,9 @@ async function compare(comparison, servers, incidentMillis) {
     await readTruth(name)
     await begin?.()
     await sleep(incidentMillis)
-    const ofCommand = await plain(name).catch(() => ({}))
+    // A node that hangs answers no command.
+    const late = sleep(1000).then(() => ({}))
+    const ofCommand = await Promise.race([plain(name).catch(() => ({})), late])
     const shown = [await readTruth(name), readMonitor(name), ofCommand]
     console.log(`| ${title} | ${shown.map(format).join(' | ')} |`)
   }

@@ -5,6 +5,8 @@ export async function start(servers) {
   const cluster = await ((await etcd36.isInstalled()) ? etcd36 : etcd).start(servers)
   const { source } = await cluster.connect()
   const [first, second] = cluster.followers
+  /** @type {string | undefined} */
+  let removed
   const applied = async (/** @type {string} */ name) =>
     BigInt((await cluster.status(name)).raftAppliedIndex)
 
@@ -16,6 +18,7 @@ export async function start(servers) {
       return cluster.position()
     },
     position: applied,
+    truth: (name) => (name === removed ? {} : undefined),
     // It asks the members one after the other.
     async plain(name) {
       const follower = await applied(name)
@@ -33,7 +36,10 @@ export async function start(servers) {
       const former = cluster.leader
       await incident('the leader killed and started: it follows', former, () => cluster.failOver())
       await incident('a learner added', 'learner', () => cluster.addFollower())
-      await incident('it is removed', 'learner', () => cluster.removeFollower('learner'))
+      await incident('it is removed', 'learner', () => {
+        removed = 'learner'
+        return cluster.removeFollower(removed)
+      })
       await incident('cut off, nobody writes', cluster.followers[0], async () => {
         load.isBusy = false
         await cluster.cut(cluster.followers[0])
