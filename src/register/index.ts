@@ -1,4 +1,5 @@
 import { createNoopMeter, metrics, type MeterProvider } from '@opentelemetry/api'
+import cluster from 'node:cluster'
 import { basename } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { readEnvironment } from '../environment/index.js'
@@ -7,13 +8,18 @@ import { SCOPE } from '../otel/metrics.js'
 import { isSdkDisabled } from '../otel/options.js'
 import { log, printWithoutLogger } from '../support/log.js'
 import { unref } from '../support/timers.js'
-import { forgetRemovedSeries, reportPortInUse } from './readers.js'
+import { forgetRemovedSeries, reportPortInUse, shutDown } from './readers.js'
 
 // Reports without a line of code what REPLICATION_LAG_SOURCES or REPLICATION_LAG_CONFIG names:
 // node --import opentelemetry-instrumentation-replication-lag/register app.mjs
 
 const CHECK_MILLIS = 100
 const CHECKS_BEFORE_WARNING = 100
+
+const PACKAGE_MANAGER = /^(?:npm|npx|pnpm|pnpx|yarn|corepack)(?:-cli)?(?:\.[cm]?js)?$/
+
+/** A variable with the id of the process that reports. The workers of its cluster inherit it. */
+const REPORTER = 'REPLICATION_LAG_REPORTER'
 
 /** What reports. It is `undefined` if nothing is configured, if the configuration is invalid, and where nothing is reported. */
 export const instrumentation: ReplicationLagInstrumentation | undefined = register()
@@ -26,6 +32,7 @@ function register(): ReplicationLagInstrumentation | undefined {
     const reason = findReasonToDoNothing()
     if (reason !== undefined) {
       log('debug', reason)
+      freePort()
       return undefined
     }
     const options = readEnvironment()
@@ -46,9 +53,22 @@ function register(): ReplicationLagInstrumentation | undefined {
 /** `NODE_OPTIONS` applies to each Node.js process that a service starts, and each thread of it. One of them polls. */
 function findReasonToDoNothing(): string | undefined {
   if (!isMainThread) return 'the main thread reports, not this one'
+  if (cluster.isWorker && process.env[REPORTER] === String(process.ppid)) {
+    return 'the primary process of the cluster reports, not this one'
+  }
   const program = basename(process.argv[1] ?? '')
-  const isPackageManager = /^(?:npm|npx|pnpm|pnpx|yarn|corepack)(?:-cli)?(?:\.[cm]?js)?$/
-  return isPackageManager.test(program) ? `${program} has nothing to report` : undefined
+  return PACKAGE_MANAGER.test(program) ? `${program} has nothing to report` : undefined
+}
+
+/**
+ * `NODE_OPTIONS` starts an SDK in a package manager too, which would keep the port of `/metrics` from the service. Shuts that
+ * SDK down, now or after the imports.
+ */
+function freePort(): void {
+  if (!PACKAGE_MANAGER.test(basename(process.argv[1] ?? ''))) return
+  if (!shutDown(metrics.getMeterProvider())) {
+    unref(setTimeout(() => shutDown(metrics.getMeterProvider()), CHECK_MILLIS))
+  }
 }
 
 /**
@@ -58,7 +78,7 @@ function findReasonToDoNothing(): string | undefined {
 function enableWithProvider(created: ReplicationLagInstrumentation): void {
   let checks = 0
   let current: MeterProvider | undefined
-  const timer = setInterval(() => {
+  const check = () => {
     const provider = metrics.getMeterProvider()
     if (current && !created.getConfig().enabled) clearInterval(timer)
     else if (provider === current) return
@@ -67,9 +87,13 @@ function enableWithProvider(created: ReplicationLagInstrumentation): void {
       forgetRemovedSeries(provider)
       if (!current) created.enable()
       current = provider
+      process.env[REPORTER] = String(process.pid)
     } else if (!current && ++checks === CHECKS_BEFORE_WARNING) {
       log('warn', 'nothing is reported: no OpenTelemetry SDK has set a global meter provider')
     }
-  }, CHECK_MILLIS)
+  }
+  const timer = setInterval(check, CHECK_MILLIS)
   unref(timer)
+  // An SDK that was imported before this module has set one. A service may start the workers of its cluster at once.
+  check()
 }

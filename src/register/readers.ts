@@ -52,15 +52,17 @@ export function reportPortInUse(provider: MeterProvider): void {
     if (reader._startServerPromise === undefined) continue
     reader.startServer?.().catch((error: unknown) => {
       const { message } = error as Error
-      log('error', `there is no /metrics: ${message}. ${adviseOnPort()}`)
+      log(
+        'error',
+        `there is no /metrics: ${message}. Set OTEL_EXPORTER_PROMETHEUS_PORT to another port`,
+      )
     })
   }
 }
 
-function adviseOnPort(): string {
-  const advice = 'Set OTEL_EXPORTER_PROMETHEUS_PORT to another port'
-  const isOfNpm = process.env['npm_lifecycle_event'] !== undefined
-  return isOfNpm && process.env['NODE_OPTIONS']
-    ? `NODE_OPTIONS applies to npm too, which may have taken it: set it in the script of package.json. Otherwise: ${advice}`
-    : advice
+/** Shuts down a provider. Returns whether it could: one that is no SDK's cannot be. */
+export function shutDown(provider: MeterProvider): boolean {
+  const { shutdown } = provider as { shutdown?: () => Promise<void> }
+  shutdown?.call(provider).catch(() => undefined)
+  return shutdown !== undefined
 }

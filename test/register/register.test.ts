@@ -141,28 +141,22 @@ describe('register', () => {
   })
 
   test.each(['/usr/bin/npm', '/lib/node_modules/npm/bin/npm-cli.js', '/lib/npx-cli.js', 'yarn.js'])(
-    'does nothing in a package manager: %s',
+    'does nothing in a package manager, and shuts down its SDK: %s',
     async (path) => {
+      vi.useFakeTimers()
+      onTestFinished(() => void vi.useRealTimers())
       const { argv } = process
       process.argv = [process.execPath, path, 'start']
       onTestFinished(() => void (process.argv = argv))
       const { instrumentation } = await register({ REPLICATION_LAG_SOURCES: 'a=etcd+http://a' })
       expect(instrumentation).toBeUndefined()
       expect(logged.messages).toEqual([expect.stringMatching(/^debug: .* has nothing to report/)])
+      // It may be imported after this module.
+      const reader = startSdk()
+      await vi.advanceTimersByTimeAsync(1000)
+      await expect(reader.collect()).rejects.toThrow('MetricReader is shutdown')
     },
   )
-
-  test('does nothing in a thread', async () => {
-    vi.doMock('node:worker_threads', async (original) =>
-      Object.assign({}, await original<object>(), { isMainThread: false }),
-    )
-    onTestFinished(() => {
-      vi.doUnmock('node:worker_threads')
-    })
-    const { instrumentation } = await register({ REPLICATION_LAG_SOURCES: 'a=etcd+http://a' })
-    expect(instrumentation).toBeUndefined()
-    expect(logged.messages).toEqual([expect.stringMatching(/^debug: .*main thread reports/)])
-  })
 })
 
 describe('a source whose server cannot be reached', () => {
