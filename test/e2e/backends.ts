@@ -18,10 +18,15 @@ export const prometheus2 = await find('prometheus', 'prometheus-2')
 export const prometheus3 = await find(undefined, 'prometheus-3')
 const promtool = await find('promtool', 'promtool-2')
 export const collector = await find(undefined, 'collector')
+export const victoriaMetrics = await find(undefined, 'victoria-metrics')
+export const vmalert = await find(undefined, 'vmalert')
 
 // In CI nothing may be missing.
-if (process.env['REQUIRE_SERVERS'] && !(prometheus2 && prometheus3 && promtool && collector)) {
-  throw new Error('expected Prometheus 2 and 3, promtool and the Collector: npm run e2e:install')
+const all = [prometheus2, prometheus3, promtool, collector, victoriaMetrics, vmalert]
+if (process.env['REQUIRE_SERVERS'] && all.includes(undefined)) {
+  throw new Error(
+    'expected Prometheus 2 and 3, promtool, the Collector and VictoriaMetrics: npm run e2e:install',
+  )
 }
 
 /** Servers that end with the test. */

@@ -24,8 +24,8 @@ as_root=()
 
 echo 'This installs, where it is missing:'
 echo "- with apt: ${packages[*]:-nothing}"
-echo '- Kafka from Maven Central, current servers from Debian unstable, and, built by Go, Prometheus 3 and an OpenTelemetry'
-echo '  Collector, into ~/.cache. Nothing else on the machine changes.'
+echo '- Kafka from Maven Central, current servers from Debian unstable, and, built by Go, Prometheus 3, VictoriaMetrics and an'
+echo '  OpenTelemetry Collector, into ~/.cache. Nothing else on the machine changes.'
 
 mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
 if [[ -n ${packages[*]} ]]; then
@@ -49,6 +49,10 @@ GOBIN=$bin go install -trimpath -tags remove_all_sd \
   -ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' \
   github.com/prometheus/prometheus/cmd/prometheus@v0.316.0
 mv "$bin/prometheus" "$bin/prometheus-3"
+# The second engine for the alert rules.
+vm=github.com/VictoriaMetrics/VictoriaMetrics/app
+GOBIN=$bin go install -trimpath -ldflags '-s -w' \
+  $vm/victoria-metrics@v1.151.0 $vm/vmalert@v1.151.0
 # Debian has NATS 2.9.
 GOBIN=$bin go install -trimpath -ldflags '-s -w' github.com/nats-io/nats-server/v2@v2.15.2
 echo 'All is installed.'

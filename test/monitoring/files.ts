@@ -34,6 +34,31 @@ export function readRules(): Rule[] {
   return groups.flatMap(({ rules }) => rules)
 }
 
+/** One test of promtool, as far as tests read it. */
+export interface RuleTest {
+  readonly name: string
+  readonly input_series: readonly { readonly series: string; readonly values: string }[]
+  readonly alert_rule_test?: readonly {
+    readonly alertname: string
+    readonly eval_time: string
+    readonly exp_alerts?: readonly { readonly exp_labels: Readonly<Record<string, string>> }[]
+  }[]
+  readonly promql_expr_test?: readonly {
+    readonly expr: string
+    readonly eval_time: string
+    readonly exp_samples: readonly { readonly labels: string; readonly value: number }[]
+  }[]
+}
+
+export const RULE_TESTS = 'test/monitoring/rules.test.yml'
+
+export function readRuleTests(): readonly RuleTest[] {
+  const { tests } = parse(readText(RULE_TESTS), { maxAliasCount: -1 }) as {
+    tests: readonly RuleTest[]
+  }
+  return tests
+}
+
 interface Dashboard {
   readonly panels: readonly Panel[]
   readonly templating: { readonly list: readonly { readonly name: string }[] }

@@ -1,18 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
-import { readText } from '../support/repository.js'
-import { hasPromtool, readRules, RULES, run } from './files.js'
-
-const TESTS = 'test/monitoring/rules.test.yml'
-
-interface RuleTests {
-  readonly tests: readonly {
-    readonly alert_rule_test?: readonly {
-      readonly alertname: string
-      readonly exp_alerts?: readonly unknown[]
-    }[]
-  }[]
-}
+import { hasPromtool, readRules, readRuleTests, RULE_TESTS, RULES, run } from './files.js'
 
 // In CI it must be there.
 const mayBeMissing = !process.env['REQUIRE_SERVERS']
@@ -26,16 +13,31 @@ describe.skipIf(!hasPromtool && mayBeMissing)(
     })
 
     test('fire when they must, and stay silent when they must not', async () => {
-      await expect(run('promtool', 'test', 'rules', TESTS)).resolves.toContain('SUCCESS')
+      await expect(run('promtool', 'test', 'rules', RULE_TESTS)).resolves.toContain('SUCCESS')
     })
   },
 )
 
-test('each alert has a test in which it fires', () => {
-  const { tests } = parse(readText(TESTS), { maxAliasCount: -1 }) as RuleTests
-  const fired = tests.flatMap(({ alert_rule_test: cases = [] }) =>
-    cases.flatMap(({ alertname, exp_alerts: alerts = [] }) => (alerts.length > 0 ? alertname : [])),
+test('each alert has a test in which it fires, and resolves later', () => {
+  const resolved = readRuleTests().flatMap(
+    ({ alert_rule_test: alerts = [], promql_expr_test: expressions = [] }) => {
+      const silent = expressions.filter(({ expr, exp_samples: found }) => {
+        return expr === 'ALERTS' && found.length === 0
+      })
+      return alerts
+        .filter(({ exp_alerts: found = [] }) => found.length > 0)
+        .filter(({ alertname, eval_time: time }) => {
+          const later = [
+            ...silent,
+            ...alerts.filter((each) => {
+              return each.alertname === alertname && each.exp_alerts?.length === 0
+            }),
+          ]
+          return later.some((each) => Number.parseInt(each.eval_time) > Number.parseInt(time))
+        })
+        .map(({ alertname }) => alertname)
+    },
   )
   const names = readRules().flatMap(({ alert }) => alert ?? [])
-  expect([...new Set(fired)].sort()).toEqual([...new Set(names)].sort())
+  expect([...new Set(resolved)].sort()).toEqual([...new Set(names)].sort())
 })

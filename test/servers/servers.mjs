@@ -12,7 +12,7 @@ import { Gate } from './gate.mjs'
 /** The servers that can run here, as Linux names their processes: at most 15 characters each. */
 const PROGRAMS =
   'redis-server valkey-server mariadbd mariadb-install mysqld ld-linux-x86-64 nats-server etcd etcd-3.6 java ' +
-  'prometheus prometheus-3 collector'
+  'prometheus prometheus-3 collector victoria-metric vmalert'
 
 /** Servers on this machine's loopback interface, in a temporary folder. They end with this process, whatever becomes of it. */
 export class Servers {

@@ -122,3 +122,30 @@ function toUnknown(value: AnyValue): unknown {
   if (value.kvlistValue) return toRecord(value.kvlistValue.values)
   return value.stringValue ?? value.boolValue ?? value.doubleValue ?? value.bytesValue
 }
+
+/** A label of a series. */
+export interface Label {
+  readonly label: string
+  readonly value: string
+}
+
+/** Encodes the points of one series of a gauge, for OTLP/HTTP in protobuf. `stale` says that the series has ended. */
+export function encodeGauge(
+  name: string,
+  labels: readonly Label[],
+  points: readonly { readonly time: number; readonly value: number | 'stale' }[],
+): Uint8Array<ArrayBuffer> {
+  const attributes = labels.map(({ label, value }) => ({
+    key: label,
+    value: { stringValue: value },
+  }))
+  const dataPoints = points.map(({ time, value }) => ({
+    attributes,
+    timeUnixNano: `${time}000000000`,
+    // What has no recorded value is stale.
+    ...(value === 'stale' ? { flags: 1 } : { asDouble: value }),
+  }))
+  const metric = { name, gauge: { dataPoints } }
+  const request = { resourceMetrics: [{ scopeMetrics: [{ metrics: [metric] }] }] }
+  return new Uint8Array(ExportRequest.encode(ExportRequest.fromObject(request)).finish())
+}
