@@ -29,9 +29,10 @@ export interface Exporters {
  */
 export function prepareExporters(): (producer: ReplicationLagMetricProducer) => Exporters {
   const names = readNames()
+  const { OTEL_METRIC_EXPORT_INTERVAL: interval, OTEL_METRIC_EXPORT_TIMEOUT: timeout } = readTimes()
   const createReaders = [
     ...(names.includes('prometheus') ? [preparePrometheus()] : []),
-    ...(names.includes('otlp') ? [prepareOtlp()] : []),
+    ...(names.includes('otlp') ? [prepareOtlp(interval, timeout)] : []),
   ]
   const { MeterProvider } = findPackage(SDK)() as typeof sdkMetrics
   const resource = createResource()
@@ -76,7 +77,7 @@ const OTLP_PACKAGES: Readonly<Partial<Record<string, string>>> = {
   'http/protobuf': '@opentelemetry/exporter-metrics-otlp-proto',
 }
 
-function prepareOtlp() {
+function prepareOtlp(exportIntervalMillis = 60_000, timeoutMillis = 30_000) {
   const protocol =
     variable('OTEL_EXPORTER_OTLP_METRICS_PROTOCOL') ??
     variable('OTEL_EXPORTER_OTLP_PROTOCOL') ??
@@ -86,11 +87,6 @@ function prepareOtlp() {
     const expected = Object.keys(OTLP_PACKAGES).join(', ')
     throw new Error(`OTEL_EXPORTER_OTLP_PROTOCOL: expected one of ${expected}, got ${protocol}`)
   }
-  for (const each of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_EXPORTER_OTLP_METRICS_TIMEOUT']) {
-    readMillis(each)
-  }
-  const exportIntervalMillis = readMillis('OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000
-  const timeoutMillis = readMillis('OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000
   const { OTLPMetricExporter } = findPackage(name)() as {
     OTLPMetricExporter: new () => PushMetricExporter
   }
@@ -104,8 +100,17 @@ function prepareOtlp() {
     })
 }
 
-function readMillis(name: string): number | undefined {
-  return readNumber(name, variable(name), 1, MAX_TIMER)
+const TIMES = [
+  'OTEL_METRIC_EXPORT_INTERVAL',
+  'OTEL_METRIC_EXPORT_TIMEOUT',
+  'OTEL_EXPORTER_OTLP_TIMEOUT',
+  'OTEL_EXPORTER_OTLP_METRICS_TIMEOUT',
+] as const
+
+/** Checks all of them: the SDK takes what is no number for 0, and some are read by the exporter itself. */
+function readTimes(): Partial<Record<(typeof TIMES)[number], number>> {
+  const times = TIMES.map((name) => [name, readNumber(name, variable(name), 1, MAX_TIMER)])
+  return Object.fromEntries(times) as Partial<Record<(typeof TIMES)[number], number>>
 }
 
 /** The resource of the environment. Its name is `replication-lag` if that has none. */

@@ -9,6 +9,7 @@ import { startOtlpReceiver } from '../support/otlp-receiver.js'
 import { startCluster, write } from '../support/postgres.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { runCommand } from './in-process.js'
+import { MISTAKES, SECRET } from './mistakes.js'
 
 const PASSWORD = 'hunter2'
 const { cluster, primary } = await startCluster()
@@ -164,74 +165,19 @@ describe('the command with --once', () => {
 })
 
 describe('the command exits with 2 and one line:', () => {
-  test.each<[string, string[], string, Record<string, string>?]>([
-    [
-      'nothing to poll',
-      [],
-      'nothing to poll: name a source, as in replication-lag orders=postgres:',
-    ],
-    ['no name', [`postgres://u:${PASSWORD}@db`], 'argument 1: expected name=url, as in orders='],
-    [
-      'an unknown scheme',
-      ['a=mongodb://db'],
-      'a: unknown scheme mongodb, expected one of postgres',
-    ],
-    ['a password that is not encoded', [`a=postgres://u:${PASSWORD}@x@db`], '%40 for @'],
-    ['one name twice', ['a=redis://a', 'a=redis://b'], 'argument 2: expected a name other than a'],
-    [
-      'a misspelled option',
-      ['--prot', '80', ORDERS],
-      "Unknown option '--prot'. See replication-lag",
-    ],
-    ['an option without a value', [ORDERS, '--port'], "Option '--port <value>' argument missing"],
-    ['a port that is not a number', ['--port', '80a', ORDERS], '--port: expected a number from 0'],
-    ['a port that does not exist', ['--port', '65536', ORDERS], '--port: expected a number from 0'],
-    ['--max-seconds alone', ['--max-seconds', '3', ORDERS], '--max-seconds: use it with --once or'],
-    ['no seconds', ['--once', '--max-seconds', '-1', ORDERS], '--max-seconds'],
-    ['a host that does not exist', ['--host', 'nowhere.invalid', ORDERS], 'check --host'],
-    ['a host of another machine', ['--host', '192.0.2.1', ORDERS], 'check --host'],
-    [
-      'a port of the environment that is not a number',
-      [ORDERS],
-      'OTEL_EXPORTER_PROMETHEUS_PORT: expected a number from 0 to 65535, got "80a"',
-      { OTEL_EXPORTER_PROMETHEUS_PORT: '80a' },
-    ],
-    [
-      'an interval that is not a number',
-      [ORDERS],
-      'OTEL_METRIC_EXPORT_INTERVAL: expected a number from 1 to 2147483647, got "10s"',
-      { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:1', OTEL_METRIC_EXPORT_INTERVAL: '10s' },
-    ],
-    [
-      'a timeout that is not a number',
-      [ORDERS],
-      'OTEL_EXPORTER_OTLP_TIMEOUT: expected a number from 1 to 2147483647, got "-1"',
-      { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_TIMEOUT: '-1' },
-    ],
-    [
-      'an unknown exporter',
-      [ORDERS],
-      'OTEL_METRICS_EXPORTER: expected prometheus, otlp or both, got none',
-      { OTEL_METRICS_EXPORTER: 'prometheus, none' },
-    ],
-    [
-      'an unknown protocol',
-      [ORDERS],
-      'OTEL_EXPORTER_OTLP_PROTOCOL: expected one of grpc, http/json, http/protobuf, got http',
-      { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'http' },
-    ],
-    [
-      'a file that does not exist',
-      [],
-      'REPLICATION_LAG_CONFIG, /none/lag.json: ENOENT',
-      { REPLICATION_LAG_CONFIG: '/none/lag.json' },
-    ],
-  ])('%s', async (_, args, message, env) => {
-    const command = runCommand(args, env)
+  test.each(MISTAKES)('$name', async ({ args, message, env = {}, config }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'replication-lag-command-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const path = join(folder, 'config.json')
+    if (config !== undefined) await writeFile(path, JSON.stringify(config))
+    const command = runCommand(args, {
+      ...env,
+      ...(config !== undefined && { REPLICATION_LAG_CONFIG: path }),
+    })
     expect(await command.ended).toBe(2)
     expect(command.stderr).toMatch(/^replication-lag: [^\n]+\n$/)
     expect(command.stderr).toContain(message)
-    expect(command.stderr).not.toContain(PASSWORD)
+    expect(command.stderr).not.toMatch(SECRET)
     expect(command.stdout).toBe('')
   })
 
