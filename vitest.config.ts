@@ -1,8 +1,9 @@
 import { statfsSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { configDefaults, defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import manifest from './package.json' with { type: 'json' }
+import { hasSdk3 } from './test/support/sdk3.js'
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
@@ -37,6 +38,28 @@ function findTemporaryFolder(): string {
   }
   return tmpdir()
 }
+
+const onSdk3: TestProjectConfiguration[] = [
+  {
+    resolve: { alias: [...self, ...sdk3] },
+    test: {
+      name: 'sdk3',
+      include: ['test/otel/**/*.test.ts'],
+      exclude: [...configDefaults.exclude, SLOW, E2E],
+      env,
+      ...timeouts,
+    },
+  },
+  {
+    resolve: { alias: [...self, ...sdk3] },
+    test: {
+      name: 'e2e-sdk3',
+      include: ['test/e2e/collector.e2e.test.ts'],
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+    },
+  },
+]
 
 export default defineConfig({
   test: {
@@ -81,16 +104,6 @@ export default defineConfig({
         },
       },
       {
-        resolve: { alias: [...self, ...sdk3] },
-        test: {
-          name: 'sdk3',
-          include: ['test/otel/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, SLOW, E2E],
-          env,
-          ...timeouts,
-        },
-      },
-      {
         resolve: { alias: self },
         test: { name: 'slow', include: [SLOW], testTimeout: 1_200_000, hookTimeout: 60_000 },
       },
@@ -106,15 +119,7 @@ export default defineConfig({
           execArgv: ['--expose-gc'],
         },
       },
-      {
-        resolve: { alias: [...self, ...sdk3] },
-        test: {
-          name: 'e2e-sdk3',
-          include: ['test/e2e/collector.e2e.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-        },
-      },
+      ...(hasSdk3 ? onSdk3 : []),
     ],
   },
 })

@@ -97,13 +97,13 @@ export const MISTAKES: readonly Mistake[] = [
     name: 'a misspelled option in the file',
     args: [],
     config: { sources: [source], polIntervalMillis: 100 },
-    message: 'there is no "polIntervalMillis", expected one of pollIntervalMillis,',
+    message: 'unknown property "polIntervalMillis", expected one of pollIntervalMillis,',
   },
   {
     name: 'a misspelled option of a source in the file',
     args: [],
     config: { sources: [{ ...source, passwrdFile: '/secret' }] },
-    message: 'orders: there is no "passwrdFile", expected one of name, url, passwordFile',
+    message: 'orders: unknown property "passwrdFile", expected one of name, url, passwordFile',
   },
   {
     name: 'a file that does not exist',

@@ -19,6 +19,7 @@ import { provide } from '../support/attachments.js'
 import { recordDiag } from '../support/diag.js'
 import { createForeignGauge } from '../support/foreign-gauge.js'
 import { reading, ScriptedSource } from '../support/scripted-source.js'
+import { hasSdk3 } from '../support/sdk3.js'
 import { TestReader } from '../support/test-reader.js'
 
 const METRIC = 'replication_lag_seqno'
@@ -150,7 +151,7 @@ describe('the provider', () => {
     }
   })
 
-  it.each(['../..', '../sdk/v3'])(
+  it.each(['../..', ...(hasSdk3 ? ['../sdk/v3'] : [])])(
     'is the global one although registerInstrumentations of the API in %s came first',
     async (folder) => {
       const load = createRequire(new URL(`${folder}/package.json`, import.meta.url))

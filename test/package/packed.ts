@@ -1,6 +1,6 @@
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { listFiles, readJson, repository } from '../support/repository.js'
+import { readJson, repository } from '../support/repository.js'
 import { run } from '../support/run.js'
 
 /** The `package.json` of the package, as far as tests read it. */
@@ -66,7 +66,6 @@ export async function pack(folder: string): Promise<PackedPackage> {
     'tsconfig.json',
     'src',
     'build',
-    'build',
     'docs',
     'README.md',
     'LICENSE',
@@ -88,12 +87,6 @@ export async function pack(folder: string): Promise<PackedPackage> {
     size: packed.size,
     files: packed.files.map(({ path }) => path).sort(),
   }
-}
-
-/** The names of all source files, without their extension: `index`, `sources/source`, … */
-export function sourceNames(): string[] {
-  const files = listFiles('src').filter((path) => path.endsWith('.ts'))
-  return files.map((path) => path.slice('src/'.length, -'.ts'.length))
 }
 
 /** Makes a project with the package and the API installed by npm, and an SDK. Nothing is downloaded. */

@@ -1,7 +1,6 @@
-import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, realpath, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
-import ts from 'typescript'
+import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import { repository } from './repository.js'
 import { run } from './run.js'
@@ -15,23 +14,8 @@ async function buildPackage(folder: string): Promise<void> {
     await cp(join(repository, entry), join(folder, entry), { recursive: true })
   }
   await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
-  await compile(join(repository, 'src'), join(folder, 'dist'))
+  await run(folder, process.execPath, join(repository, 'build/bundle.mjs'))
   await run(folder, process.execPath, join(repository, 'build/facades.mjs'))
-}
-
-/** Does what `tsc` does, without types, which take most of the time. */
-async function compile(source: string, target: string): Promise<void> {
-  const config = ts.readConfigFile(join(source, 'tsconfig.json'), (path) => {
-    return ts.sys.readFile(path)
-  })
-  const { fileNames, options } = ts.parseJsonConfigFileContent(config.config, ts.sys, source)
-  for (const fileName of fileNames) {
-    const text = await readFile(fileName, 'utf8')
-    const { outputText } = ts.transpileModule(text, { fileName, compilerOptions: options })
-    const path = join(target, relative(source, fileName).replace(/\.ts$/, '.js'))
-    await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, outputText)
-  }
 }
 
 /** A temporary folder with the built package, see {@link buildPackage}. */

@@ -1,17 +1,22 @@
-import Fastify from 'fastify'
+import { createServer } from 'node:http'
 import pg from 'pg'
 
 // A service that knows nothing of OpenTelemetry.
 
 const pool = new pg.Pool()
-pool.on('error', (error) => app.log.error(error))
+pool.on('error', (error) => console.error(error.message))
 
-const app = Fastify({ logger: { level: 'warn' } })
-app.get('/time', async () => {
-  const { rows } = await pool.query('select now() as time')
-  return rows[0]
+const server = createServer((_request, response) => {
+  pool.query('select now() as time').then(
+    ({ rows }) => response.end(JSON.stringify(rows[0])),
+    (/** @type {unknown} */ error) => response.writeHead(503).end(`${String(error)}\n`),
+  )
 })
-app.addHook('onClose', () => pool.end())
-process.once('SIGTERM', () => void app.close())
-
-console.log(await app.listen({ port: Number(process.env['PORT'] ?? 3000) }))
+process.once('SIGTERM', () => {
+  server.close()
+  void pool.end()
+})
+server.listen(process.env['PORT'] ?? 3000, () => {
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  console.log(`http://localhost:${port}`)
+})
