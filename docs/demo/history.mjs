@@ -9,8 +9,9 @@ export class History {
   times = []
   /** By follower, a value or null for each sample. @type {Map<string, { lags: (number | null)[], seconds: (number | null)[] }>} */
   followers = new Map()
-  /** What happened when, in seconds since 1970. @type {{ title: string, from: number, to: number }[]} */
+  /** What happened when, in seconds since 1970. @type {{ number: number, title: string, from: number, to: number }[]} */
   scenes = []
+  #count = 0
 
   /**
    * @param {readonly FollowerLag[]} snapshot
@@ -33,7 +34,9 @@ export class History {
     }
     const last = this.scenes.at(-1)
     if (scene !== undefined && last?.title === scene && now - last.to < 3) last.to = now
-    else if (scene !== undefined) this.scenes.push({ title: scene, from: now, to: now })
+    else if (scene !== undefined) {
+      this.scenes.push({ number: ++this.#count, title: scene, from: now, to: now })
+    }
     this.scenes = this.scenes.filter(({ to }) => to >= (this.times[0] ?? 0))
   }
 }
