@@ -1,18 +1,16 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { freePort } from '../servers/postgres/processes.mjs'
 import { useBuiltPackage } from '../support/built-package.js'
-import { eventually } from '../support/eventually.js'
 import { startOtlpReceiver, type OtlpReceiver } from '../support/otlp-receiver.js'
 import { startCluster } from '../support/postgres.js'
-import { Program } from '../support/program.js'
-import { parsePrometheusText } from '../support/prometheus.js'
 import { readText } from '../support/repository.js'
 import { isProgram } from './code-blocks.js'
 import { findBlocks } from './markdown.js'
+import { startProgram } from './started.js'
 
-// Runs the programs of the README and of docs/otlp.md as they are printed there, on servers that work and that do not.
+// Runs the programs of the README and of docs/otlp.md as they are printed there, on servers that work and that do not. The
+// programs of the other pages are in programs.e2e.test.ts.
 
 const PASSWORD = 'hunter2'
 const built = await useBuiltPackage()
@@ -32,44 +30,15 @@ function programsOf(path: string): string[] {
 const [service = '', ownLog = ''] = programsOf('README.md')
 const [otlp = ''] = programsOf('docs/otlp.md')
 
-/** Starts a program. It ends with the test. */
-async function start(text: string, env: Record<string, string> = {}) {
-  const [port, metricsPort] = [await freePort(), await freePort()]
-  const file = join(built.folder, `program-${port}.mjs`)
-  await writeFile(file, text)
-  const program = new Program([file], {
-    cwd: built.folder,
-    env: {
-      PORT: `${port}`,
-      OTEL_EXPORTER_PROMETHEUS_PORT: `${metricsPort}`,
-      ...env,
-    },
-  })
-  onTestFinished(() => program.stop())
-  let end: unknown
-  void program.ended.then((ended) => (end = ended))
-  return {
-    program,
-    /** Waits for an expectation, while the program runs. */
-    until: (check: () => void | Promise<void>) =>
-      eventually(async () => {
-        expect(end).toBeUndefined()
-        await check()
-      }),
-    scrape: async () => {
-      const response = await fetch(`http://127.0.0.1:${metricsPort}/metrics`)
-      return parsePrometheusText(await response.text())
-    },
-    greet: async () => (await fetch(`http://127.0.0.1:${port}`)).text(),
-  }
-}
+const start = (text: string, env: Record<string, string> = {}) =>
+  startProgram(built.folder, text, { env })
 
 const UP = { source: 'postgres:orders' }
 
 describe('the service of the README', () => {
   test('reports standbys, and logs nothing', async () => {
     await cluster.startStandby({ name: 'standby_2', of: primary })
-    const { program, until, scrape, greet } = await start(service, { DATABASE_URL: primary.url() })
+    const { output, until, scrape, greet } = await start(service, { DATABASE_URL: primary.url() })
     await until(async () => {
       const { value } = await scrape()
       const labels = { shard: 'orders', replica: 'standby_2' }
@@ -77,7 +46,7 @@ describe('the service of the README', () => {
       expect(value('replication_source_up', UP)).toBe(1)
     })
     expect(await greet()).toBe('ok\n')
-    expect(program.stderr + program.stdout).toBe('')
+    expect(output()).toBe('')
   })
 
   test.each([
@@ -96,28 +65,28 @@ describe('the service of the README', () => {
     ['a password that is not encoded', () => `postgres://u:${PASSWORD}/x@h/a`, /Encode special/],
     ['no URL', () => '', /no host is set/],
   ])('stays and says why with %s', async (_, url, message) => {
-    const { program, until, scrape, greet } = await start(service, { DATABASE_URL: url() })
-    await until(() => expect(program.stderr + program.stdout).toMatch(message))
+    const { output, until, scrape, greet } = await start(service, { DATABASE_URL: url() })
+    await until(() => expect(output()).toMatch(message))
     await until(async () => expect((await scrape()).value('replication_source_up', UP)).toBe(0))
     expect(await greet()).toBe('ok\n')
-    expect(program.stderr + program.stdout).not.toContain(PASSWORD)
+    expect(output()).not.toContain(PASSWORD)
   })
 
   test('stays while its server is dead, and recovers', async () => {
     const node = await cluster.startPrimary({ name: 'mortal' })
-    const { program, until, scrape } = await start(service, { DATABASE_URL: node.url() })
+    const { output, until, scrape } = await start(service, { DATABASE_URL: node.url() })
     const up = async () => (await scrape()).value('replication_source_up', UP)
     await until(async () => expect(await up()).toBe(1))
     await node.kill()
     await until(async () => expect(await up()).toBe(0))
-    await until(() => expect(program.stderr + program.stdout).toMatch(/cannot be read/))
+    await until(() => expect(output()).toMatch(/cannot be read/))
     await node.start()
     await until(async () => expect(await up()).toBe(1))
   })
 })
 
 test('the own log of the README reports what it shows', async () => {
-  const { program, until, scrape } = await start(ownLog)
+  const { output, until, scrape } = await start(ownLog)
   const [, labels = '', lag = ''] =
     /^replication_lag_seqno\{(.*),…\} (\d+)\n.*replica="eu-2",…\} \d\.\d$/m.exec(
       readText('README.md'),
@@ -129,7 +98,7 @@ test('the own log of the README reports what it shows', async () => {
     expect(value('replication_lag_seqno', follower)).toBe(Number(lag))
     expect(value('replication_lag_seconds', follower)).toBeGreaterThan(0)
   })
-  expect(program.stderr + program.stdout).toBe('')
+  expect(output()).toBe('')
 })
 
 describe('the service of docs/otlp.md', () => {
@@ -163,7 +132,7 @@ describe('the service of docs/otlp.md', () => {
   test('stays while its server is dead, says why, and recovers', async () => {
     const node = await cluster.startPrimary({ name: 'mortal_2' })
     const receiver = await receive()
-    const { program, until } = await start(quick, {
+    const { output, until } = await start(quick, {
       DATABASE_URL: node.url(),
       OTEL_EXPORTER_OTLP_ENDPOINT: new URL(receiver.url).origin,
     })
@@ -171,7 +140,7 @@ describe('the service of docs/otlp.md', () => {
     await until(() => expect(up()).toBe(1))
     await node.kill()
     await until(() => expect(up()).toBe(0))
-    await until(() => expect(program.stderr + program.stdout).toMatch(/cannot be read/))
+    await until(() => expect(output()).toMatch(/cannot be read/))
     await node.start()
     await until(() => expect(up()).toBe(1))
   })
