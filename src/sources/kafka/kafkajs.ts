@@ -22,7 +22,7 @@ import { Parts, pause, type Deadline, type KafkaClient } from './parts.js'
 type Members = Pick<Group, 'hasMembers' | 'subscribed'>
 type Listed = Pick<Cluster, 'shareGroups'> & { readonly groups: readonly string[] }
 
-/** Its offsets end at the last stable one: it can ask for no other. */
+/** @internal Its offsets end at the last stable one: it can ask for no other. */
 export class KafkajsClient implements KafkaClient {
   private admin: KafkajsAdmin | undefined
   private isOutdated = true

@@ -62,7 +62,7 @@ function checkClient(option: string, client: unknown): void {
   throw optionError(option, `${EXPECTED_CLIENT}, not one that uses callbacks`, client)
 }
 
-/** Runs a query, and returns its rows. */
+/** @internal Runs a query, and returns its rows. */
 export async function queryRows(client: MysqlClient, sql: string): Promise<unknown[]> {
   const answer = await client.query(sql)
   // mysql2 answers with rows and fields, mariadb with rows.
@@ -92,14 +92,14 @@ export async function queryVariables(
   }
 }
 
-/** The rows that describe from which servers a server replicates, or why there are none. */
+/** @internal The rows that describe from which servers a server replicates, or why there are none. */
 export type ReplicationRows =
   | { readonly rows: readonly unknown[]; readonly isHidden?: false; readonly problem?: undefined }
   /** The user lacks the privilege. */
   | { readonly rows?: undefined; readonly isHidden: true; readonly problem?: undefined }
   | { readonly rows?: undefined; readonly isHidden?: false; readonly problem: string }
 
-/** Asks for the state of replication. */
+/** @internal Asks for the state of replication. */
 export async function queryReplication(client: MysqlClient, sql: string): Promise<ReplicationRows> {
   try {
     return { rows: await queryRows(client, sql) }

@@ -25,7 +25,7 @@ export const EXPECTED_CLIENT = 'a Pool or a connected Client of pg'
 /** Maximum number of pending connection requests. */
 const MAX_WAITING = 2
 
-/** Queries a server through a Pool or a Client. */
+/** @internal Queries a server through a Pool or a Client. */
 export class Connection {
   /**
    * How old a connection of a Pool may become. Polling keeps it in use, so that it would stay with one server for as long
