@@ -18,7 +18,7 @@ export async function start(servers) {
   servers.onStop(() => pool.end())
 
   return {
-    command: 'plain SQL',
+    command: '`pg_stat_replication`',
     source: postgresSource({ client: pool, shard: 'pg', expect: ['s1', 's2'] }),
     async write() {
       await primary.query("insert into bulk select repeat('x', 1000) from generate_series(1, 10)")
