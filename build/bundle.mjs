@@ -18,6 +18,8 @@ const { exports, bin } =
 const names = [
   ...Object.values(exports).flatMap((files) => (typeof files === 'string' ? [] : files.require)),
   ...Object.values(bin),
+  // The demo draws its table with it.
+  './dist/cli/table.js',
 ]
 const input = Object.fromEntries(
   names.map((file) => {
@@ -26,8 +28,11 @@ const input = Object.fromEntries(
   }),
 )
 
-/** The last folder of a module: `kafka`, `lag-map`. @param {string} module */
-const folderOf = (module) => relative(resolve(root, 'src'), module).split('/').at(-2) ?? 'index'
+/** The last folder of a module: `kafka`, `lag-map`. A chunk must not run the command. @param {string} module */
+function folderOf(module) {
+  const folder = relative(resolve(root, 'src'), module).split('/').at(-2) ?? 'index'
+  return folder === 'cli' ? null : folder
+}
 
 /**
  * Starts a line at each statement at the top, and at each method of a class.

@@ -27,7 +27,8 @@ describe('the packed package', () => {
     const files = entryPoints.flatMap(({ facade }) => [
       ...[facade, facade.replace('.mjs', '.js'), facade.replace('.mjs', '.d.mts')],
     ])
-    const expected = [...files, 'dist/cli/index.js', 'dist/package.json', ...documents]
+    const command = ['dist/cli/index.js', 'dist/cli/table.js']
+    const expected = [...files, ...command, 'dist/package.json', ...documents]
     const isOther = (file: string) => /^dist\/(?:chunks\/[a-z-]+\.js|.*\.d\.ts)$/.test(file)
     expect(packed.files.filter((file) => !isOther(file))).toEqual(expected.sort())
     expect(packed.files).toContain('dist/chunks/lag-map.js')
