@@ -14,7 +14,7 @@ const SETTLE_MILLIS = 1000
 const ROUND_MILLIS = 5000
 /** At 1 ms, one stall a second would be less than the thousandth that the percentile leaves out. */
 const RESOLUTION_MILLIS = 2
-/** Stores in one turn of the event loop: some 50 µs, so that they delay nothing by themselves. */
+/** Stores in one turn of the event loop: about 50 µs, so that they delay nothing by themselves. */
 const STORES_PER_TURN = 2048
 
 if (process.send) scrapeEverySecond(String(process.argv[2]))

@@ -40,7 +40,7 @@ export async function start(servers) {
         removed = 'learner'
         return cluster.removeFollower(removed)
       })
-      await incident('cut off, nobody writes', cluster.followers[0], async () => {
+      await incident('cut off, nothing is written', cluster.followers[0], async () => {
         load.isBusy = false
         await cluster.cut(cluster.followers[0])
       })

@@ -85,8 +85,8 @@ export async function start(servers) {
       })
       worker.isHolding = true
       await incident('it does not acknowledge one message of 50', CONSUMER)
-      await incident('nobody writes', CONSUMER, () => (load.isBusy = false))
-      await incident('a server killed, nobody writes', first, () => cluster.kill(first))
+      await incident('nothing is written', CONSUMER, () => (load.isBusy = false))
+      await incident('a server killed, nothing is written', first, () => cluster.kill(first))
       await incident('it is back', first, () => cluster.restart(first))
     },
   }

@@ -74,7 +74,7 @@ export async function start(servers) {
       })
       load.isBusy = true
       await incident('it is back', BILLING, () => cluster.restart(BILLING))
-      await incident('a commit past the end, nobody writes', BILLING, async () => {
+      await incident('a commit past the end, nothing is written', BILLING, async () => {
         load.isBusy = false
         await cluster.kill(BILLING)
         await cluster.commit(BILLING, TOPIC, Number(await cluster.position()) + 1000)

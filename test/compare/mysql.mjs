@@ -58,7 +58,7 @@ export async function compareFamily(kind, servers, words) {
       const former = system.leaderName
       await incident('failover: the old leader follows', former, () => system.failOver())
       const [follower] = system.followers
-      await incident('a link hangs, nobody writes', follower, async () => {
+      await incident('a link hangs, nothing is written', follower, async () => {
         load.isBusy = false
         await system.cut(follower)
       })

@@ -39,7 +39,7 @@ export async function start(servers) {
     format: (bytes) => `${(bytes / 1e6).toFixed(2)} MB`,
     async run({ incident, load, restartMonitor }) {
       await incident('healthy and busy', 's1')
-      await incident('nobody writes', 's1', () => (load.isBusy = false))
+      await incident('nothing is written', 's1', () => (load.isBusy = false))
       load.isBusy = true
       await incident('replay paused', 's1', () => s1.pauseReplay())
       await incident('caught up again', 's1', () => s1.resumeReplay())

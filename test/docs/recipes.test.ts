@@ -152,12 +152,12 @@ describe('with real servers', () => {
     await standby.resumeReplay()
     await eventually(async () => expect(await isOnReplica()).toBe(true))
 
-    // It has all data. Nobody sends it more.
+    // It has all data, and is sent no more.
     await standby.kill()
     await eventually(async () => expect(await isOnReplica()).toBe(false))
   })
 
-  test('an applied position tells whether a replica has a write', async () => {
+  test('an applied position shows whether a replica has a write', async () => {
     const { gauge } = follow(primary)
     const appliedSeqno = () =>
       gauge.collectMetrics().find(({ replica }) => replica === standby.name)?.appliedSeqno ?? 0n
@@ -204,7 +204,7 @@ describe('with a source that a test answers', () => {
     await read(1400, 1400)
     expect(await probe()).toBe('200 standby_1 is 0.0 s behind')
 
-    // Nobody writes, so a follower that is dead lacks nothing.
+    // Nothing is written, so a dead follower lacks nothing.
     source.last.answer(reading('orders', 1400, {}))
     await vi.advanceTimersByTimeAsync(1000)
     expect(await probe()).toBe('503 standby_1 is disconnected')

@@ -113,11 +113,14 @@ test.each(named)('the page names a test that exists: $file: $title', ({ file, ti
 
 const systems = rows.flatMap(({ links, codes }) => {
   const [page] = links.filter((target) => target.startsWith('sources/'))
-  return page === undefined ? [] : { page: `docs/${page.replace(/#.*/, '')}`, rights: codes }
+  return page === undefined ? [] : { page: `docs/${page.replace(/#.*/, '')}`, privileges: codes }
 })
 
-test.each(systems)('the rights are those of the page of the source: $page', ({ page, rights }) => {
-  expect(systems).toHaveLength(7)
-  const text = readText(page)
-  expect(rights.filter((right) => !text.includes(right))).toEqual([])
-})
+test.each(systems)(
+  'the privileges are those of the page of the source: $page',
+  ({ page, privileges }) => {
+    expect(systems).toHaveLength(7)
+    const text = readText(page)
+    expect(privileges.filter((privilege) => !text.includes(privilege))).toEqual([])
+  },
+)

@@ -23,7 +23,7 @@ interface Rules {
   groups: { name: string; rules: { alert?: string; expr: string; for?: string }[] }[]
 }
 
-/** The rules as they are, with seconds for minutes and smaller thresholds: nobody waits 5 minutes for a test. */
+/** The rules as they are, with seconds for minutes and smaller thresholds, because a test cannot take 5 minutes. */
 function quickRules(): { text: string; alerts: string[] } {
   const rules = parse(readText('docs/monitoring/rules.yml')) as Rules
   const alerts = new Set<string>()
@@ -203,7 +203,7 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
     )
   })
 
-  it('fire when nobody reports the leader of followers', async () => {
+  it('fire when no process reports the leader of followers', async () => {
     const fault = () => {
       own.updateAppliedSeqno('alone', 7, 'r1')
       return Promise.resolve()

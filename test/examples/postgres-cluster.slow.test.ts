@@ -112,7 +112,7 @@ test('a server that ends by itself is reported with its log, one that is stopped
   )
 })
 
-test('a stopped cluster leaves no process and no folder, also when a server is frozen', async () => {
+test('a stopped cluster leaves no process and no folder, even when a server is frozen', async () => {
   const onUnexpectedExit = vi.fn<(error: Error) => void>()
   const cluster = await createCluster({ onUnexpectedExit })
   const primary = await cluster.startPrimary()
@@ -137,9 +137,9 @@ test('a cluster that is stopped while a server starts waits for nothing', async 
   await expect(cluster.startPrimary({ name: 'other' })).rejects.toThrow('cluster was stopped')
 })
 
-test('a cluster is given up by the signal it was given', async () => {
-  const gone = AbortSignal.abort(new Error('not any more'))
-  await expect(PostgresCluster.create({ signal: gone })).rejects.toThrow('not any more')
+test('a cluster is abandoned when its signal aborts', async () => {
+  const gone = AbortSignal.abort(new Error('aborted by the test'))
+  await expect(PostgresCluster.create({ signal: gone })).rejects.toThrow('aborted by the test')
 })
 
 describe('a cluster whose process is gone', () => {

@@ -39,7 +39,7 @@ test('a worker serves what the main thread stores', async () => {
   expect(program.stderr).toBe('')
 })
 
-test('a worker polls a PostgreSQL beside what the main thread stores', async () => {
+test('a worker polls a PostgreSQL next to what the main thread stores', async () => {
   await cluster.startStandby({ name: 'standby_1', of: primary })
   const { program, scrape } = await start('worker-exporter', { DATABASE_URL: primary.url() })
   await eventually(async () => {

@@ -224,7 +224,7 @@ describe('a follower that is not in the reading', () => {
     expect(await connections()).toEqual({ 'a,r1': 1, 'a,r2': 0 })
   })
 
-  it('is a new one when it comes back after its time, also if nobody collected in between', async () => {
+  it('is a new one when it comes back after its time, even if nothing was collected in between', async () => {
     test.poll({ retentionMillis: INTERVAL }).start()
     await answer(test.source, reading('a', 10, { r1: 4 }))
     await read(NOTHING, reading('a', 20, { r1: undefined }))
@@ -664,7 +664,7 @@ describe('what a source said', () => {
     expect(lags()).toEqual({})
   })
 
-  it('is not reported any more after a stop, and again after the first read of the next start', async () => {
+  it('is no longer reported after a stop, and again after the first read of the next start', async () => {
     const poller = test.poll()
     poller.start()
     await answer(test.source, found)

@@ -39,7 +39,7 @@ describe('a handle', () => {
     expect(leader.load()).toBe(4n)
   })
 
-  it('tells 0 and 2^64 − 1 from nothing stored', () => {
+  it('distinguishes 0 and 2^64 − 1 from nothing stored', () => {
     gauge.updateLeaderSeqno('a', 10)
     const applied = gauge.applied('a')
     expect(gauge.appliedSeqno('a')).toBeUndefined()
@@ -59,7 +59,7 @@ describe('a handle', () => {
     }
   })
 
-  it('has no effect once its entry is removed, also when one of the same name is added', () => {
+  it('has no effect once its entry is removed, even when one of the same name is added', () => {
     const [leader, applied] = [gauge.leader('a'), gauge.applied('a', 'r1')]
     leader.store(9)
     applied.store(5)

@@ -16,7 +16,7 @@ describe('at every collection, lag in seconds is within a gap between samples or
   it.each(cases)('%s', (name, scenario) => {
     const observations = simulate(scenario)
     expect(faults(observations)).toEqual([])
-    // A case in which nobody is behind would show nothing.
+    // A case in which no follower is behind would show nothing.
     expect(observations.filter(({ isBehind }) => isBehind).length).toBeGreaterThan(300)
     // Only a follower that went back, or joined, can lack entries whose age is forgotten.
     const forgotten = observations.filter(({ isForgotten }) => isForgotten)
@@ -71,7 +71,7 @@ describe('a follower that catches up at a steady pace', () => {
     expect(Math.max(...seconds.slice(behind.length))).toBeLessThan(1)
   })
 
-  it('has a lag that never grows, whatever the paces, also when the leader has stopped', () => {
+  it('has a lag that never grows, whatever the paces, even when the leader has stopped', () => {
     fc.assert(
       fc.property(anyCatchUp(300), ({ scenario, resumed, perSecond }) => {
         // One entry more or less is as much as a collection can be off by.

@@ -202,7 +202,7 @@ describe('lag in seconds', () => {
     startMeasuring()
     gauge.updateLeaderSeqno('a', 200)
     pass(0.8)
-    // Nobody was behind at the last sample.
+    // No follower was behind at the last sample.
     expect(gauge.lagSeconds('a', 'r1')).toBeCloseTo(0.8 * 0.99)
     gauge.updateAppliedSeqno('a', 149, 'r1')
     expect(gauge.lagSeconds('a', 'r1')).toBeCloseTo(0.8 * 0.5)
@@ -271,7 +271,7 @@ describe('lag in seconds', () => {
     gauge.updateAppliedSeqno('a', 5, 'r2')
     for (let second = 1; second <= 10; second++) {
       pass(1)
-      // What was written while nobody was behind counts from the last sample of that time.
+      // What was written while no follower was behind counts from the last sample of that time.
       expect(gauge.lagSeconds('a', 'r1')).toBeCloseTo(second - 0.5, 1)
       expect(gauge.lagSeconds('a', 'r2')).toBe(3602 + second)
     }
@@ -436,7 +436,7 @@ describe('a leader that comes back lower', () => {
     expect(gauge.lagSeconds('a')).toBe(2)
   })
 
-  it('makes no spike when nobody was behind', () => {
+  it('makes no spike when no follower was behind', () => {
     gauge.updateLeaderSeqno('a', 1000)
     gauge.updateAppliedSeqno('a', 1000)
     startMeasuring()

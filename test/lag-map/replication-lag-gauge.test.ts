@@ -78,7 +78,7 @@ describe('collectMetrics', () => {
     ])
   })
 
-  it('returns an unnamed follower beside named ones', () => {
+  it('returns an unnamed follower next to named ones', () => {
     gauge.updateLeaderSeqno('a', 10)
     gauge.updateAppliedSeqno('a', 7, 'r1')
     gauge.updateAppliedSeqno('a', 8)

@@ -481,7 +481,7 @@ describe('when the other thread ends', () => {
     })
   })
 
-  it('compares its followers with the leader of this thread, also if it had one', async () => {
+  it('compares its followers with the leader of this thread, even if it had one', async () => {
     main.updateLeaderSeqno('a', 10)
     worker.updateLeaderSeqno('a', 8)
     worker.updateAppliedSeqno('a', 7, 'r1')

@@ -32,7 +32,7 @@ async function collectNames() {
 const { metrics, attributes } = await collectNames()
 const pages = listFiles('docs').filter((path) => path.endsWith('.md'))
 
-/** The names of metrics in a text. Those of recording rules have a colon. */
+/** The names of metrics in a string. Those of recording rules have a colon. */
 function namesIn(text: string): string[] {
   return [...text.matchAll(/(?<![\w:/.-])replication_[a-z_]*[a-z](?![\w:])/g)].map(([name]) => name)
 }

@@ -325,7 +325,7 @@ describe.each(ATTACHMENTS)('$name', ({ attach }) => {
       })
     })
 
-    it('reports the leader of a shard once, whoever knows it', async () => {
+    it('reports the leader of a shard once, no matter how many feeds know it', async () => {
       const source = new ScriptedSource('db')
       const { gauge, reader } = attach({ sources: [source], positions: true })
       const { publisher } = publisherTo(gauge)

@@ -45,7 +45,7 @@ async function exportTo(url: string): Promise<string> {
     () => '',
     (error: unknown) => String(error),
   )
-  // The application goes on.
+  // The application continues.
   producer.gauge.updateLeaderSeqno('orders', 101)
   expect(producer.gauge.lagSeqno('orders', 'r1')).toBe(11)
   return [failure, ...logged.messages].join('\n')

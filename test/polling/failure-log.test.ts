@@ -168,8 +168,8 @@ describe('the kind of a failure', () => {
     ['positions', new Error('at 0/3000060'), new Error('at 1F/A0')],
     ['quoted names', new Error('no role "alice"'), new Error('no role "bob"')],
     ['names in single quotes', new Error("no role 'alice'"), new Error("no role 'bob'")],
-    ['the message beside a code', withCode('ECONNRESET', 'one'), withCode('ECONNRESET', 'two')],
-    ['the message beside a number as code', withCode(7, 'one'), withCode(7, 'two')],
+    ['the message next to a code', withCode('ECONNRESET', 'one'), withCode('ECONNRESET', 'two')],
+    ['the message next to a number as code', withCode(7, 'one'), withCode(7, 'two')],
   ])('does not depend on %s', async (_, first, second) => {
     test.poll().start()
     await pass(0)

@@ -275,7 +275,7 @@ describe('a stop during a read', () => {
 })
 
 describe('a source object', () => {
-  it('is read once at a time, also when it is removed and added again', async () => {
+  it('is read once at a time, even when it is removed and added again', async () => {
     const poller = test.poll()
     poller.start()
     await pass(0)
@@ -301,7 +301,7 @@ describe('a source object', () => {
     expect(test.source.reads).toHaveLength(3)
   })
 
-  it('is not read for a poller that has given up waiting', async () => {
+  it('is not read for a poller that no longer waits', async () => {
     const gauge = new ReplicationLagGauge()
     test.poll({ pollTimeoutMillis: 10 * INTERVAL }).start()
     await pass(0)
@@ -312,7 +312,7 @@ describe('a source object', () => {
     expect(test.logged.matching('error', 'no answer within 300 ms')).toHaveLength(1)
     await answer(test.source, EMPTY)
     expect(test.source.reads).toHaveLength(1)
-    // The interval goes on.
+    // The interval continues.
     await pass(INTERVAL - DEADLINE)
     expect(test.source.reads).toHaveLength(2)
   })
@@ -348,7 +348,7 @@ describe('a source object', () => {
 })
 
 describe('tracing', () => {
-  it('is suppressed during a read, and for nobody else', async () => {
+  it('is suppressed only during a read', async () => {
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
     onTestFinished(() => context.disable())
     const isSuppressed = () => isTracingSuppressed(context.active())

@@ -209,7 +209,7 @@ describe('the name of a source', () => {
     expect(() => test.poll({ sources })).toThrow(/^sources\[1\]\.name: expected a name that/)
   })
 
-  it('is taken on its gauge, whoever polls it', () => {
+  it('is taken on its gauge, even if another poller polls it', () => {
     test.poll()
     const { gauge } = test
     expect(() => test.poll({ sources: [new ScriptedSource()] })).toThrow(

@@ -92,7 +92,7 @@ describe('a follower that several sources report', () => {
     expect(await leaders()).toEqual({})
   })
 
-  it('stays when one of them does not report it any more', async () => {
+  it('stays when one of them no longer reports it', async () => {
     const { one, two } = pollTwo(0)
     await read(one, reading('a', 10, { r1: 4 }))
     await read(two, reading('a', 10, { r1: 5 }))
@@ -239,7 +239,7 @@ describe("the application's own entries in a shard that a source reports too", (
     expect(lags()).toEqual({ 'a/own': 1, 'a/r1': 7 })
   })
 
-  it('are not compared with the leader of a source that cannot be read any more', async () => {
+  it('are not compared with the leader of a source that can no longer be read', async () => {
     test.gauge.updateAppliedSeqno('a', 4, 'own')
     const poller = test.poll()
     poller.start()
@@ -294,7 +294,7 @@ describe("the application's own entries in a shard that a source reports too", (
     expect(lags()).toEqual({})
   })
 
-  it('are measured in seconds against the leader of the source, also when its own followers have caught up', async () => {
+  it('are measured in seconds against the leader of the source, even when its own followers have caught up', async () => {
     const { one } = pollTwo()
     test.gauge.updateAppliedSeqno('a', 10, 'own')
     test.gauge.lagSeconds('a', 'own')

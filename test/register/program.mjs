@@ -13,7 +13,7 @@ class Reader extends MetricReader {
   }
 }
 
-// A cumulative reader would keep what is not reported any more.
+// A cumulative reader would keep what is no longer reported.
 const aggregationTemporalitySelector = () => AggregationTemporality.DELTA
 const reader = new Reader({ aggregationTemporalitySelector })
 metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))

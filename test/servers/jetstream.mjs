@@ -383,7 +383,7 @@ export class JetStreamCluster {
       pair.startsWith(`${name} `) ? [`nats://127.0.0.1:${port}`] : [],
     )
     const folder = await this.#servers.folderOf(name)
-    // Servers tell each other where to dial others. That would go around the gates, so it gets a port where nobody listens.
+    // Servers announce where to dial others. That would go around the gates, so it gets a port without a listener.
     const config = `
       server_name: ${name}, server_tags: ["${name}"]
       accounts { $SYS { users: [{ user: admin, password: admin }] } }

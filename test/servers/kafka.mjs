@@ -23,7 +23,7 @@ import { cacheFolder, isOnPath, run } from './servers.mjs'
 const LIBS = cacheFolder('replication-lag-kafka/libs')
 const TOPIC = 'orders'
 const GROUPS = /** @type {const} */ (['billing', 'shipping'])
-/** A group that nobody but an administrator may see. */
+/** A group that only an administrator may see. */
 const SECRET = 'secret'
 
 const JAVA = ['-Xms96m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto']

@@ -54,7 +54,7 @@ export async function startGalera(servers) {
     const folder = await servers.folderOf(name)
     const data = join(folder, 'data')
     await install(data)
-    // rsync gives up the rights of root, so none of the processes may have them.
+    // rsync drops the privileges of root, so none of the processes may have them.
     const isRoot = process.getuid?.() === 0
     if (isRoot) await run('chmod', ['711', servers.folder])
     if (isRoot) await run('chown', ['-R', 'nobody', folder])

@@ -36,7 +36,7 @@ export class Servers {
     this.#janitor = new Janitor(folder, PROGRAMS)
   }
 
-  /** @param {{ signal?: AbortSignal }} [options] `signal` gives up waiting. Call `stop()` all the same. */
+  /** @param {{ signal?: AbortSignal }} [options] `signal` ends the wait. Call `stop()` all the same. */
   static async create({ signal } = {}) {
     const folder = await mkdtemp(join(await realpath(tmpdir()), 'replication-lag-servers-'))
     return new Servers(folder, signal)

@@ -25,7 +25,7 @@ export interface ContractOptions {
   readonly questions?: number
   /** Whether the source asks all nodes, so that it finds the new leader after a failover by itself. Default: false. */
   readonly findsLeader?: boolean
-  /** Whether a follower that is killed stays connected, because nobody can know that it is gone. Default: false. */
+  /** Whether a follower that is killed stays connected, because its end cannot be noticed. Default: false. */
   readonly keepsKilled?: boolean
   /** Whether the system has other nodes that can take over. Default: true. */
   readonly failsOver?: boolean
@@ -38,7 +38,7 @@ export interface ContractOptions {
 /** What the servers of a system, or its nature, may not be able to show. */
 export type Case = 'unknown' | 'pause' | 'gates' | 'join' | 'wipe' | 'claim'
 
-/** Starts a system for the tests of a file. It ends after them, also when they fail. */
+/** Starts a system for the tests of a file. It ends after them, even when they fail. */
 export function useStarted<Started>(start: (servers: Servers) => Promise<Started>): () => Started {
   let started: Started | undefined
   let servers: Servers | undefined

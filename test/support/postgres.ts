@@ -46,7 +46,7 @@ type PrimaryOptions = NonNullable<Parameters<PostgresCluster['startPrimary']>[0]
 type StandbyOptions = Parameters<PostgresCluster['startStandby']>[0]
 
 /**
- * Real PostgreSQL servers for the tests of one file. What a test starts ends with that test, also when it fails. Names of
+ * Real PostgreSQL servers for the tests of one file. What a test starts ends with that test, even when it fails. Names of
  * nodes must differ within a file.
  */
 export class TestCluster {
@@ -133,7 +133,7 @@ async function untilGone(node: PostgresNode, applicationName: string): Promise<v
   })
 }
 
-/** Drops a slot once nobody is connected to it. */
+/** Drops a slot once it has no connection. */
 export async function dropSlot(node: PostgresNode, slot: string): Promise<void> {
   await eventually(async () => {
     await node.query(

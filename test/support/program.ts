@@ -9,7 +9,7 @@ export interface ProgramEnd {
   readonly signal: NodeJS.Signals | null
 }
 
-/** A Node program that a test runs without a terminal. Call `stop` at the end of the test, also if it failed. */
+/** A Node program that a test runs without a terminal. Call `stop` at the end of the test, even if it failed. */
 export class Program {
   /** Its output so far. */
   stdout = ''

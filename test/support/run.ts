@@ -8,7 +8,7 @@ export async function run(cwd: string, file: string, ...args: string[]): Promise
     preferLocal: true,
     localDir: repository,
     stripFinalNewline: false,
-    // npm tells its children where it was started. A child npm must use its own folder.
+    // npm passes the folder where it was started to its children. A child npm must use its own folder.
     env: { npm_config_local_prefix: undefined },
   })
   return stdout

@@ -201,7 +201,7 @@ export class Model {
     return reported
   }
 
-  /** The lag of a follower, also if it or its leader is stale; 0 if it is not known. */
+  /** The lag of a follower, even if it or its leader is stale; 0 if it is not known. */
   lagSeqno(key: string, now: number): number {
     const book = this.bookOf(key, now)
     if (book) return (this.lagIn(book, key, now) ?? this.lagIn(book, key, -Infinity))?.lagSeqno ?? 0

@@ -14,7 +14,7 @@ import { environment, PostgresNode } from './node.mjs'
  * @typedef {object} ClusterOptions
  * @property {Conf} [conf] settings of every node
  * @property {AbortSignal | undefined} [signal] stops whatever is being started. Call `stop()` all the same.
- * @property {(error: Error) => void} [onUnexpectedExit] called when a node ends that nobody stopped
+ * @property {(error: Error) => void} [onUnexpectedExit] called when a node ends that was not stopped
  * @property {import('./binaries.mjs').Binaries} [binaries] default: those that npm installed
  * @property {string} [template] an empty database that `PostgresCluster.initialize` made. Default: a new one.
  */
@@ -44,7 +44,7 @@ const recoverySettings = [
   'restore_command',
 ]
 
-/** @type {Conf} Small, quick, and nearly silent when nobody writes. */
+/** @type {Conf} Small, quick, and nearly silent when nothing is written. */
 const defaults = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',

@@ -39,7 +39,7 @@ exit 1
 `
 
 /**
- * Cleans up after a cluster whatever becomes of this process, also when it is killed with SIGKILL.
+ * Cleans up after a cluster whatever becomes of this process, even when it is killed with SIGKILL.
  *
  * It is a shell in a session of its own (so Ctrl-C in a terminal does not reach it) that reads from a pipe. The pipe
  * ends when this process lets go of it or is gone.

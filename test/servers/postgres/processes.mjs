@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { promisify } from 'node:util'
 
-/** @returns {Promise<number>} a port that nobody listens on; somebody else may take it any moment */
+/** @returns {Promise<number>} a port without a listener; another process may take it at any moment */
 export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer()

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
  * @template T
  * @param {string} what the condition in words: `standby-1 streams`
  * @param {() => T | Promise<T>} condition asked again and again; one that throws does not hold yet
- * @param {{ timeoutMillis?: number, signal?: AbortSignal | undefined }} [options] `signal` gives up at once
+ * @param {{ timeoutMillis?: number, signal?: AbortSignal | undefined }} [options] `signal` ends the wait immediately
  * @returns {Promise<T>} the first truthy answer
  */
 export async function until(what, condition, { timeoutMillis = 20_000, signal } = {}) {

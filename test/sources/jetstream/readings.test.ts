@@ -129,7 +129,7 @@ describe('a reading', () => {
     )
   })
 
-  it('fails for such a URL also when the answers are of two servers', async () => {
+  it('fails for such a URL even when the answers are of two servers', async () => {
     const { read, asked, answers, setOnAsk, stream } = createFake({ servers: ['http://nats_2'] })
     for (let i = 0; i < 3; i++) await read()
     Object.assign(stream('nats_2', 'COPY'), { created: '2026-11-26T00:00:00Z' })
@@ -645,7 +645,7 @@ describe('accounts', () => {
     expect(await shards()).toEqual(['ORDERS', 'A/ORDERS', 'B/ORDERS'])
   })
 
-  it('of the same name are told apart by their ids, for as long as both exist', async () => {
+  it('of the same name are distinguished by their ids, for as long as both exist', async () => {
     const [first, second] = [
       { name: 'B', id: 'ID1' },
       { name: 'B', id: 'ID2' },
@@ -686,7 +686,7 @@ describe('an option', () => {
     },
   )
 
-  it('`streams` that nobody has are noted', async () => {
+  it('`streams` that do not exist are noted', async () => {
     const { read, answers } = createFake({ streams: ['NONE'] })
     expect(await read()).toEqual({
       shards: [],

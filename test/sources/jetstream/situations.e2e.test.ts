@@ -272,7 +272,7 @@ await describeInstalled(jetstream, () => {
 })
 
 await describeInstalled(jetstream, () => {
-  it('tells streams of the same name in different accounts apart', async () => {
+  it('distinguishes streams of the same name in different accounts', async () => {
     const { urls, publish } = await startAccounts()
     await publish('a', 3)
     await publish('b', 7)

@@ -166,7 +166,7 @@ await describeInstalled(kafka, () => {
     try {
       // In pieces, because one batch is replicated at once.
       for (let i = 0; i < 20; i++) await started().write(20, { topic, acks: 1 })
-      // The client may ask the frozen broker first, which it gives up after a while.
+      // The client may ask the frozen broker first, and leaves it after a while.
       const { shards } = await eventually(() => read(source))
       const find = (shard: string) => shards.find((each) => each.shard === shard)
       expect(find(first)).toMatchObject({ leaderSeqno: 410n })

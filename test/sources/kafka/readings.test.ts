@@ -229,7 +229,7 @@ describe('a commit', () => {
   })
 })
 
-describe('what does not exist any more', () => {
+describe('what no longer exists', () => {
   it('is not in a complete reading: a group without commits', async () => {
     let { fetchOffsets } = KAFKAJS
     const { admin } = createKafkajs({ fetchOffsets: () => fetchOffsets, describeGroups: undefined })

@@ -278,7 +278,7 @@ await describeInstalled(kafka, () => {
     await eventually(() => expect(read(source)).rejects.toThrow('pass a function that creates one'))
   })
 
-  it('counts records of open transactions unless told otherwise, with @platformatic/kafka', async () => {
+  it('counts records of open transactions unless configured otherwise, with @platformatic/kafka', async () => {
     const topic = await createTopic(10)
     await started().commit('uncommitted', topic, 10)
     const source = await connect(started(), '@platformatic/kafka', { groups: ['uncommitted'] })

@@ -151,7 +151,7 @@ describe.each(Object.entries(SYSTEMS))('%s', (_, system) => {
       { a: 'on', c: 'on' },
     ],
     [
-      'a server that was promoted, and that others follow, also if it was not reset',
+      'a server that was promoted, and that others follow, even if it was not reset',
       {
         a: 'dead',
         b: { id: 2, follows: [-1], isReadOnly: false },

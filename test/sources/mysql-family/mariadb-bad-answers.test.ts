@@ -107,7 +107,7 @@ describe('a column', () => {
     })
   })
 
-  it('is a number or a text where the server has a number', async () => {
+  it('is a number or a string where the server has a number', async () => {
     const link = { ...LINK, Master_Server_Id: '1', Last_IO_Errno: 0n, Last_SQL_Errno: '0' }
     const leader = { ...LEADER, server_id: 1, gtid_domain_id: 0n }
     const found = await readFollower(leader, { ...FOLLOWER, server_id: 2n }, [link])

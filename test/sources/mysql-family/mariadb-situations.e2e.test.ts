@@ -55,7 +55,7 @@ await describeInstalled(mariadb, () => {
 })
 
 await describeInstalled(mariadb, () => {
-  it('reports each domain as a shard of its own, and calls nobody disconnected when that changes', async () => {
+  it('reports each domain as a shard of its own, and calls no follower disconnected when that changes', async () => {
     const started = await startForTest(mariadb)
     const { system } = started
     const source = await started.connect()

@@ -272,7 +272,7 @@ describe('an epoch', () => {
     ])
   })
 
-  it('ends when the leader has lost something, also when it has more than before', async () => {
+  it('ends when the leader has lost something, even when it has more than before', async () => {
     expect(await epochs(`${A}:1-5`, '', `${A}:1-2`, `${B}:1-9`)).toEqual([
       ['0', 5n],
       ['1', 0n],

@@ -46,18 +46,21 @@ for (const words of SYSTEMS) {
   await describeInstalled(kind, () => {
     const started = useFamily(kind)
 
-    it.each(CLIENTS)('tells what was received from what was applied, with %s', async (client) => {
-      const { system } = started()
-      const replica = system.member('replica-1')
-      const source = await started().connect({ client })
-      await replica.query(`stop ${word} sql_thread`)
-      await system.write(100)
-      const problem = words.notApplying
-      await untilSeen(source, 'replica-1', { lag: 100, receiveLag: 0, problem })
-      await untilSeen(source, 'replica-2', { lag: 0, receiveLag: 0 })
-      await replica.query(`start ${word} sql_thread`)
-      await untilSeen(source, 'replica-1', { lag: 0, receiveLag: 0 })
-    })
+    it.each(CLIENTS)(
+      'distinguishes what was received from what was applied, with %s',
+      async (client) => {
+        const { system } = started()
+        const replica = system.member('replica-1')
+        const source = await started().connect({ client })
+        await replica.query(`stop ${word} sql_thread`)
+        await system.write(100)
+        const problem = words.notApplying
+        await untilSeen(source, 'replica-1', { lag: 100, receiveLag: 0, problem })
+        await untilSeen(source, 'replica-2', { lag: 0, receiveLag: 0 })
+        await replica.query(`start ${word} sql_thread`)
+        await untilSeen(source, 'replica-1', { lag: 0, receiveLag: 0 })
+      },
+    )
 
     it('reports a follower that does not receive as disconnected, with its lag', async () => {
       const { system } = started()

@@ -115,7 +115,7 @@ describe('a column', () => {
   )
 
   it.each(['role_name', 'system_identifier', 'connection', 'application_name', 'slot_name'])(
-    'is a text that can be a name: %s',
+    'is a string that can be a name: %s',
     async (column) => {
       const read = (value: unknown) => faultOf({ [column]: value }, column)
       for (const value of ['', 'x'.repeat(4000), '\ud800', 7, true, Buffer.from('s1')]) {
@@ -149,7 +149,7 @@ describe('an answer', () => {
   it.each([
     ['no row', []],
     ['a row that is null', [null]],
-    ['a row that is a text', ['s1']],
+    ['a row that is a string', ['s1']],
     ['a row that is an array', [['s1', 'streaming']]],
     ['columns in camel case', [{ roleName: 'monitor', inRecovery: 'false' }]],
   ])('is refused: %s', async (_, rows) => {

@@ -41,7 +41,7 @@ describe('replay_lag of pg_stat_replication', () => {
     return row?.['millis'] == null ? undefined : Number(row['millis'])
   }
 
-  it('follows replay that is paused while the link is up, and is NULL when nobody writes', async () => {
+  it('follows replay that is paused while the link is up, and is NULL when nothing is written', async () => {
     const standby = await cluster.startStandby({ name: 'paused', of: primary })
     await standby.pauseReplay()
     await write(primary)

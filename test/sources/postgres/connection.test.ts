@@ -128,7 +128,7 @@ describe('a read through a Pool', () => {
 })
 
 describe('a read through a Client', () => {
-  it('settles only when the server has answered, also if it is aborted', async () => {
+  it('settles only when the server has answered, even if it is aborted', async () => {
     let respond: (value: typeof answer) => void = () => undefined
     const query = () => new Promise<typeof answer>((resolve) => (respond = resolve))
     const abort = new AbortController()
@@ -197,7 +197,7 @@ describe('a service that refuses the pg_control functions', () => {
 })
 
 describe('a server that accepts a connection and never answers', () => {
-  it('fails a read when the Pool gives up, and is asked again at the next', async () => {
+  it('fails a read when the Pool stops waiting, and is asked again at the next', async () => {
     const sockets: Socket[] = []
     const server = createServer((socket) => sockets.push(socket.on('error', () => undefined)))
     server.listen(0, '127.0.0.1')

@@ -74,7 +74,7 @@ describe('a reading', () => {
     expect(namesOf(reading)).toEqual(['local', 'local@local'])
   })
 
-  it('gives a slot its own name, also if a connection has it', async () => {
+  it('gives a slot its own name, even if a connection has it', async () => {
     const reading = await createReader()(STANDBY, IDLE_SLOT)
     expect(namesOf(reading)).toEqual(['s1@10.0.0.1', 's1'])
   })
@@ -350,7 +350,7 @@ describe('a logical slot that is being created', () => {
 })
 
 describe('a follower without a permanent slot', () => {
-  it('has disconnected when it is a standby and not there any more', async () => {
+  it('has disconnected when it is a standby and no longer there', async () => {
     const read = createReader()
     await read(STANDBY)
     expect((await read(NODE)).shards).toEqual([expect.not.objectContaining({ removed: ['s1'] })])
@@ -362,7 +362,7 @@ describe('a follower without a permanent slot', () => {
     expect((await read(NODE)).shards[0]).not.toHaveProperty('removed')
   })
 
-  it('is removed when it is a consumer with a temporary slot and not there any more', async () => {
+  it('is removed when it is a consumer with a temporary slot and no longer there', async () => {
     const read = createReader()
     expect(namesOf(await read(TEMPORARY))).toEqual(['nightly-export'])
     expect((await read(NODE)).shards).toMatchObject([
@@ -386,7 +386,7 @@ describe('a node in recovery', () => {
     ])
   })
 
-  it('does not report slots that nobody is connected to', async () => {
+  it('does not report slots without a connection', async () => {
     expect(namesOf(await createReader()(...onStandby(IDLE_SLOT)))).toEqual([])
   })
 
@@ -401,7 +401,7 @@ describe('a node in recovery', () => {
     expect((await read(...onStandby(NODE))).shards).toMatchObject([{ removed: ['s1'] }])
   })
 
-  it('reports logical slots that nobody is connected to', async () => {
+  it('reports logical slots without a connection', async () => {
     expect(namesOf(await createReader()(...onStandby(LOGICAL_SLOT)))).toEqual(['etl'])
   })
 
@@ -511,7 +511,7 @@ describe('the option expect', () => {
     expect(namesOf(await read({ ...NODE, ...own }))).toEqual(['s1', 's2', '7'])
   })
 
-  it('reports nothing on a standby that nobody is connected to', async () => {
+  it('reports nothing on a standby without connections', async () => {
     expect(namesOf(await read(...onStandby(NODE)))).toEqual([])
     expect(namesOf(await read(...onStandby(STANDBY)))).toEqual(['s1', 's2', '7'])
   })

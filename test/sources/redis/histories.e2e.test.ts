@@ -12,7 +12,7 @@ import { findProgram, Servers, type Server } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
 
-// What happens to positions when a history ends: servers that are started anew for each test.
+// What happens to positions when a history ends: servers that are started again for each test.
 
 let servers: Servers
 beforeEach(async () => {
