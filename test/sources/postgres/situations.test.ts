@@ -154,7 +154,7 @@ describe('a consumer of changes', () => {
 
   // Older versions send every consumer the begin and the end of all transactions.
   const itFrom15 = major >= 15 ? it : it.skip
-  itFrom15('A consumer of changes has nothing to do', async () => {
+  itFrom15('A logical consumer is idle', async () => {
     const table = await publish()
     await primary.query("select pg_create_logical_replication_slot('quiet', 'pgoutput')")
     onTestFinished(() => dropSlot(primary, 'quiet'))
