@@ -1,22 +1,17 @@
-import { createServer } from 'node:http'
+import Fastify from 'fastify'
 import pg from 'pg'
 
 // A service that knows nothing of OpenTelemetry.
 
 const pool = new pg.Pool()
-pool.on('error', (error) => console.error(error.message))
+pool.on('error', (error) => app.log.error(error))
 
-const server = createServer((_request, response) => {
-  pool.query('select now() as time').then(
-    ({ rows }) => response.end(JSON.stringify(rows[0])),
-    (/** @type {unknown} */ error) => response.writeHead(503).end(`${String(error)}\n`),
-  )
+const app = Fastify({ logger: { level: 'warn' } })
+app.get('/time', async () => {
+  const { rows } = await pool.query('select now() as time')
+  return rows[0]
 })
-process.once('SIGTERM', () => {
-  server.close()
-  void pool.end()
-})
-server.listen(process.env['PORT'] ?? 3000, () => {
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  console.log(`http://localhost:${port}`)
-})
+app.addHook('onClose', () => pool.end())
+process.once('SIGTERM', () => void app.close())
+
+console.log(await app.listen({ port: Number(process.env['PORT'] ?? 3000) }))
