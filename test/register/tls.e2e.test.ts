@@ -61,7 +61,7 @@ const restartMysql: Restart = async (system, { key, certificate }) => {
 }
 
 const restartKafka: Restart = async (system, { both }) => {
-  const cluster = system as KafkaCluster
+  const cluster = system as unknown as KafkaCluster
   await cluster.useCertificate(both)
   return cluster.brokers[0].gate.port
 }
