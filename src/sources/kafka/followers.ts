@@ -25,7 +25,7 @@ export interface KafkaFollower {
 }
 
 /** How many shards are built in one turn of the event loop. */
-const PIECE = 2000
+const PIECE = 1000
 
 /** @internal Turns what was found into a reading. */
 export class Report {

@@ -24,6 +24,9 @@ export type Outcome<Answer> =
 /** The part of the time that is left which a read waits. */
 export const PATIENCE = 0.4
 
+/** How many things are asked about in one turn of the event loop, and in one question: clients build and parse it in one turn. */
+const PIECE = 1000
+
 /** How long it waits for those that failed or took too long the last time. */
 const GRACE_MILLIS = 50
 
@@ -51,12 +54,14 @@ export class Parts<Part, Answer> {
     const end = performance.now() + patience
     const outcomes = new Map<string, Outcome<Answer>>()
     let isOver = false
+    let asked = 0
     const [quick, slow]: [Promise<void>[], Promise<void>[]] = [[], []]
     for (const [key, part] of parts) {
       // A reason that changed with each read would be logged each time.
       const failure = this.slow.get(key)
       outcomes.set(key, failure ?? NO_ANSWER)
       if (this.open.has(key)) continue
+      if (++asked % PIECE === 0) await pause()
       const asking = this.askOnce(key, part, end)
       const list = failure ? slow : quick
       const keep = (outcome: Outcome<Answer>) => {
@@ -120,9 +125,6 @@ export function pause(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** How many things one question is about, at most. Clients build and parse it in one turn of the event loop. */
-const PIECE = 1000
-
 /**
  * Asks about all things at once. If that fails for a reason that can lie in one of them, it asks about each half, so that only
  * that one is unknown in the end.
@@ -137,7 +139,10 @@ export async function askAll<Item>(
   const middle = items.length >> 1
   const halves = [items.slice(0, middle), items.slice(middle)]
   if (items.length > PIECE) {
-    for (const half of halves) await askAll(half, ask, fail)
+    for (const half of halves) {
+      await askAll(half, ask, fail)
+      await pause()
+    }
     return
   }
   try {

@@ -169,7 +169,6 @@ export class PlatformaticTopics {
         const errorOf = (row: number) => errorAt(`/topics/${i}/partitions/${row}`)
         addOffsets(offsets, topic, partitions, ['partitionIndex', 'offset'], errorOf)
       }
-      await pause()
     }
     await askAll(places, ask, ([topic, { partition }], error) => {
       const all = offsets.get(topic) ?? []
