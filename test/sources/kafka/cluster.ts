@@ -71,10 +71,14 @@ export async function startNewConsumer(
     bootstrapBrokers: [`127.0.0.1:${port}`],
     groupProtocol: 'consumer',
   })
-  onTestFinished(() => consumer.close(true))
+  const close = () =>
+    new Promise<void>((resolve) => {
+      consumer.close(true, () => resolve())
+    })
+  onTestFinished(close)
   const stream = await consumer.consume({ topics: [topic], mode: 'earliest', maxWaitTime: 100 })
   stream.on('data', () => undefined)
-  return () => consumer.close(true)
+  return close
 }
 
 /** Joins a share group as a member, which creates it. No JavaScript client has a consumer for it. */

@@ -1,4 +1,5 @@
 import { Admin, listOffsetsV9 } from '@platformatic/kafka'
+import kafkajs from 'kafkajs'
 import {
   ReplicationLagMetricProducer,
   type ReplicationSource,
@@ -73,7 +74,13 @@ await describeInstalled(kafka, () => {
       const sources = [source, await connect(started(), client, { groups })]
       if (client === 'kafkajs') {
         // One client is enough as long as it has not read a topic that has lost its leader.
-        const admin = started().client.admin({ retry: { retries: 1, initialRetryTime: 100 } })
+        const brokers = started().brokers.map(({ port }) => `127.0.0.1:${port}`)
+        const retry = { retries: 1, initialRetryTime: 20 }
+        const admin = new kafkajs.Kafka({
+          brokers,
+          retry,
+          logLevel: kafkajs.logLevel.NOTHING,
+        }).admin()
         onTestFinished(() => admin.disconnect())
         sources.push(await connect(started(), client, { groups, admin }))
       }

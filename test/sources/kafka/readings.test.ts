@@ -1,6 +1,7 @@
 import {
   kafkaSource,
   type KafkaSourceOptions,
+  type ListOffsets,
 } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
@@ -404,6 +405,64 @@ describe('brokers', () => {
       })),
     )
   })
+})
+
+it('of thousands of groups, topics and partitions takes little CPU, in short turns of the event loop', async () => {
+  const names = (count: number, name: string) =>
+    Array.from({ length: count }, (_, i) => `${name}-${i}`)
+  const [many, topics] = [names(2000, 'group'), names(2000, 'topic')]
+  const partitions = Array.from({ length: 10 }, (_, i) => ({ leader: i % 2, replicas: [0, 1] }))
+  interface Row {
+    name: string
+    partitions: { partitionIndex: number }[]
+  }
+  const answer = (rows: Row[]) =>
+    rows.map(({ name, partitions: all }) => ({
+      name,
+      partitions: all.map(({ partitionIndex }) => ({ partitionIndex, offset: 5n })),
+    }))
+  const { admin } = createPlatformatic({
+    metadata: (wanted: string[]) => ({
+      brokers: new Map([0, 1].map((id) => [id, {}])),
+      topics: new Map(wanted.map((topic) => [topic, { id: topic, partitions }])),
+    }),
+    listConsumerGroupOffsets: (wanted: string[]) =>
+      wanted.map((groupId) => ({
+        groupId,
+        topics: [
+          {
+            name: groupId.replace('group', 'topic'),
+            partitions: [{ partitionIndex: 0, committedOffset: 1n }],
+          },
+        ],
+      })),
+    starts: answer,
+    ends: answer,
+  })
+  const brokers: ListOffsets = {
+    api: { async: (_, __, ___, rows) => Promise.resolve({ topics: answer(rows) }) },
+  }
+  const source = kafkaSource({ admin, groups: many, topics: undefined, brokers })
+  const first = await source.read(signal, 30_000)
+  expect(first.shards).toHaveLength(2 * topics.length * partitions.length)
+
+  const cpuMillis = () => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1000
+  }
+  const start = cpuMillis()
+  let [last, longest, isOver] = [start, 0, false]
+  const check = () => {
+    longest = Math.max(longest, cpuMillis() - last)
+    last = cpuMillis()
+    if (!isOver) setImmediate(check)
+  }
+  setImmediate(check)
+  await source.read(signal, 30_000)
+  isOver = true
+  // Far more than it takes (300 ms, in turns of 50 ms), and far less than it once took.
+  expect(cpuMillis() - start).toBeLessThan(2000)
+  expect(longest).toBeLessThan(400)
 })
 
 describe('an option', () => {
