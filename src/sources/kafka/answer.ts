@@ -30,6 +30,8 @@ export interface Group {
   readonly commits: Offsets
   /** It is `undefined` where the client cannot find out. */
   readonly hasMembers: boolean | undefined
+  /** Why it cannot find out, if there is a reason. */
+  readonly membersError?: unknown
   /** What its members have subscribed to, as far as the client can find out. */
   readonly subscribed: readonly string[]
 }

@@ -47,6 +47,7 @@ export class Report {
   /** @throws Error if there are groups or topics, and none of them can be read. */
   async create(): Promise<ReplicationReading> {
     const { groups, topics, listFailure } = this.cluster
+    if (listFailure !== undefined && groups.size === 0 && !this.copiesOf) throw listFailure as Error
     const failedGroups = failuresIn(groups)
     const failedTopics = failuresIn(topics)
     this.findConsumers()
@@ -55,11 +56,21 @@ export class Report {
       else await this.addTopic(topic, found)
     }
     const unlisted = listFailure === undefined ? [] : [describeOldList(listFailure)]
-    this.addProblem('groups', [...unlisted, ...describe(failedGroups)])
+    const unknown = describe(this.unknownMembers()).map((each) => `members of ${each}`)
+    this.addProblem('groups', [...unlisted, ...describe(failedGroups), ...unknown])
     const complete = unlisted.length + failedGroups.length + failedTopics.length === 0
     if (complete) this.epochs.keep(topics)
     const notes = this.notes()
     return { shards: this.shards, complete, ...(notes.length > 0 && { note: notes.join('; ') }) }
+  }
+
+  private unknownMembers(): Failures {
+    const failures: [string, Failure][] = []
+    for (const [name, group] of this.cluster.groups) {
+      if (isFailure(group) || group.membersError === undefined) continue
+      failures.push([name, { error: group.membersError }])
+    }
+    return failures
   }
 
   /** Finds the groups to report for each topic. */

@@ -93,7 +93,6 @@ export class KafkajsClient implements KafkaClient {
     const { answer, error } = await this.listing.readOne(null, deadline)
     this.isOutdated ||= isUseless(error)
     if (answer) this.listed = answer
-    else if (this.listed.groups.length === 0) throw error as Error
     return error
   }
 
@@ -108,8 +107,9 @@ export class KafkajsClient implements KafkaClient {
     ])
     const groups = new Map<string, Group | Failure>()
     for (const [group, outcome] of commits) {
-      const { answer = UNKNOWN } = members.get(group) ?? {}
-      groups.set(group, outcome.answer ? { commits: outcome.answer, ...answer } : outcome)
+      const { answer = UNKNOWN, error: membersError } = members.get(group) ?? {}
+      const found = outcome.answer && { commits: outcome.answer, ...answer, membersError }
+      groups.set(group, found ?? (outcome as Failure))
       this.isOutdated ||= isUseless(outcome.error)
     }
     await pause()

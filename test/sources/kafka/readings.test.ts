@@ -60,6 +60,12 @@ describe.each([
     expect(note).toBe('group sharing: it is a share group, which has no commits')
   })
 
+  it('fails if no group is known, because the list of groups cannot be read', async () => {
+    const listGroups = () => Promise.reject(new Error('Cluster authorization failed.'))
+    const reading = readOnce({ admin: create({ listGroups }).admin })
+    await expect(reading).rejects.toThrow('Describe on the cluster, or name the groups')
+  })
+
   it('names a group that hangs or is refused, and has the others', async () => {
     const hang = () => new Promise(() => undefined)
     const refuse = () => Promise.reject(new Error('refused'))
@@ -254,6 +260,13 @@ describe('what no longer exists', () => {
 })
 
 describe('kafkajs', () => {
+  it('says whose members cannot be read, and has the commits', async () => {
+    const describeGroups = () => Promise.reject(new Error('Group authorization failed.'))
+    const { shards } = await readOnce({ admin: createKafkajs({ describeGroups }).admin, groups })
+    expect(shards[0]).toMatchObject({ shard: 'orders/0', followers: [{ appliedSeqno: 4n }] })
+    expect(shards.at(-1)?.problem).toMatch(/^members of billing cannot be read: Group auth/)
+  })
+
   it('looks up leaders again when one has moved, once', async () => {
     let failures = 1
     const moved = Object.assign(new Error('not the leader'), { type: 'NOT_LEADER_FOR_PARTITION' })

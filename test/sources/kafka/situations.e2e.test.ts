@@ -231,7 +231,7 @@ await describeInstalled(kafka, () => {
       expect(note).toMatch(new RegExp(`group .*${sharing}.*: it is a share group`))
       const reported = shards.flatMap(({ followers }) => followers.map(({ replica }) => replica))
       expect(reported).not.toContain(sharing)
-      end()
+      await end()
       await started().write(2, { topic })
       // kafkajs cannot find out that it has no members.
       await untilSeen(source, `${topic}/0`, group, { lag: 2, connected: client === 'kafkajs' })
