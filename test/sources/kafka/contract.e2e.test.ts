@@ -19,7 +19,7 @@ const options: ContractOptions = {
 await describeInstalled(kafka, () => {
   // It asks for the commits and the members of each group, and tries another client when one hangs. It
   // connects for each read.
-  describeContract(kafka, { ...options, client: 'kafkajs', questions: 6, reads: 250 })
+  describeContract(kafka, { ...options, client: 'kafkajs', questions: 6, reads: 150 })
   // It asks for two things at a time that do not depend on each other.
   describeContract(kafka, { ...options, client: '@platformatic/kafka', questions: 2 })
 })
