@@ -160,7 +160,11 @@ describe('a source that cannot be read is named with what to do, at once and aga
   test.each<[string, () => string | Promise<string>, RegExp]>([
     ['a wrong password', () => primary.url('monitor:hunter3'), /28P01: .*: check the password/],
     ['no password', () => primary.url('monitor'), /no password is set: put it into the URL/],
-    ['a wrong host', () => 'postgres://monitor:hunter2@nowhere.invalid/a', /check the name of the/],
+    [
+      'a wrong host',
+      () => 'postgres://monitor:hunter2@nowhere.invalid/a',
+      /ENOTFOUND.*: check the host name/,
+    ],
     [
       'a closed port',
       async () => `postgres://monitor:hunter2@127.0.0.1:${await freePort()}/postgres`,
