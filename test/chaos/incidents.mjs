@@ -66,7 +66,7 @@ export function drawSchedule(random, names, { from, to, count }) {
     if (at + millis > to) break
     const name = names[Math.floor(random() * names.length)] ?? ''
     schedule.push({ at, name, pick: Math.floor(random() * 6), millis })
-    at += random() < 0.4 ? random() * 1000 : millis + random() * 8000
+    at += random() < 0.5 ? random() * 1500 : random() * millis + random() * 6000
   }
   return schedule
 }

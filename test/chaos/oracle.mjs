@@ -263,7 +263,10 @@ class Page {
     const leaders = this.#truth.leadersIn(this.#settled.from - MINUTE, this.#settled.to)
     const nodes = [name, ...leaders.map((each) => each.name)]
     const { effects, traits } = this.#recording
-    const ofNodes = ['stopped', 'blocked', ...(traits.hearsOverLink ? ['cut'] : [])]
+    const ofNodes = ['stopped', 'blocked']
+    if (traits.hearsOverLink) ofNodes.push('cut')
+    // One connection carries many questions, one after the other.
+    if (!traits.asksFollowers) ofNodes.push('slow')
     const isTrouble = (/** @type {Effect} */ { kind, target }) =>
       ['denied', 'changed'].includes(kind) || (ofNodes.includes(kind) && nodes.includes(target))
     const gaps = this.#truth.gaps.get(name ?? '') ?? []

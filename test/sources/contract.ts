@@ -205,9 +205,10 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       // Without most of its nodes, a system elects no other leader.
       const isMore = system.elects === true
       skip(isMore && !system.pause, NOT_YET)
-      const { source } = await connect()
+      const { source, gate } = await connect()
       const polling = startPolling(source)
       await untilCaughtUp(polling)
+      const { connections } = gate
       await system.freeze()
       if (isMore) await system.pause?.(second)
       try {
@@ -220,6 +221,8 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
         await Promise.all([system.thaw(), isMore && system.resume?.(second)])
       }
       await untilCaughtUp(polling)
+      // Questions that were given up may have connected again. One may be under way.
+      await eventually(() => expect(gate.connections).toBeLessThanOrEqual(connections + 1))
     })
 
     describe.each<[string, 'pause' | 'gates', Hang]>([

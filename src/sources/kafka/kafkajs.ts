@@ -16,6 +16,7 @@ import {
 } from './answer.js'
 import type { KafkajsAdmin } from './clients.js'
 import { isUnreachable } from './errors.js'
+import { endAfterCalls } from './kafkajs-ended.js'
 import { isAboutMetadata, KafkajsTopics } from './kafkajs-topics.js'
 import { Parts, pause, type Deadline, type KafkaClient } from './parts.js'
 
@@ -55,7 +56,7 @@ export class KafkajsClient implements KafkaClient {
     const isReplaceable = typeof source === 'function'
     for (let tries = 3; ; tries--) {
       if (!this.admin || (isReplaceable && this.isOutdated && this.closing.size < MAX_CLOSING)) {
-        this.admin = isReplaceable ? source() : source
+        this.admin = isReplaceable ? endAfterCalls(source()) : source
         this.topics.use(this.admin)
         for (const parts of [this.connecting, this.listing, this.commits, this.members])
           parts.reopen()
