@@ -10,14 +10,14 @@ export function endAfterCalls(admin: KafkajsAdmin): KafkajsAdmin {
   const end = () => admin.disconnect?.().catch(() => undefined)
   return new Proxy(admin, {
     get(target, name: keyof KafkajsAdmin) {
-      const method = target[name] as ((...parameters: unknown[]) => Promise<unknown>) | undefined
+      const method: unknown = Reflect.get(target, name)
       if (typeof method !== 'function') return method
       return async (...parameters: unknown[]) => {
         if (name === 'disconnect') isEnded = true
         if (name === 'connect') isEnded = false
         open++
         try {
-          return await method.apply(target, parameters)
+          return (await Reflect.apply(method, target, parameters)) as unknown
         } finally {
           open--
           if (open === 0 && isEnded && name !== 'disconnect') void end()
