@@ -56,13 +56,13 @@ async function run(system, createPlan) {
     const world = await World.start(servers, subject)
     const plan = createPlan(world.incidents)
     const recording = await world.run(plan.schedule, plan.millis, createRandom(Number(plan.seed)))
-    return { plan, recording, ...judge(recording) }
+    return { plan, recording }
   } finally {
     await servers.stop()
   }
 }
 
-/** @param {Plan} plan @param {Recording} recording */
+/** Returns how many numbers were wrong. @param {Plan} plan @param {Recording} recording */
 async function report(plan, recording) {
   const { counts, failures } = judge(recording)
   console.log(`\n${plan.system}, seed ${plan.seed}\n`)
@@ -75,7 +75,7 @@ async function report(plan, recording) {
     const seen = `${monitor} shows ${what} ${shown ?? ''}${known}`
     console.log(`${verdict} at ${(at / 1000).toFixed(1)} s: ${seen} (${during.join(', ')})`)
   }
-  if (failures.length === 0) return
+  if (failures.length === 0) return 0
   const file = join(tmpdir(), `chaos-${plan.system}-${plan.seed}`)
   await writeFile(`${file}.json`, JSON.stringify(plan, undefined, 2))
   // JSON has no Infinity.
@@ -84,6 +84,7 @@ async function report(plan, recording) {
   await writeFile(`${file}-recording.json`, JSON.stringify(recording, finite))
   console.log(`${failures.length} failures. Repeat: npm run chaos -- --replay ${file}.json`)
   console.log(`Judge what was recorded: npm run chaos -- --judge ${file}-recording.json`)
+  return failures.length
 }
 
 /** Returns the shortest schedule found that still fails. @param {Plan} plan */
@@ -92,13 +93,9 @@ async function shrink(plan) {
   for (const planned of plan.schedule) {
     const schedule = shortest.schedule.filter((each) => each !== planned)
     const end = Math.max(...schedule.map(({ at, millis }) => at + millis))
-    const { failures } = await run(plan.system, () => ({
-      ...plan,
-      schedule,
-      millis: end + RECOVERY,
-    }))
-    console.log(`without ${planned.name}: ${failures.length} failures`)
-    if (failures.length > 0) shortest = { ...plan, schedule, millis: end + RECOVERY }
+    const shorter = { ...plan, schedule, millis: end + RECOVERY }
+    const { recording } = await run(plan.system, () => shorter)
+    if (judge(recording).failures.length > 0) shortest = shorter
   }
   return shortest
 }
@@ -137,18 +134,14 @@ async function main() {
   const { system, seed, replay, judge: file } = values
   if (file !== undefined) {
     const recording = /** @type {Recording} */ (await readJson(file))
-    await report({ system: 'judged', seed, millis: 0, schedule: [] }, recording)
-    return judge(recording).failures.length
+    return report({ system: 'judged', seed, millis: 0, schedule: [] }, recording)
   }
   if (replay === undefined && system === 'all') return runAll()
   const given = replay === undefined ? undefined : /** @type {Plan} */ (await readJson(replay))
-  const { plan, recording, failures } = await run(
-    given?.system ?? system,
-    (names) => given ?? draw(names),
-  )
-  await report(plan, recording)
-  if (failures.length > 0 && values.shrink) console.log(JSON.stringify(await shrink(plan)))
-  return failures.length
+  const { plan, recording } = await run(given?.system ?? system, (names) => given ?? draw(names))
+  const failed = await report(plan, recording)
+  if (failed > 0 && values.shrink) console.log(JSON.stringify(await shrink(plan)))
+  return failed
 }
 
 process.exit((await main()) > 0 ? 1 : 0)

@@ -1,4 +1,4 @@
-/** @import { Recording, Sample, Span } from './world.mjs' */
+/** @import { Effect, Recording, Sample, Span } from './world.mjs' */
 
 /** What can have been true. @typedef {{ low: number, high: number }} Range */
 
@@ -10,9 +10,11 @@ export class Truth {
   /** Who led, from the first to the last sample that says so. @type {(Span & { name: string })[]} */
   leaders = []
   /** When no leader answered. @type {Span[]} */
-  leaderless = []
+  leaderless
   /** When each node gave no position. @type {Map<string, Span[]>} */
   gaps = new Map()
+  /** When something began or ended that can make a read take longer, and while all reads do. @type {Span[]} */
+  changes
   /** Those with a position that can be compared. @type {Map<string, Sample[]>} */
   #samples = new Map()
   #stops
@@ -45,6 +47,13 @@ export class Truth {
         gaps.filter(({ from, to }) => to - from > GAP_MILLIS),
       )
     }
+    this.changes = [
+      ...[...this.gaps.values(), this.leaderless].flat().flatMap(({ from, to }) => [
+        { from, to: from },
+        { from: to, to },
+      ]),
+      ...effects.flatMap((each) => (each.kind === 'slow' ? spansOf([each]) : [each.from, each.to])),
+    ]
   }
 
   /** @param {string} name @param {number} from @param {number} to @returns {readonly Sample[]} */
@@ -125,6 +134,32 @@ export class Truth {
     while (index >= 0 && (all[index]?.position ?? 0) > position) index--
     return { low: all[index]?.asked ?? 0, high: all[index + 1]?.answered ?? Infinity }
   }
+}
+
+/** When incidents can have had an effect. Of one that changes something, only its begin and its end have. @param {readonly Effect[]} effects @returns {Span[]} */
+export function spansOf(effects) {
+  return effects.flatMap(({ kind, from, to }) =>
+    kind === 'changed' ? [from, to] : [{ from: from.from, to: to.to }],
+  )
+}
+
+/** @param {readonly Span[]} spans @param {Span} time */
+export function overlaps(spans, time) {
+  return spans.some(({ from, to }) => from <= time.to && to >= time.from)
+}
+
+/** @param {readonly Span[]} spans @param {Span} time */
+export function covers(spans, time) {
+  return spans.some(({ from, to }) => from <= time.from && to >= time.to)
+}
+
+/** @param {number} at @param {number} millis @param {readonly Span[]} pauses do not count */
+export function back(at, millis, pauses) {
+  let start = at - millis
+  for (const { from, to } of pauses.toSorted((a, b) => b.to - a.to)) {
+    if (from < at && to > start) start -= Math.min(to, at) - from
+  }
+  return start
 }
 
 /** The times before, between and after others. @param {readonly Span[]} spans @param {number} end @returns {Span[]} */

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createPrograms, parsePage } from '../servers/monitors.mjs'
 import { INCIDENTS } from './incidents.mjs'
-import { createPrograms, parsePage } from './monitors.mjs'
 
 /** @import { Gate } from '../servers/gate.mjs' */
+/** @import { Monitor, Program, Series } from '../servers/monitors.mjs' */
 /** @import { Servers } from '../servers/servers.mjs' */
 /** @import { NodeState, System } from '../servers/system.js' */
 /** @import { Call, EffectKind, Incident, Planned } from './incidents.mjs' */
-/** @import { Monitor, Program, Series } from './monitors.mjs' */
 /** @import { Subject, Traits } from './systems.mjs' */
 
 /** @typedef {{ from: number, to: number }} Span in milliseconds, as all times */
@@ -14,25 +14,11 @@ import { createPrograms, parsePage } from './monitors.mjs'
 /** An incident that happened: it began at some time in `from`, and ended in `to`. @typedef {{ name: string, kind: EffectKind, target: string, from: Span, to: Span }} Effect */
 /** A page of metrics. The runner itself stood still for `delayed` meanwhile. @typedef {{ monitor: string, asked: number, answered: number, delayed: number, series: Series[], faults: string[] }} Scrape */
 
-/**
- * All that the oracle needs.
- *
- * @typedef {object} Recording
- * @property {Traits} traits
- * @property {string} shard
- * @property {number} end
- * @property {Record<string, string>} shown the names of the nodes in the metrics
- * @property {Record<string, Span[]>} added when followers existed that were not there all the time
- * @property {Record<string, Sample[]>} samples
- * @property {Effect[]} effects
- * @property {(Monitor & { program: string })[]} monitors
- * @property {Scrape[]} scrapes
- * @property {Record<string, { at: number, text: string }[]>} logs of programs
- * @property {string[]} leaks
- */
+/** Followers that were not there all the time, and when they were. @typedef {Record<string, Span[]>} Added */
+/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ traits: Traits, shard: string, end: number, shown: Record<string, string>, added: Added, samples: Record<string, Sample[]>, effects: Effect[], monitors: (Monitor & { program: string })[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
 
 /** What the writer does for some seconds: how many entries it writes, and for how long it waits then. */
-const LOADS = /** @type {const} */ ([[0, 100], [1, 400], [4, 30], [200, 1500]]) // prettier-ignore
+const LOADS = ['0 100', '1 400', '4 30', '200 1500']
 
 /** A system with its monitors, its load and the truth about it. */
 export class World {
@@ -46,7 +32,6 @@ export class World {
   #record = { added: {}, samples: {}, effects: [], scrapes: [] }
   #open = new Set()
   #isOver = false
-  #frozen = ''
 
   /** Use {@link World.start}. @param {Subject} subject @param {System} system */
   constructor(subject, system) {
@@ -95,15 +80,6 @@ export class World {
       await this.system.removeFollower?.(name)
       last.to = performance.now()
     }
-  }
-
-  async freeze() {
-    this.#frozen = this.system.leaderName ?? ''
-    await (this.system.elects ? this.system.pause?.(this.#frozen) : this.system.freeze())
-  }
-
-  async thaw() {
-    await (this.system.elects ? this.system.resume?.(this.#frozen) : this.system.thaw())
   }
 
   async failOver() {
@@ -294,7 +270,8 @@ export class World {
     const factor = this.subject.kind.unit === 'bytes' ? 10 : 1
     let index = 0
     while (this.#isRunning()) {
-      const [count, pause] = LOADS[Math.floor(random() * LOADS.length)] ?? LOADS[0]
+      const load = LOADS[Math.floor(random() * LOADS.length)] ?? ''
+      const [count = 0, pause = 0] = load.split(' ').map(Number)
       const end = performance.now() + 1000 + random() * 5000
       const write = () => this.system.write(count === 200 ? count * factor : count)
       while (performance.now() < end && this.#isRunning()) {

@@ -62,6 +62,8 @@ export class EtcdCluster {
   #learners = []
   /** @type {Member} */
   #leader
+  /** The leader that was frozen. Another one may lead since. @type {Member | undefined} */
+  #frozen
   /** @type {Map<Member, import('./servers.mjs').Server>} */
   #processes = new Map()
 
@@ -198,12 +200,13 @@ export class EtcdCluster {
   }
 
   async freeze() {
+    this.#frozen = this.#leader
     this.#processes.get(this.#leader)?.freeze()
     return Promise.resolve()
   }
 
   async thaw() {
-    this.#processes.get(this.#leader)?.thaw()
+    if (this.#frozen) this.#processes.get(this.#frozen)?.thaw()
     await this.#untilCaughtUp()
   }
 

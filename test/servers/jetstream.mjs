@@ -52,6 +52,8 @@ export class JetStreamCluster {
   #program
   /** @type {string} */
   #leader = ''
+  /** The leader that was frozen. Another one may lead since. */
+  #frozen = ''
   /** The servers that follow the leader, as it said when it was asked last. @type {string[]} */
   #current = []
   /** A gate for each pair of servers, in a ring: the first of a pair dials the second through it. @type {Map<string, import('./gate.mjs').Gate>} */
@@ -223,12 +225,13 @@ export class JetStreamCluster {
   }
 
   async freeze() {
+    this.#frozen = this.#leader
     this.#processes.get(this.#leader)?.freeze()
     return Promise.resolve()
   }
 
   async thaw() {
-    this.#processes.get(this.#leader)?.thaw()
+    this.#processes.get(this.#frozen)?.thaw()
     await this.#untilCaughtUp()
   }
 

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../servers/postgres/processes.mjs'
-import { until } from '../servers/postgres/until.mjs'
+import { freePort } from './postgres/processes.mjs'
+import { until } from './postgres/until.mjs'
 
 /** One page of metrics. @typedef {{ name: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
 /** A number of a page. @typedef {{ metric: string, shard: string | undefined, replica: string | undefined, value: number }} Series */
