@@ -1,13 +1,12 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { Servers } from '../servers/servers.mjs'
 import { createRandom, drawSchedule } from './incidents.mjs'
 import { judge } from './oracle.mjs'
-import { SUBJECTS } from './systems.mjs'
+import { SYSTEMS } from './systems.mjs'
 import { World } from './world.mjs'
 
 /** @import { Planned } from './incidents.mjs' */
@@ -22,7 +21,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     incidents: { type: 'string', default: '1000' },
     seed: { type: 'string', default: `${Math.floor(Math.random() * 1e6)}` },
-    /** A minute with a fixed seed, and half a minute with the other one. */
+    // A minute with a fixed seed, and half a minute with the other one.
     ci: { type: 'boolean', default: false },
     replay: { type: 'string' },
     /** Leaves out incidents one by one, as long as it fails. */
@@ -41,7 +40,7 @@ const [WARM_UP, RECOVERY] = [8_000, 12_000]
 function draw(names) {
   const { system, seed, minutes, ci } = values
   const part = (/** @type {string} */ each, /** @type {number} */ from, /** @type {number} */ to) =>
-    drawSchedule(createRandom(Number(each)), names, { from, to, count: Number(values.incidents) })
+    drawSchedule(createRandom(each), names, { from, to, count: Number(values.incidents) })
   const millis = ci ? 90_000 : Number(minutes) * 60_000
   const [fixed, start] = ci ? [part('1', WARM_UP, 48_000), 60_000] : [[], WARM_UP]
   return { system, seed, millis, schedule: [...fixed, ...part(seed, start, millis - RECOVERY)] }
@@ -49,13 +48,13 @@ function draw(names) {
 
 /** @param {string} system @param {(names: readonly string[]) => Plan} createPlan */
 async function run(system, createPlan) {
-  const subject = SUBJECTS[system]
-  if (!subject) throw new Error(`--system: expected all or ${Object.keys(SUBJECTS).join(', ')}`)
+  const subject = SYSTEMS[system]
+  if (!subject) throw new Error(`--system: expected all or ${Object.keys(SYSTEMS).join(', ')}`)
   const servers = await Servers.create()
   try {
     const world = await World.start(servers, subject)
     const plan = createPlan(world.incidents)
-    const recording = await world.run(plan.schedule, plan.millis, createRandom(Number(plan.seed)))
+    const recording = await world.run(plan.schedule, plan.millis, createRandom(plan.seed))
     return { plan, recording }
   } finally {
     await servers.stop()
@@ -102,21 +101,19 @@ async function shrink(plan) {
 
 /** Runs all systems, two at a time. Returns how many have failed. */
 async function runAll() {
-  const waiting = Object.keys(SUBJECTS)
+  const waiting = Object.keys(SYSTEMS)
   let failed = 0
   const work = async () => {
     for (let system; (system = waiting.shift());) {
       // The last of two options of one name counts.
-      const more = ['--seed', values.seed, '--system', system]
-      const child = spawn(process.execPath, [...process.argv.slice(1), ...more], { stdio: 'pipe' })
-      /** @type {Buffer[]} */
-      const output = []
-      const keep = (/** @type {Buffer} */ data) => output.push(data)
-      for (const stream of [child.stdout, child.stderr]) stream.on('data', keep)
-      /** @type {unknown[]} */
-      const ended = await once(child, 'close')
-      console.log(Buffer.concat(output).toString())
-      if (ended[0] !== 0) failed++
+      const parameters = [...process.argv.slice(1), '--seed', values.seed, '--system', system]
+      const lost = (/** @type {{ stdout: string, stderr: string }} */ error) => {
+        failed++
+        return error
+      }
+      const running = promisify(execFile)(process.execPath, parameters, { maxBuffer: 1e8 })
+      const { stdout, stderr } = await running.catch(lost)
+      console.log(stdout + stderr)
     }
   }
   await Promise.all([work(), work()])

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+
 /**
  * Something that can happen. `begin` and `end` are methods and their parameters: of the system for a follower and for rights,
  * of a gate for a link, of a program, and otherwise of the world.
@@ -24,16 +26,20 @@ export const INCIDENTS = {
   'follower frozen': { on: 'follower', effect: 'stopped', begin: ['pause'], end: ['resume'] },
   'follower killed': { on: 'follower', effect: 'stopped', begin: ['kill'], end: ['restart'] },
   'follower rebuilt': { on: 'follower', effect: 'stopped', begin: ['wipe'] },
-  'follower added, then removed': {
-    ...{ on: 'members', effect: 'changed' },
-    ...{ begin: ['addFollower'], end: ['removeFollower'] },
+  'follower added': {
+    on: 'members',
+    effect: 'changed',
+    begin: ['addFollower'],
+    end: ['removeAdded'],
   },
   'leader frozen': { on: 'leader', effect: 'stopped', begin: ['freeze'], end: ['thaw'] },
   'leader killed': { on: 'leader', effect: 'changed', begin: ['failOver'] },
   'right revoked': { on: 'rights', effect: 'denied', begin: ['revoke'], end: ['grant'] },
   'password changed': {
-    ...{ on: 'rights', effect: 'denied' },
-    ...{ begin: ['changePassword', 'other'], end: ['changePassword'] },
+    on: 'rights',
+    effect: 'denied',
+    begin: ['changePassword', 'x'],
+    end: ['changePassword'],
   },
   'node unreachable': { on: 'link', effect: 'blocked', begin: ['close'], end: ['reopen'] },
   'node 200 ms away': { on: 'link', effect: 'slow', begin: ['delay', 100], end: ['delay', 0] },
@@ -51,13 +57,7 @@ export const INCIDENTS = {
 
 /** One incident of a schedule. `pick` chooses what it happens to. @typedef {{ at: number, name: string, pick: number, millis: number }} Planned */
 
-/**
- * Draws incidents, some at the same time and in quick succession.
- *
- * @param {() => number} random
- * @param {readonly string[]} names
- * @param {{ from: number, to: number, count: number }} limits when they may happen, and the most that there may be
- */
+/** Draws incidents, some at the same time and in quick succession. @param {() => number} random @param {readonly string[]} names @param {{ from: number, to: number, count: number }} limits */
 export function drawSchedule(random, names, { from, to, count }) {
   /** @type {Planned[]} */
   const schedule = []
@@ -71,13 +71,8 @@ export function drawSchedule(random, names, { from, to, count }) {
   return schedule
 }
 
-/** Returns a generator of numbers from 0 to 1, the same for a seed (mulberry32). @param {number} seed */
+/** Returns a generator of numbers from 0 to 1, the same for a seed. @param {string} seed */
 export function createRandom(seed) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+  let count = 0
+  return () => createHash('md5').update(`${seed} ${count++}`).digest().readUInt32BE() / 2 ** 32
 }

@@ -1,7 +1,7 @@
-import { back, covers, overlaps, spansOf, Truth } from './truth.mjs'
+import { back, covers, overlaps, spansOf, touches, Truth } from './truth.mjs'
 
 /** @import { Range } from './truth.mjs' */
-/** @import { Effect, Recording, Scrape, Span } from './world.mjs' */
+/** @import { Recording, Scrape, Span } from './world.mjs' */
 
 /**
  * - `right`: it was true when it can have been read, and no other value is due.
@@ -29,7 +29,7 @@ export function judge(recording) {
   for (const [index, scrape] of recording.scrapes.entries()) {
     // On a busy machine, everything takes longer.
     const recent = recording.scrapes.slice(Math.max(0, index - 12), index + 1)
-    const slowest = Math.max(...recent.map(({ asked, answered }) => answered - asked))
+    const slowest = Math.max(...recent.map(({ from, to }) => to - from))
     const page = new Page(recording, truth, scrape, SLACK_MILLIS + 2 * slowest)
     for (const finding of page.judge()) {
       for (const name of page.during) {
@@ -37,9 +37,9 @@ export function judge(recording) {
         count[finding.verdict]++
         counts.set(name, count)
       }
-      const { monitor, asked: at } = scrape
-      if (finding.verdict !== 'right')
-        failures.push({ ...finding, at, monitor, during: page.during })
+      const { monitor, from: at } = scrape
+      const failure = { ...finding, at, monitor, during: page.during }
+      if (finding.verdict !== 'right') failures.push(failure)
     }
   }
   return { counts, failures }
@@ -61,13 +61,15 @@ class Page {
     const { effects, monitors } = recording
     const monitor = monitors.find(({ name }) => name === scrape.monitor)
     const { pollMillis = 0, timeoutMillis = 0, program } = monitor ?? {}
-    const isPause = (/** @type {Effect} */ each) =>
-      each.kind === 'paused' && each.target === program
-    this.pauses = spansOf(effects.filter(isPause))
+    const pauses = effects.filter(({ kind, target }) => kind === 'paused' && target === program)
+    this.pauses = spansOf(pauses)
     this.#settled = this.#last(2 * pollMillis + timeoutMillis + RECONNECT_MILLIS + slack)
     // The first read after a node began to hang may last until its deadline. Later ones do not wait for it.
     const longest = pollMillis + timeoutMillis + slack
-    const isCalm = !overlaps(truth.changes, this.#last(longest))
+    const changes = [...spansOf(effects), ...[...truth.gaps.values()].flat(), ...truth.leaderless]
+    const slow = spansOf(effects.filter(({ kind }) => kind === 'slow'))
+    const time = this.#last(longest)
+    const isCalm = !touches(changes, time) && !overlaps(slow, time)
     this.#age = isCalm ? pollMillis + slack : longest
     this.#time = this.#last(this.#age)
     this.freshMillis = Math.max(15_000, 3 * pollMillis + timeoutMillis) + timeoutMillis
@@ -124,7 +126,7 @@ class Page {
 
   /** @param {string} name @param {number | undefined} shown @returns {Finding} */
   #judgeConnected(name, shown) {
-    const { asksFollowers, lostMillis } = this.recording.traits
+    const { asksFollowers = false, lostMillis = 0 } = this.recording.traits
     const { from, to } = this.#settled
     const since = { from: from - (shown === 1 ? lostMillis : 0), to }
     const samples = this.truth.samplesIn(name, since.from, to)
@@ -198,7 +200,7 @@ class Page {
 
   /** The last so many milliseconds in which the monitor ran. @param {number} millis @returns {Span} */
   #last(millis) {
-    return { from: back(this.scrape.asked, millis, this.pauses), to: this.scrape.answered }
+    return { from: back(this.scrape.from, millis, this.pauses), to: this.scrape.to }
   }
 
   /** Whether the monitor must have been able to read the leader, and a follower if there is a name. @param {string} [name] */
@@ -245,7 +247,7 @@ function fault(verdict, what, at, monitor) {
   return { verdict, what, at, monitor, during: [] }
 }
 
-/** Finds monitors that served no page, or for five seconds none in less than 100 ms. @param {Recording} recording */
+/** Finds monitors that served no page, or for ten seconds none in less than 100 ms. @param {Recording} recording */
 function* judgeTimes({ monitors, scrapes, effects, end }) {
   for (const { name, program } of monitors) {
     const own = scrapes.filter(({ monitor }) => monitor === name)
@@ -253,13 +255,12 @@ function* judgeTimes({ monitors, scrapes, effects, end }) {
     const isPaused = (/** @type {number} */ from, /** @type {number} */ to) =>
       overlaps(spansOf(pauses), { from: from - RECONNECT_MILLIS, to })
     let slow = 0
-    for (const [index, { asked, answered, delayed }] of own.entries()) {
-      const next = own[index + 1]?.asked ?? end
-      if (next - answered > 5000 && !isPaused(answered, next))
-        yield fault('silent', 'page', answered, name)
-      const isSlow = answered - asked - delayed > 100 && !isPaused(asked, answered)
+    for (const [index, { from, to }] of own.entries()) {
+      const next = own[index + 1]?.from ?? end
+      if (next - to > 5000 && !isPaused(to, next)) yield fault('silent', 'page', to, name)
+      const isSlow = to - from > 100 && !isPaused(from, to)
       slow = isSlow ? slow + 1 : 0
-      if (slow === 10) yield fault('false', 'pages in more than 100 ms', asked, name)
+      if (slow === 20) yield fault('false', 'pages in more than 100 ms', from, name)
     }
   }
 }
@@ -270,15 +271,12 @@ function* judgeLogs({ logs, effects }) {
     const causes = lines.map(({ text }) => text.replace(/"[^"]*"|[\w.:/-]*\d[\w.:/-]*/g, '0'))
     for (const [index, { at, text }] of lines.entries()) {
       const isUnhandled = /unhandled|uncaught|Warning:|^\s+at /i.test(text)
-      const since = at - MINUTE
-      const isSame = (/** @type {{ at: number }} */ each, /** @type {number} */ i) =>
-        i <= index && each.at > since && causes[i] === causes[index]
-      const count = lines.filter(isSame).length
+      const recent = lines.slice(0, index + 1).filter((each) => each.at > at - MINUTE)
+      const same = recent.filter((each) => causes[lines.indexOf(each)] === causes[index])
       // What ends and happens again is another cause.
-      const most = effects.filter(
-        ({ from, to }) => from.from < at && to.to > since - MINUTE / 4,
-      ).length
-      if (isUnhandled || count > 1 + 2 * most) yield fault('false', `log: ${text}`, at, program)
+      const minute = { from: at - 1.25 * MINUTE, to: at }
+      const most = 1 + 2 * effects.filter((each) => overlaps(spansOf([each]), minute)).length
+      if (isUnhandled || same.length > most) yield fault('false', `log: ${text}`, at, program)
     }
   }
 }

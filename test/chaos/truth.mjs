@@ -13,8 +13,6 @@ export class Truth {
   leaderless
   /** When each node gave no position. @type {Map<string, Span[]>} */
   gaps = new Map()
-  /** When something began or ended that can make a read take longer, and while all reads do. @type {Span[]} */
-  changes
   /** Those with a position that can be compared. @type {Map<string, Sample[]>} */
   #samples = new Map()
   #stops
@@ -22,44 +20,33 @@ export class Truth {
   /** @param {Recording} recording */
   constructor({ samples, effects, end }) {
     this.#stops = effects.filter(({ kind }) => kind === 'stopped')
-    const claims = Object.entries(samples).flatMap(([name, all]) =>
-      all.filter(({ leads }) => leads).map((sample) => ({ ...sample, name })),
+    const all = Object.entries(samples).flatMap(([name, own]) =>
+      own.map((each) => ({ ...each, name })),
     )
-    claims.sort((a, b) => a.answered - b.answered)
+    const claims = all.filter(({ leads }) => leads).sort((a, b) => a.to - b.to)
     let newest = 0
-    for (const { name, answered, asked, term = 0 } of claims) {
+    for (const { name, from, to, term = 0 } of claims) {
       // One that was replaced may not know that yet.
       if (term < newest) continue
       newest = term
       const last = this.leaders.at(-1)
-      if (last?.name === name && asked - last.to < GAP_MILLIS) last.to = answered
-      else this.leaders.push({ name, from: answered, to: answered })
+      if (last?.name === name && from - last.to < GAP_MILLIS) last.to = to
+      else this.leaders.push({ name, from: to, to })
     }
     this.leaderless = between(this.leaders, end)
     const histories = new Set(claims.map(({ history }) => history))
-    for (const [name, all] of Object.entries(samples)) {
-      const known = all.filter((each) => each.position !== undefined && histories.has(each.history))
+    for (const [name, own] of Object.entries(samples)) {
+      const known = own.filter((each) => each.position !== undefined && histories.has(each.history))
+      const gaps = between(known, end).filter(({ from, to }) => to - from > GAP_MILLIS)
       this.#samples.set(name, known)
-      const answers = known.map(({ asked: from, answered: to }) => ({ from, to }))
-      const gaps = between(answers, end)
-      this.gaps.set(
-        name,
-        gaps.filter(({ from, to }) => to - from > GAP_MILLIS),
-      )
+      this.gaps.set(name, gaps)
     }
-    this.changes = [
-      ...[...this.gaps.values(), this.leaderless].flat().flatMap(({ from, to }) => [
-        { from, to: from },
-        { from: to, to },
-      ]),
-      ...effects.flatMap((each) => (each.kind === 'slow' ? spansOf([each]) : [each.from, each.to])),
-    ]
   }
 
   /** @param {string} name @param {number} from @param {number} to @returns {readonly Sample[]} */
   samplesIn(name, from, to) {
     const all = this.#samples.get(name) ?? []
-    return all.slice(countUntil(all, 'answered', from), countUntil(all, 'asked', to))
+    return all.slice(countUntil(all, 'to', from), countUntil(all, 'from', to))
   }
 
   /** @param {number} from @param {number} to */
@@ -70,11 +57,10 @@ export class Truth {
   /** Where a node can have been, and the most that it can have had of what it may have lost. @param {string} name @param {number} at */
   position(name, at) {
     const all = this.#samples.get(name) ?? []
-    const before = all[countUntil(all, 'answered', at) - 1]?.position ?? 0
-    let after = all[countUntil(all, 'asked', at)]?.position ?? Infinity
-    const stop = this.#stops.find(
-      ({ target, from, to }) => target === name && from.to < at && at < to.from,
-    )
+    const before = all[countUntil(all, 'to', at) - 1]?.position ?? 0
+    let after = all[countUntil(all, 'from', at)]?.position ?? Infinity
+    const own = this.#stops.filter(({ target }) => target === name)
+    const stop = own.find(({ from, to }) => from.to < at && at < to.from)
     const [leader] = stop ? this.leadersIn(stop.from.from - GAP_MILLIS, stop.from.to) : []
     // Since it was stopped, it has not got more than its leader had then.
     if (stop && leader && leader.name !== name) {
@@ -85,12 +71,7 @@ export class Truth {
     return { low: Math.min(before, after), high: Math.max(before, after), most }
   }
 
-  /**
-   * How far a follower can have been behind at some moment of a time, and how old the oldest entry that it lacked.
-   *
-   * @param {string} name
-   * @param {Span} time
-   */
+  /** How far a follower can have been behind at some moment of a time, and how old the oldest entry that it lacked. @param {string} name @param {Span} time */
   behind(name, { from, to }) {
     const lag = { low: Infinity, high: -Infinity }
     const age = { low: Infinity, high: -Infinity }
@@ -99,10 +80,10 @@ export class Truth {
       const start = Math.max(from, leader.from - GAP_MILLIS)
       const end = Math.min(to, leader.to + GAP_MILLIS)
       const samples = [leader.name, name].flatMap((each) => this.samplesIn(each, start, end))
-      const times = [start, end, ...samples.flatMap(({ asked, answered }) => [asked, answered])]
+      const times = [start, end, ...samples.flatMap(({ from, to }) => [from, to])]
       // A monitor cannot be faster than the sampler, and it may be 100 ms slower.
-      const took = samples.map(({ asked, answered }) => answered - asked)
-      const delay = 100 + Math.max(0, ...took.filter((each) => each < GAP_MILLIS))
+      const took = samples.map((each) => each.to - each.from).filter((each) => each < GAP_MILLIS)
+      const delay = 100 + Math.max(0, ...took)
       const inside = times.filter((each) => each >= start && each <= end).sort((a, b) => a - b)
       // Between two of these times, nothing is known to change.
       for (const [index, time] of inside.entries()) {
@@ -121,18 +102,19 @@ export class Truth {
   /** The same for a follower whose position was read before, and whose leader was read at the end. @param {string} name @param {Span} time */
   behindSince(name, { from, to }) {
     const { low } = this.position(name, from)
-    const lag = this.leadersIn(from, to).map((each) => this.position(each.name, to).most - low)
-    const age = this.leadersIn(from, to).map((each) => to - this.#writtenAt(each.name, low, to).low)
-    return { lag: Math.max(...lag), age: Math.max(...age) }
+    const leaders = this.leadersIn(from, to).map(({ name }) => name)
+    const lags = leaders.map((leader) => this.position(leader, to).most - low)
+    const ages = leaders.map((leader) => to - this.#writtenAt(leader, low, to).low)
+    return { lag: Math.max(...lags), age: Math.max(...ages) }
   }
 
   /** When a leader can have written the entry after a position, before another time. @param {string} leader @param {number} position @param {number} at @returns {Range} */
   #writtenAt(leader, position, at) {
     const all = this.#samples.get(leader) ?? []
     // A leader can come back lower, so this looks for the last time that it was there.
-    let index = countUntil(all, 'asked', at) - 1
+    let index = countUntil(all, 'from', at) - 1
     while (index >= 0 && (all[index]?.position ?? 0) > position) index--
-    return { low: all[index]?.asked ?? 0, high: all[index + 1]?.answered ?? Infinity }
+    return { low: all[index]?.from ?? 0, high: all[index + 1]?.to ?? Infinity }
   }
 }
 
@@ -151,6 +133,11 @@ export function overlaps(spans, time) {
 /** @param {readonly Span[]} spans @param {Span} time */
 export function covers(spans, time) {
   return spans.some(({ from, to }) => from <= time.from && to >= time.to)
+}
+
+/** Whether one begins or ends then. @param {readonly Span[]} spans @param {Span} time */
+export function touches(spans, time) {
+  return spans.some(({ from, to }) => [from, to].some((at) => at >= time.from && at <= time.to))
 }
 
 /** @param {number} at @param {number} millis @param {readonly Span[]} pauses do not count */
@@ -174,7 +161,7 @@ function extend(range, low, high) {
   range.high = Math.max(range.high, high)
 }
 
-/** How many samples come before a time. @param {readonly Sample[]} samples @param {'asked' | 'answered'} field @param {number} time */
+/** How many samples come before a time. @param {readonly Sample[]} samples @param {'from' | 'to'} field @param {number} time */
 function countUntil(samples, field, time) {
   let [low, high] = [0, samples.length]
   while (low < high) {

@@ -390,18 +390,22 @@ export class Family {
     await member.untilReplicating()
   }
 
-  /** The killed leader comes back as a replica. */
+  /** The killed leader comes back as a replica, without its data if it has more than the new one. */
   async failOver() {
     const killed = this.leader
     await killed.kill()
-    const [next, other] = /** @type {[Member, Member]} */ (this.replicas)
-    await this.#servers.until('one follower has all that the other has', async () => {
-      const [a, b] = await Promise.all([next.position('follower'), other.position('follower')])
-      return a >= b
-    })
+    const [first, second] = /** @type {[Member, Member]} */ (this.replicas)
+    const [a, b] = await Promise.all([first.position('follower'), second.position('follower')])
+    const [next, other] = a >= b ? [first, second] : [second, first]
+    const kept = await next.position('follower')
     await this.promote(next.name)
     await other.follow(next)
     await killed.start()
+    if ((await killed.position('leader')) > kept) {
+      await killed.kill()
+      await killed.create()
+      await killed.start()
+    }
     await killed.run(this.#dialect.demote)
     await killed.follow(next)
     return other.name
