@@ -3,10 +3,10 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
+import { KINDS } from '../servers/kinds.mjs'
 import { Servers } from '../servers/servers.mjs'
 import { createRandom, drawSchedule } from './incidents.mjs'
 import { judge } from './oracle.mjs'
-import { SYSTEMS } from './systems.mjs'
 import { World } from './world.mjs'
 
 /** @import { Planned } from './incidents.mjs' */
@@ -48,11 +48,11 @@ function draw(names) {
 
 /** @param {string} system @param {(names: readonly string[]) => Plan} createPlan */
 async function run(system, createPlan) {
-  const subject = SYSTEMS[system]
-  if (!subject) throw new Error(`--system: expected all or ${Object.keys(SYSTEMS).join(', ')}`)
+  const kind = KINDS[system]
+  if (!kind) throw new Error(`--system: expected all or ${Object.keys(KINDS).join(', ')}`)
   const servers = await Servers.create()
   try {
-    const world = await World.start(servers, subject)
+    const world = await World.start(servers, kind)
     const plan = createPlan(world.incidents)
     const recording = await world.run(plan.schedule, plan.millis, createRandom(plan.seed))
     return { plan, recording }
@@ -101,7 +101,7 @@ async function shrink(plan) {
 
 /** Runs all systems, two at a time. Returns how many have failed. */
 async function runAll() {
-  const waiting = Object.keys(SYSTEMS)
+  const waiting = Object.keys(KINDS)
   let failed = 0
   const work = async () => {
     for (let system; (system = waiting.shift());) {

@@ -30,7 +30,7 @@ export const INCIDENTS = {
     on: 'members',
     effect: 'changed',
     begin: ['addFollower'],
-    end: ['removeAdded'],
+    end: ['removeFollower'],
   },
   'leader frozen': { on: 'leader', effect: 'stopped', begin: ['freeze'], end: ['thaw'] },
   'leader killed': { on: 'leader', effect: 'changed', begin: ['failOver'] },

@@ -19,18 +19,25 @@ import { back, covers, overlaps, spansOf, touches, Truth } from './truth.mjs'
 /** What the way of a reading to the runner may take, for how long clients may need to connect again, and a minute. */
 const [SLACK_MILLIS, RECONNECT_MILLIS, MINUTE] = [600, 2000, 60_000]
 
+const EXACT = { known: Infinity, tolerance: 0 }
+
 /** Compares each number that the monitors showed with what can have been true. The counts are by kind of incident. @param {Recording} recording */
 export function judge(recording) {
   const truth = new Truth(recording)
   /** @type {Map<string, Record<Verdict, number>>} */
   const counts = new Map()
-  const failures = [...judgeTimes(recording), ...judgeLogs(recording)]
+  const failures = [...judgeLogs(recording)]
   for (const what of recording.leaks) failures.push(fault('false', what, recording.end, 'service'))
   for (const [index, scrape] of recording.scrapes.entries()) {
+    const recent = recording.scrapes.slice(Math.max(0, index - 60), index + 1)
+    const took = recent.flatMap((each) =>
+      each.monitor === scrape.monitor ? [each.to - each.from] : [],
+    )
     // On a busy machine, everything takes longer.
-    const recent = recording.scrapes.slice(Math.max(0, index - 12), index + 1)
-    const slowest = Math.max(...recent.map(({ from, to }) => to - from))
-    const page = new Page(recording, truth, scrape, SLACK_MILLIS + 2 * slowest)
+    const page = new Page(recording, truth, scrape, SLACK_MILLIS + 2 * Math.max(...took.slice(-5)))
+    if (took.length > 15 && Math.min(...took) > 100) {
+      failures.push(fault('false', 'pages in more than 100 ms', scrape.to, scrape.monitor))
+    }
     for (const finding of page.judge()) {
       for (const name of page.during) {
         const count = counts.get(name) ?? { right: 0, late: 0, silent: 0, false: 0 }
@@ -81,6 +88,10 @@ class Page {
   *judge() {
     const { shown, shard, effects } = this.recording
     for (const what of this.scrape.faults) yield { verdict: 'false', what }
+    if (this.scrape.series.length === 0) {
+      if (!overlaps(this.pauses, this.#settled)) yield { verdict: 'silent', what: 'page' }
+      return
+    }
     yield this.#judgeSource()
     const labels = Object.values(shown)
     // A member that was added and not started yet has another name.
@@ -126,7 +137,7 @@ class Page {
 
   /** @param {string} name @param {number | undefined} shown @returns {Finding} */
   #judgeConnected(name, shown) {
-    const { asksFollowers = false, lostMillis = 0 } = this.recording.traits
+    const { fromOneNode = false, lostMillis = 0 } = this.recording.knows
     const { from, to } = this.#settled
     const since = { from: from - (shown === 1 ? lostMillis : 0), to }
     const samples = this.truth.samplesIn(name, since.from, to)
@@ -140,7 +151,7 @@ class Page {
       const isStop = kind === 'stopped' && target === name
       return isStop ? [{ from: each.from.to, to: each.to.from }] : []
     })
-    const isStopped = covers(stops, asksFollowers ? this.#settled : since)
+    const isStopped = covers(stops, fromOneNode ? since : this.#settled)
     return verdictOf((isApart || isStopped) && this.#isWell(), what, shown, 0)
   }
 
@@ -154,13 +165,10 @@ class Page {
     if (ownTime.from < this.#time.from) {
       high = Math.max(high, this.truth.behindSince(name, ownTime)[kind])
     }
-    const tolerance = kind === 'lag' ? 0 : this.#gapOf(high)
+    const { known, tolerance } = kind === 'lag' ? EXACT : this.#limits(name, high)
     const isIn = (/** @type {Range} */ range) =>
       shown >= range.low - tolerance && shown <= Math.max(0, range.high) + tolerance
-    const isRight = isIn({
-      low: kind === 'lag' ? low : Math.min(low, this.#knownMillis(name)),
-      high,
-    })
+    const isRight = isIn({ low: Math.min(low, known), high })
     const wasTrue = isRight || isIn(this.truth.behind(name, { from: to - MINUTE, to })[kind])
     // When the leader has not been readable for so long, nothing may be shown.
     const isOld = covers(this.truth.leaderless, this.#last(this.freshMillis + this.#age))
@@ -169,26 +177,21 @@ class Page {
     return { verdict, what: `${kind} of ${name}`, shown, truth }
   }
 
-  // The limits of the lag in seconds are those of docs/metrics.md.
-
-  /** The gap between two samples of the leader, which is the greatest error. @param {number} age */
-  #gapOf(age) {
+  /** The limits of the lag in seconds, as in docs/metrics.md. @param {string} name @param {number} age */
+  #limits(name, age) {
     const { to } = this.#time
-    const lengths = this.#troubles().map(
-      (each) => Math.min(each.to, to) - Math.max(each.from, to - age),
-    )
-    const unread = lengths.reduce((sum, each) => sum + Math.max(0, each), 0)
-    return Math.max(1000, this.#age, 0.05 * age) + unread
-  }
-
-  /** For how long the follower is known: entries that are older are at least so old. @param {string} name */
-  #knownMillis(name) {
+    // Entries that are older than what is known of the follower and its leader are at least so old.
     const starts = this.recording.effects.filter(
       ({ kind, target }) => kind === 'changed' || (kind === 'stopped' && target === name),
     )
     const all = [...spansOf(starts), ...this.pauses, ...this.truth.leaderless]
-    const ends = all.map(({ to }) => to).filter((each) => each < this.#time.to)
-    return this.#time.to - Math.max(...ends)
+    const known = to - Math.max(...all.flatMap((each) => (each.to < to ? [each.to] : [])))
+    // The error is the gap between two samples of the leader at most.
+    const gaps = this.#troubles().map(
+      (each) => Math.min(each.to, to) - Math.max(each.from, to - age),
+    )
+    const gap = gaps.reduce((sum, each) => sum + Math.max(0, each), 0)
+    return { known, tolerance: Math.max(1000, this.#age, 0.05 * age) + gap }
   }
 
   /** @param {string} metric @param {string} [label] */
@@ -210,13 +213,13 @@ class Page {
 
   /** When it may not have been able to. @param {string} [name] @returns {Span[]} */
   #troubles(name) {
-    const { effects, traits } = this.recording
+    const { effects, knows } = this.recording
     const leaders = this.truth.leadersIn(this.#settled.from - MINUTE, this.#settled.to)
     const nodes = [name, ...leaders.map((each) => each.name)]
     const ofNodes = ['stopped', 'blocked']
-    if (traits.hearsOverLink) ofNodes.push('cut')
+    if (knows.overLinks) ofNodes.push('cut')
     // One connection carries many questions, one after the other.
-    if (!traits.asksFollowers) ofNodes.push('slow')
+    if (knows.fromOneNode) ofNodes.push('slow')
     const found = effects.filter(
       ({ kind, target }) =>
         ['denied', 'changed'].includes(kind) || (ofNodes.includes(kind) && nodes.includes(target)),
@@ -245,24 +248,6 @@ function verdictOf(isFalse, what, shown, truth) {
 /** @param {Verdict} verdict @param {string} what @param {number} at @param {string} monitor @returns {Failure} */
 function fault(verdict, what, at, monitor) {
   return { verdict, what, at, monitor, during: [] }
-}
-
-/** Finds monitors that served no page, or for ten seconds none in less than 100 ms. @param {Recording} recording */
-function* judgeTimes({ monitors, scrapes, effects, end }) {
-  for (const { name, program } of monitors) {
-    const own = scrapes.filter(({ monitor }) => monitor === name)
-    const pauses = effects.filter(({ kind, target }) => kind === 'paused' && target === program)
-    const isPaused = (/** @type {number} */ from, /** @type {number} */ to) =>
-      overlaps(spansOf(pauses), { from: from - RECONNECT_MILLIS, to })
-    let slow = 0
-    for (const [index, { from, to }] of own.entries()) {
-      const next = own[index + 1]?.from ?? end
-      if (next - to > 5000 && !isPaused(to, next)) yield fault('silent', 'page', to, name)
-      const isSlow = to - from > 100 && !isPaused(from, to)
-      slow = isSlow ? slow + 1 : 0
-      if (slow === 20) yield fault('false', 'pages in more than 100 ms', from, name)
-    }
-  }
 }
 
 /** Finds errors that nobody handled, and more than one line a minute for one cause. @param {Recording} recording */

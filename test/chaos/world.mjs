@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { writeUntil } from '../servers/load.mjs'
 import { createPrograms, parsePage } from '../servers/monitors.mjs'
 import { INCIDENTS } from './incidents.mjs'
 
 /** @import { Gate } from '../servers/gate.mjs' */
 /** @import { Monitor, Program, Series } from '../servers/monitors.mjs' */
 /** @import { Servers } from '../servers/servers.mjs' */
-/** @import { NodeState, System } from '../servers/system.js' */
+/** @import { Knowledge, NodeState, System, SystemKind } from '../servers/system.js' */
 /** @import { Call, EffectKind, Incident, Planned } from './incidents.mjs' */
-/** @import { Subject, Traits } from './systems.mjs' */
 
 /** @typedef {{ from: number, to: number }} Span in milliseconds, as all times */
 /** What a node said of itself, at a moment between two times. @typedef {Omit<NodeState, 'position'> & Span & { position: number | undefined }} Sample */
@@ -15,18 +15,15 @@ import { INCIDENTS } from './incidents.mjs'
 /** A page of metrics. @typedef {Span & { monitor: string, series: Series[], faults: string[] }} Scrape */
 
 /** Followers that were not there all the time, and when they were. @typedef {Record<string, Span[]>} Added */
-/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ traits: Traits, shard: string, end: number, shown: Record<string, string>, added: Added, samples: Record<string, Sample[]>, effects: Effect[], monitors: (Monitor & { program: string })[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
-
-/** What the writer does for some seconds: how many entries it writes, and for how long it waits then. */
-const LOADS = ['0 100', '1 400', '4 30', '200 1500']
+/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, end: number, shown: Record<string, string>, added: Added, samples: Record<string, Sample[]>, effects: Effect[], monitors: (Monitor & { program: string })[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
 
 /** By how much more the service may have at the end than at the beginning. */
 const MAY_GROW = { connections: 6, handles: 8, heapUsed: 8_000_000 }
 
 /** A system with its monitors, its load and the truth about it. */
 export class World {
-  /** What passes between the monitors and each node. @type {Record<string, Gate>} */
-  #gates = {}
+  /** @type {Record<string, Gate>} */
+  #ownGates = {}
   /** @type {readonly Program[]} */
   #programs = []
   /** What incidents happen to at the moment, until they end. @type {Map<string, Promise<unknown>>} */
@@ -36,35 +33,37 @@ export class World {
   #open = new Set()
   #isOver = false
 
-  /** Use {@link World.start}. @param {Subject & Traits} subject @param {System} system */
-  constructor(subject, system) {
-    this.subject = subject
+  /** Use {@link World.start}. @param {SystemKind} kind @param {System} system */
+  constructor(kind, system) {
+    this.kind = kind
     this.system = system
   }
 
-  /** @param {Servers} servers @param {Subject & Traits} subject */
-  static async start(servers, subject) {
-    const system = await subject.kind.start(servers)
-    const world = new World(subject, system)
-    let { url } = system
+  /** @param {Servers} servers @param {SystemKind} kind */
+  static async start(servers, kind) {
+    const system = await kind.start(servers)
+    const world = new World(kind, system)
+    // All groups of Kafka, not only some.
+    let url = system.url.replace(/\?.*/, '')
     for (const [node, port] of Object.entries(system.ports ?? {})) {
-      const gate = (world.#gates[node] = await servers.gate(port))
+      const gate = (world.#ownGates[node] = await servers.gate(port))
       url = url.replace(`:${port}`, `:${gate.port}`)
-    }
-    if (!system.ports) {
-      const { gates, gate } = await system.connect()
-      world.#gates = gates ?? { [system.leaderName ?? '']: gate }
     }
     world.#programs = await createPrograms(servers.folder, { name: system.shard, url })
     servers.onStop(() => Promise.all(world.#programs.map((each) => each.stop())))
     return world
   }
 
+  /** What passes between the monitors and each node. @returns {Readonly<Record<string, Gate>>} */
+  get #gates() {
+    return { ...this.#ownGates, ...this.system.gates }
+  }
+
   /** The names of the incidents that the servers can show. */
   get incidents() {
     return Object.entries(INCIDENTS).flatMap(([name, { on, begin }]) => {
       const [target] = this.#choose(on, 0)
-      return name !== this.subject.cannot && this.#find(on, target, begin) ? [name] : []
+      return this.#find(on, target, begin) ? [name] : []
     })
   }
 
@@ -76,7 +75,7 @@ export class World {
     ;(this.#record.added[name] ??= []).push(span)
   }
 
-  async removeAdded() {
+  async removeFollower() {
     for (const [name, spans] of Object.entries(this.#record.added)) {
       const last = spans.at(-1)
       if (last?.to !== Infinity) continue
@@ -85,31 +84,18 @@ export class World {
     }
   }
 
-  async failOver() {
-    await this.system.failOver()
-    const [[name, port] = ['', 0], ...others] = Object.entries(this.system.ports ?? {})
-    const [gate] = Object.values(this.#gates)
-    if (others.length > 0 || !gate || port === 0) return
-    // The monitor has one address, which follows the leader.
-    gate.moveTo(port)
-    this.#gates = { [name]: gate }
-  }
-
   /** Runs a schedule. @param {readonly Planned[]} schedule @param {number} millis @param {() => number} random @returns {Promise<Recording>} */
   async run(schedule, millis, random) {
     await Promise.all(this.#programs.map((each) => each.start()))
     const start = performance.now()
     for (const { name: target } of this.#programs) {
       const to = { from: start, to: start }
-      this.#record.effects.push({
-        name: 'monitor started',
-        kind: 'paused',
-        target,
-        from: { from: 0, to: 0 },
-        to,
-      })
+      const from = { from: 0, to: 0 }
+      this.#record.effects.push({ name: 'monitor started', kind: 'paused', target, from, to })
     }
-    const watching = [this.#sample(), this.#scrape(), this.#write(random)]
+    const burst = this.kind.unit === 'bytes' ? 2000 : 200
+    const writing = writeUntil(this.system, { burst, random, isOver: () => this.#isOver })
+    const watching = [this.#sample(), this.#scrape(), writing]
     await sleep(6000)
     const before = await this.#measure()
     /** @type {Promise<unknown>[]} */
@@ -127,14 +113,18 @@ export class World {
     const after = await this.#measure()
     this.#isOver = true
     await Promise.all(watching)
-    const { subject, system } = this
+    const { system } = this
     const nodes = Object.keys({ ...this.#record.samples, ...this.#record.added })
     // Where the URL names the nodes, the metrics do too.
-    const isNamed = subject.asksFollowers && system.ports
     const label = (/** @type {string} */ name) =>
-      isNamed ? `127.0.0.1:${this.#gates[name]?.port}` : name
+      system.ports ? `127.0.0.1:${this.#gates[name]?.port}` : name
     return {
-      ...{ ...this.#record, traits: subject, shard: system.shard, end: performance.now() },
+      ...{
+        ...this.#record,
+        knows: system.knows ?? {},
+        shard: system.shard,
+        end: performance.now(),
+      },
       shown: Object.fromEntries(nodes.map((name) => [name, label(name)])),
       monitors: this.#programs.flatMap(({ name: program, monitors }) =>
         monitors.map((each) => ({ ...each, program })),
@@ -166,6 +156,8 @@ export class World {
       to.from = performance.now()
       if (end) await this.#find(on, target, end)?.()
       to.to = performance.now()
+      // The sampler must have seen it before something else happens to it.
+      await sleep(1000)
     }
     const ended = run().finally(() => {
       for (const key of keys) this.#busy.delete(key)
@@ -198,7 +190,7 @@ export class World {
     const other = method in this ? this : this.system
     const others = { follower: other, rights: other, leader: other, members: other }
     const receiver = { ...others, link: this.#gates[target], program, service: program }[on]
-    const isThere = method !== 'addFollower' || 'addFollower' in this.system
+    const isThere = !(method in this) || method in this.system
     const methods = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (receiver ?? {}))
     const found = isThere && methods[method]
     if (typeof found !== 'function') return undefined
@@ -242,32 +234,16 @@ export class World {
   #scrape() {
     const scrape = async (/** @type {Monitor} */ { name: monitor, port }) => {
       const from = performance.now()
-      const signal = AbortSignal.timeout(2000)
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`, { signal })
-      const page = parsePage(await response.text())
-      this.#record.scrapes.push({ monitor, from, to: performance.now(), ...page })
+      const signal = AbortSignal.timeout(5000)
+      const page = await fetch(`http://127.0.0.1:${port}/metrics`, { signal })
+        .then((response) => response.text())
+        .catch(() => '')
+      this.#record.scrapes.push({ monitor, from, to: performance.now(), ...parsePage(page) })
     }
     const monitors = this.#programs.flatMap((program) => program.monitors)
     return this.#repeat(500, () => {
       return new Map(monitors.map((each) => [`scrape ${each.name}`, () => scrape(each)]))
     })
-  }
-
-  /** @param {() => number} random */
-  async #write(random) {
-    const factor = this.subject.kind.unit === 'bytes' ? 10 : 1
-    let index = 0
-    while (this.#isRunning()) {
-      const load = LOADS[Math.floor(random() * LOADS.length)] ?? ''
-      const [count = 0, pause = 0] = load.split(' ').map(Number)
-      const end = performance.now() + 1000 + random() * 5000
-      const write = () => this.system.write(count === 200 ? count * factor : count)
-      while (performance.now() < end && this.#isRunning()) {
-        // A leader that hangs must not keep the load from the next one.
-        if (count > 0) await Promise.race([this.#once(`write ${index++ % 3}`, write), sleep(1000)])
-        await sleep(pause)
-      }
-    }
   }
 
   /** @returns {Promise<Record<string, number>>} */

@@ -145,13 +145,17 @@ export class EtcdCluster {
     return `etcd+http://${this.#members.map(({ gate }) => `127.0.0.1:${gate.port}`).join(',')}`
   }
 
+  get gates() {
+    return Object.fromEntries(this.#members.map(({ name, gate }) => [name, gate]))
+  }
+
   /** @param {import('./system.js').ConnectOptions} [options] */
   connect({ source = {} } = {}) {
     const { endpoints, shard } = this
     return Promise.resolve({
       source: etcdSource({ endpoints, shard, ...source }),
       gate: this.#leader.gate,
-      gates: Object.fromEntries(this.#members.map(({ name, gate }) => [name, gate])),
+      gates: this.gates,
       close: () => Promise.resolve(),
     })
   }

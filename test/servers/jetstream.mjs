@@ -46,6 +46,7 @@ export const newestJetStream = {
 /** Three servers with a stream of three replicas. Monitoring is reached through gates, and so is each pair's route. */
 export class JetStreamCluster {
   shard = STREAM
+  knows = { lostMillis: 15_000 }
   elects = true
   #servers
   #nodes
@@ -135,12 +136,16 @@ export class JetStreamCluster {
     return `nats+http://${this.#nodes.map(({ gate }) => `127.0.0.1:${gate.port}`).join(',')}`
   }
 
+  get gates() {
+    return Object.fromEntries(this.#nodes.map(({ name, gate }) => [name, gate]))
+  }
+
   /** @param {import('./system.js').ConnectOptions} [options] */
   connect({ source = {} } = {}) {
     return Promise.resolve({
       source: jetstreamSource({ servers: this.urls, ...source }),
       gate: this.#node(this.#leader).gate,
-      gates: Object.fromEntries(this.#nodes.map(({ name, gate }) => [name, gate])),
+      gates: this.gates,
       close: () => Promise.resolve(),
     })
   }

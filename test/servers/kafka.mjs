@@ -56,6 +56,7 @@ export const kafka = {
 export class KafkaCluster {
   followers = /** @type {[string, string]} */ ([...GROUPS])
   shard = `${TOPIC}/0`
+  knows = { fromOneNode: true }
   /** @type {Map<string, import('kafkajs').Consumer>} */
   #consumers = new Map()
 
@@ -114,6 +115,10 @@ export class KafkaCluster {
       const { topics } = await this.admin.metadata({ topics: [topic], forceUpdate: true })
       return topics.get(topic)?.partitions.every(({ leader }) => leader > 0)
     })
+  }
+
+  get gates() {
+    return { log: this.brokers[0].gate }
   }
 
   /** The log is the leader of the groups. */
@@ -275,10 +280,6 @@ export class KafkaCluster {
   async thaw() {
     this.brokers[0].server?.thaw()
     await this.servers.until('the broker answers', () => this.position())
-  }
-
-  failOver() {
-    return Promise.reject(new Error('one broker cannot fail over'))
   }
 
   /** @param {number} id */

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createPool as createMariadbPool } from 'mariadb'
 import { createConnection, createPool as createMysql2Pool } from 'mysql2/promise'
 import { freePort } from './postgres/processes.mjs'
+import { until } from './postgres/until.mjs'
 
 /** @import { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag' */
 /** @import { Server, Servers } from './servers.mjs' */
@@ -150,11 +151,12 @@ export class Member {
     await this.untilReplicating()
   }
 
-  untilReplicating() {
+  untilReplicating(timeoutMillis = 60_000) {
     const { dialect, name } = this
-    return this.servers.until(`${name} replicates`, async () =>
-      (await this.query(dialect.replicationState)).some(({ state }) => state === 'ok'),
-    )
+    const replicates = async () =>
+      (await this.query(dialect.replicationState)).some(({ state }) => state === 'ok')
+    const { signal } = this.servers
+    return until(`${name} replicates`, replicates, { timeoutMillis, signal })
   }
 }
 
@@ -343,7 +345,10 @@ export class Family {
   /** @param {string} follower */
   async restart(follower) {
     await this.member(follower).start()
-    await this.member(follower).untilReplicating()
+    // It can have lost what it needs, when several incidents came together.
+    await this.member(follower)
+      .untilReplicating(20_000)
+      .catch(() => this.wipe(follower))
   }
 
   freeze() {

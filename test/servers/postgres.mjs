@@ -34,6 +34,8 @@ export const postgres = {
     await leader.query(`create role watcher login password '${PASSWORD}' in role pg_monitor`)
     await leader.query('create table written (text text)')
 
+    /** Follows the leader. */
+    const address = await servers.gate(leader.port)
     /** The followers that stream, as the leader said when it was asked last. */
     let streaming = new Set()
     const nodes = new Map([[leader.name, leader]])
@@ -68,14 +70,16 @@ export const postgres = {
         return leader.name
       },
       shard: SHARD,
+      // The time is that of wal_sender_timeout.
+      knows: { fromOneNode: true, overLinks: true, lostMillis: 6000 },
       get url() {
-        return leader.url(`watcher:${PASSWORD}`)
+        return leader.url(`watcher:${PASSWORD}`).replace(`:${leader.port}`, `:${address.port}`)
       },
       get nodes() {
         return [leader.name, ...followers.keys()]
       },
-      get ports() {
-        return { [leader.name]: leader.port }
+      get gates() {
+        return { [leader.name]: address }
       },
       async stateOf(name) {
         if (name !== leader.name) {
@@ -162,6 +166,7 @@ export const postgres = {
         await killed.kill()
         await first.node.promote()
         leader = first.node
+        address.moveTo(leader.port)
         followers.delete(leader.name)
         for (const { node, link } of others) {
           await createSlot(leader, node.name)

@@ -46,11 +46,11 @@ export interface System {
   freeze(): Promise<void>
   /** Ends `freeze`. */
   thaw(): Promise<void>
-  /** Kills the leader and makes one of the followers the leader of the other. Returns the name of that other one. */
-  failOver(): Promise<string>
 
   // The contract skips what the servers of a system cannot show.
 
+  /** Kills the leader and makes one of the followers the leader of the other. Returns the name of that other one. */
+  failOver?(): Promise<string>
   /** Stops a follower with SIGSTOP. Its connections stay open. */
   pause?(follower: string): Promise<void>
   /** Ends `pause`. */
@@ -68,10 +68,14 @@ export interface System {
 
   // What the chaos runner needs too.
 
+  /** What its source can know of followers. Default: it asks each of them. */
+  readonly knows?: Knowledge
   /** All nodes, with the leader. */
   readonly nodes?: readonly string[]
-  /** Where clients reach each node, past all gates. Default: the URL has gates. */
+  /** Where clients reach each node, and what the URL names, past all gates. Default: the URL has gates. */
   readonly ports?: Readonly<Record<string, number>>
+  /** The gates of the URL, by the nodes behind them. */
+  readonly gates?: Readonly<Record<string, Gate>>
   /** What a node says of itself, past all gates. */
   stateOf?(node: string): Promise<NodeState>
   /** Makes a follower receive, and apply nothing. */
@@ -84,6 +88,15 @@ export interface System {
   grant?(): Promise<unknown>
   /** Changes the password of the user of the URL. Default: to the one of the URL. */
   changePassword?(password?: string): Promise<unknown>
+}
+
+export interface Knowledge {
+  /** Whether one node says where all followers are. */
+  readonly fromOneNode?: boolean
+  /** Whether that node knows only what followers say over their links. */
+  readonly overLinks?: boolean
+  /** How long the system takes to notice that a follower is gone. */
+  readonly lostMillis?: number
 }
 
 export interface NodeState {

@@ -391,7 +391,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       await untilLag(source, first, isCaughtUp)
       const polling = startPolling(source)
       await untilCaughtUp(polling)
-      const other = await system.failOver()
+      const other = (await system.failOver?.()) ?? ''
       const { source: next } = await connect()
       await untilLag(next, other, isCaughtUp)
       await system.cut(other)
