@@ -110,7 +110,7 @@ class Page {
     const shown = this.#valueOf('source_up')
     const isPaused = overlaps(this.pauses, this.#settled)
     if (shown === undefined) return { verdict: isPaused ? 'right' : 'silent', what: 'source_up' }
-    const isGone = covers(this.truth.leaderless, this.#settled) && !isPaused
+    const isGone = this.#isGone(this.#settled) && !isPaused
     return verdictOf(shown === 1 ? isGone : this.#isWell(), 'source_up', shown, 1 - shown)
   }
 
@@ -122,7 +122,7 @@ class Page {
     const leading = this.truth.leaders.filter((each) => each.name === name)
     const existence = this.recording.added[name] ?? [{ from: 0, to: Infinity }]
     if (covers(leading, this.#settled) || !overlaps(existence, this.#settled)) {
-      if (isShown) yield { verdict: 'false', what: `${name} as a follower` }
+      if (isShown && this.#isWell()) yield { verdict: 'false', what: `${name} as a follower` }
       return
     }
     if (overlaps(leading, this.#settled) || !covers(existence, this.#settled)) return
@@ -147,11 +147,7 @@ class Page {
     if (shown !== 1) return verdictOf(isOnly(true) && this.#isWell(name), what, shown, 1)
     const isApart = isOnly(false) && !overlaps(this.truth.gaps.get(name) ?? [], since)
     // One that is asked answers nobody when it is stopped. Otherwise the system has to notice that first.
-    const stops = this.recording.effects.flatMap(({ kind, target, ...each }) => {
-      const isStop = kind === 'stopped' && target === name
-      return isStop ? [{ from: each.from.to, to: each.to.from }] : []
-    })
-    const isStopped = covers(stops, fromOneNode ? since : this.#settled)
+    const isStopped = this.#isStopped(name, fromOneNode ? since : this.#settled)
     return verdictOf((isApart || isStopped) && this.#isWell(), what, shown, 0)
   }
 
@@ -171,7 +167,7 @@ class Page {
     const isRight = isIn({ low: Math.min(low, known), high })
     const wasTrue = isRight || isIn(this.truth.behind(name, { from: to - MINUTE, to })[kind])
     // When the leader has not been readable for so long, nothing may be shown.
-    const isOld = covers(this.truth.leaderless, this.#last(this.freshMillis + this.#age))
+    const isOld = this.#isGone(this.#last(this.freshMillis + this.#age))
     const verdict = isRight && !isOld ? 'right' : wasTrue ? 'late' : 'false'
     const truth = `${low.toFixed()}…${high.toFixed()}`
     return { verdict, what: `${kind} of ${name}`, shown, truth }
@@ -199,6 +195,25 @@ class Page {
     const { series } = this.scrape
     return series.find((each) => each.metric === `replication_${metric}` && each.replica === label)
       ?.value
+  }
+
+  /** @param {string} name @param {Span} time */
+  #isStopped(name, time) {
+    const own = this.recording.effects.filter(
+      (each) => each.kind === 'stopped' && each.target === name,
+    )
+    return covers(
+      own.map(({ from, to }) => ({ from: from.to, to: to.from })),
+      time,
+    )
+  }
+
+  /** Whether no leader has run. @param {Span} time */
+  #isGone(time) {
+    const last = this.truth.leadersIn(time.from - MINUTE, time.to)
+    return (
+      covers(this.truth.leaderless, time) && last.some(({ name }) => this.#isStopped(name, time))
+    )
   }
 
   /** The last so many milliseconds in which the monitor ran. @param {number} millis @returns {Span} */
