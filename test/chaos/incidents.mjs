@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
  *
  * What it makes certain or uncertain:
  * - `stopped`: the node does not run. It writes and applies nothing, and answers nobody.
+ * - `emptied`: the node does not run, and begins again without its data.
  * - `cut`: the follower has no connection to its leader.
  * - `blocked`: the monitor cannot reach the node.
  * - `slow`: reads of the monitor may take longer.
@@ -13,7 +14,7 @@ import { createHash } from 'node:crypto'
  * - `changed`: when it begins and ends, another node may lead, or a follower may come or go.
  * - `paused`: the monitor does not run.
  *
- * @typedef {'stopped' | 'cut' | 'blocked' | 'slow' | 'denied' | 'changed' | 'paused' | 'none'} EffectKind
+ * @typedef {'stopped' | 'emptied' | 'cut' | 'blocked' | 'slow' | 'denied' | 'changed' | 'paused' | 'none'} EffectKind
  * @typedef {'follower' | 'rights' | 'leader' | 'members' | 'link' | 'program' | 'service'} Subject
  * @typedef {readonly [method: string, ...parameters: unknown[]]} Call
  * @typedef {{ on: Subject, effect?: EffectKind, begin: Call, end?: Call }} Incident
@@ -25,7 +26,7 @@ export const INCIDENTS = {
   'applying paused': { on: 'follower', begin: ['pauseApplying'], end: ['resumeApplying'] },
   'follower frozen': { on: 'follower', effect: 'stopped', begin: ['pause'], end: ['resume'] },
   'follower killed': { on: 'follower', effect: 'stopped', begin: ['kill'], end: ['restart'] },
-  'follower rebuilt': { on: 'follower', effect: 'stopped', begin: ['wipe'] },
+  'follower rebuilt': { on: 'follower', effect: 'emptied', begin: ['wipe'] },
   'follower added': {
     on: 'members',
     effect: 'changed',

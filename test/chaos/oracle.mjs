@@ -178,7 +178,7 @@ class Page {
     const { to } = this.#time
     // Entries that are older than what is known of the follower and its leader are at least so old.
     const starts = this.recording.effects.filter(
-      ({ kind, target }) => kind === 'changed' || (kind === 'stopped' && target === name),
+      ({ kind, target }) => kind === 'changed' || (/stopped|emptied/.test(kind) && target === name),
     )
     const all = [...spansOf(starts), ...this.pauses, ...this.truth.leaderless]
     const known = to - Math.max(...all.flatMap((each) => (each.to < to ? [each.to] : [])))
@@ -231,7 +231,7 @@ class Page {
     const { effects, knows } = this.recording
     const leaders = this.truth.leadersIn(this.#settled.from - MINUTE, this.#settled.to)
     const nodes = [name, ...leaders.map((each) => each.name)]
-    const ofNodes = ['stopped', 'blocked']
+    const ofNodes = ['stopped', 'emptied', 'blocked']
     if (knows.overLinks) ofNodes.push('cut')
     // One connection carries many questions, one after the other.
     if (knows.fromOneNode) ofNodes.push('slow')

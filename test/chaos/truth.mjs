@@ -15,11 +15,11 @@ export class Truth {
   gaps = new Map()
   /** Those with a position that can be compared. @type {Map<string, Sample[]>} */
   #samples = new Map()
-  #stops
+  #effects
 
   /** @param {Recording} recording */
   constructor({ samples, effects, end }) {
-    this.#stops = effects.filter(({ kind }) => kind === 'stopped')
+    this.#effects = effects
     const all = Object.entries(samples).flatMap(([name, own]) =>
       own.map((each) => ({ ...each, name })),
     )
@@ -57,10 +57,16 @@ export class Truth {
   /** Where a node can have been, and the most that it can have had of what it may have lost. @param {string} name @param {number} at */
   position(name, at) {
     const all = this.#samples.get(name) ?? []
-    const before = all[countUntil(all, 'to', at) - 1]?.position ?? 0
-    let after = all[countUntil(all, 'from', at)]?.position ?? Infinity
-    const own = this.#stops.filter(({ target }) => target === name)
-    const stop = own.find(({ from, to }) => from.to < at && at < to.from)
+    const [last, next] = [all[countUntil(all, 'to', at) - 1], all[countUntil(all, 'from', at)]]
+    const before = last?.position ?? 0
+    let after = next?.position ?? Infinity
+    const own = this.#effects.filter(({ kind, target }) => kind === 'changed' || target === name)
+    const stop = own.find(
+      ({ kind, from, to }) => kind === 'stopped' && from.to < at && at < to.from,
+    )
+    const time = { from: last?.to ?? 0, to: next?.from ?? Infinity }
+    const begins = own.filter(({ kind }) => kind === 'changed' || kind === 'emptied')
+    const least = overlaps(spansOf(begins), time) ? 0 : Math.min(before, after)
     const [leader] = stop ? this.leadersIn(stop.from.from - GAP_MILLIS, stop.from.to) : []
     // Since it was stopped, it has not got more than its leader had then.
     if (stop && leader && leader.name !== name) {
@@ -68,7 +74,7 @@ export class Truth {
     }
     // It can have written more, which was lost when it came back lower.
     const most = after < before ? Infinity : after
-    return { low: Math.min(before, after), high: Math.max(before, after), most }
+    return { low: least, high: Math.max(before, after), most }
   }
 
   /** How far a follower can have been behind at some moment of a time, and how old the oldest entry that it lacked. @param {string} name @param {Span} time */

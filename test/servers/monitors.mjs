@@ -78,7 +78,7 @@ export class Program {
 }
 
 /**
- * Returns the programs as users run them: a service with a producer and with ObservableGauges, and the command.
+ * Returns the programs as users run them: a service with a producer and, without code, with ObservableGauges, and the command.
  *
  * @param {string} folder for their configuration
  * @param {{ name: string, url: string }} source
@@ -102,10 +102,11 @@ export async function createPrograms(folder, source) {
     return file
   })
   const [first, second, port] = monitors.map((each) => `${each.port}`)
-  const service = ['--expose-gc', path('service.mjs'), producer, gauge, `${first}`, `${second}`]
+  const register = ['--expose-gc', '--import', path('../../dist/register/index.mjs')]
+  const service = [...register, path('service.mjs'), producer, `${first}`, `${second}`]
   const cli = [path('../../dist/cli/index.js'), '--host', '127.0.0.1', '--port', `${port}`]
   return [
-    new Program('service', monitors.slice(0, 2), service),
+    new Program('service', monitors.slice(0, 2), service, { REPLICATION_LAG_CONFIG: gauge }),
     new Program('command', monitors.slice(2), cli, { REPLICATION_LAG_CONFIG: command }),
   ]
 }
