@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * Something that can happen. `begin` and `end` are methods and their parameters: of the system for a follower and for rights,
- * of a gate for a link, of a program, and otherwise of the world.
+ * Something that can happen. `begin` and `end` are methods and their parameters: of a gate for a link, of a program, and
+ * otherwise of the system, where the first parameter is the follower.
  *
  * What it makes certain or uncertain:
  * - `stopped`: the node does not run. It writes and applies nothing, and answers nobody.
@@ -11,10 +11,11 @@ import { createHash } from 'node:crypto'
  * - `blocked`: the monitor cannot reach the node.
  * - `slow`: reads of the monitor may take longer.
  * - `denied`: the monitor may be refused.
- * - `changed`: when it begins and ends, another node may lead, or a follower may come or go.
+ * - `changed`: another node may lead.
+ * - `joined`: the follower exists from its begin to its end.
  * - `paused`: the monitor does not run.
  *
- * @typedef {'stopped' | 'emptied' | 'cut' | 'blocked' | 'slow' | 'denied' | 'changed' | 'paused' | 'none'} EffectKind
+ * @typedef {'stopped' | 'emptied' | 'cut' | 'blocked' | 'slow' | 'denied' | 'changed' | 'joined' | 'paused' | 'none'} EffectKind
  * @typedef {'follower' | 'rights' | 'leader' | 'members' | 'link' | 'program' | 'service'} Subject
  * @typedef {readonly [method: string, ...parameters: unknown[]]} Call
  * @typedef {{ on: Subject, effect?: EffectKind, begin: Call, end?: Call }} Incident
@@ -29,7 +30,7 @@ export const INCIDENTS = {
   'follower rebuilt': { on: 'follower', effect: 'emptied', begin: ['wipe'] },
   'follower added': {
     on: 'members',
-    effect: 'changed',
+    effect: 'joined',
     begin: ['addFollower'],
     end: ['removeFollower'],
   },

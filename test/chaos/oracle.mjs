@@ -95,7 +95,7 @@ class Page {
     yield this.#judgeSource()
     const labels = Object.values(shown)
     // A member that was added and not started yet has another name.
-    const joining = effects.flatMap(({ kind, from }) => (kind === 'changed' ? [from] : []))
+    const joining = effects.flatMap(({ kind, from }) => (kind === 'joined' ? [from] : []))
     const others = this.scrape.series.filter(
       (each) => each.replica && !(labels.includes(each.replica) && each.shard === shard),
     )
@@ -120,7 +120,11 @@ class Page {
     const [lag, seconds, connected] = metrics.map((metric) => this.#valueOf(metric, label))
     const isShown = (lag ?? seconds ?? connected) !== undefined
     const leading = this.truth.leaders.filter((each) => each.name === name)
-    const existence = this.recording.added[name] ?? [{ from: 0, to: Infinity }]
+    const joined = this.recording.effects.filter(
+      ({ kind, target }) => kind === 'joined' && target === name,
+    )
+    const spans = joined.map(({ from, to }) => ({ from: from.from, to: to.to }))
+    const existence = spans.length > 0 ? spans : [{ from: 0, to: Infinity }]
     if (covers(leading, this.#settled) || !overlaps(existence, this.#settled)) {
       if (isShown && this.#isWell()) yield { verdict: 'false', what: `${name} as a follower` }
       return
@@ -178,7 +182,8 @@ class Page {
     const { to } = this.#time
     // Entries that are older than what is known of the follower and its leader are at least so old.
     const starts = this.recording.effects.filter(
-      ({ kind, target }) => kind === 'changed' || (/stopped|emptied/.test(kind) && target === name),
+      ({ kind, target }) =>
+        kind === 'changed' || (/stopped|emptied|joined/.test(kind) && target === name),
     )
     const all = [...spansOf(starts), ...this.pauses, ...this.truth.leaderless]
     const known = to - Math.max(...all.flatMap((each) => (each.to < to ? [each.to] : [])))
@@ -237,7 +242,8 @@ class Page {
     if (knows.fromOneNode) ofNodes.push('slow')
     const found = effects.filter(
       ({ kind, target }) =>
-        ['denied', 'changed'].includes(kind) || (ofNodes.includes(kind) && nodes.includes(target)),
+        ['denied', 'changed', 'joined'].includes(kind) ||
+        (ofNodes.includes(kind) && nodes.includes(target)),
     )
     const gaps = this.truth.gaps.get(name ?? '') ?? []
     return [...spansOf(found), ...gaps, ...this.pauses, ...this.truth.leaderless]

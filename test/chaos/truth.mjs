@@ -127,7 +127,7 @@ export class Truth {
 /** When incidents can have had an effect. Of one that changes something, only its begin and its end have. @param {readonly Effect[]} effects @returns {Span[]} */
 export function spansOf(effects) {
   return effects.flatMap(({ kind, from, to }) =>
-    kind === 'changed' ? [from, to] : [{ from: from.from, to: to.to }],
+    /changed|joined/.test(kind) ? [from, to] : [{ from: from.from, to: to.to }],
   )
 }
 

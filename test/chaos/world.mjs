@@ -14,8 +14,7 @@ import { INCIDENTS } from './incidents.mjs'
 /** An incident that happened: it began at some time in `from`, and ended in `to`. @typedef {{ name: string, kind: EffectKind, target: string, from: Span, to: Span }} Effect */
 /** A page of metrics. @typedef {Span & { monitor: string, series: Series[], faults: string[] }} Scrape */
 
-/** Followers that were not there all the time, and when they were. @typedef {Record<string, Span[]>} Added */
-/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, end: number, shown: Record<string, string>, added: Added, samples: Record<string, Sample[]>, effects: Effect[], monitors: (Monitor & { program: string })[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
+/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, end: number, shown: Record<string, string>, samples: Record<string, Sample[]>, effects: Effect[], monitors: Monitor[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
 
 /** By how much more the service may have at the end than at the beginning. */
 const MAY_GROW = { connections: 6, handles: 8, heapUsed: 8_000_000 }
@@ -28,8 +27,8 @@ export class World {
   #programs = []
   /** What incidents happen to at the moment, until they end. @type {Map<string, Promise<unknown>>} */
   #busy = new Map()
-  /** @type {Pick<Recording, 'added' | 'samples' | 'effects' | 'scrapes'>} */
-  #record = { added: {}, samples: {}, effects: [], scrapes: [] }
+  /** @type {Pick<Recording, 'samples' | 'effects' | 'scrapes'>} */
+  #record = { samples: {}, effects: [], scrapes: [] }
   #open = new Set()
   #isOver = false
 
@@ -67,23 +66,6 @@ export class World {
     })
   }
 
-  // These are called by name, as INCIDENTS says.
-
-  async addFollower() {
-    const span = { from: performance.now(), to: Infinity }
-    const name = (await this.system.addFollower?.()) ?? ''
-    ;(this.#record.added[name] ??= []).push(span)
-  }
-
-  async removeFollower() {
-    for (const [name, spans] of Object.entries(this.#record.added)) {
-      const last = spans.at(-1)
-      if (last?.to !== Infinity) continue
-      await this.system.removeFollower?.(name)
-      last.to = performance.now()
-    }
-  }
-
   /** Runs a schedule. @param {readonly Planned[]} schedule @param {number} millis @param {() => number} random @returns {Promise<Recording>} */
   async run(schedule, millis, random) {
     await Promise.all(this.#programs.map((each) => each.start()))
@@ -114,21 +96,17 @@ export class World {
     this.#isOver = true
     await Promise.all(watching)
     const { system } = this
-    const nodes = Object.keys({ ...this.#record.samples, ...this.#record.added })
+    const { effects, samples } = this.#record
+    const joined = effects.flatMap(({ kind, target }) => (kind === 'joined' ? [target] : []))
+    const nodes = new Set([...Object.keys(samples), ...joined])
     // Where the URL names the nodes, the metrics do too.
     const label = (/** @type {string} */ name) =>
       system.ports ? `127.0.0.1:${this.#gates[name]?.port}` : name
+    const { knows = {}, shard } = system
     return {
-      ...{
-        ...this.#record,
-        knows: system.knows ?? {},
-        shard: system.shard,
-        end: performance.now(),
-      },
-      shown: Object.fromEntries(nodes.map((name) => [name, label(name)])),
-      monitors: this.#programs.flatMap(({ name: program, monitors }) =>
-        monitors.map((each) => ({ ...each, program })),
-      ),
+      ...{ ...this.#record, knows, shard, end: performance.now() },
+      shown: Object.fromEntries([...nodes].map((name) => [name, label(name)])),
+      monitors: this.#programs.flatMap(({ monitors }) => monitors),
       logs: Object.fromEntries(this.#programs.map(({ name: program, log }) => [program, log])),
       leaks: Object.entries(MAY_GROW).flatMap(([what, most]) => {
         const [first = 0, last = 0] = [before[what], after[what]]
@@ -147,14 +125,16 @@ export class World {
     const now = performance.now()
     const from = { from: now, to: Infinity }
     const to = { from: Infinity, to: Infinity }
-    this.#record.effects.push({ name, kind, target, from, to })
+    const happened = { name, kind, target, from, to }
+    this.#record.effects.push(happened)
     console.log(`${(now / 1000).toFixed(1).padStart(6)} s  ${name}: ${target}`)
     const run = async () => {
-      await this.#find(on, target, begin)?.()
+      const result = await this.#find(on, target, begin)?.()
+      if (kind === 'joined') happened.target = String(result)
       from.to = performance.now()
       if (end) await sleep(millis)
       to.from = performance.now()
-      if (end) await this.#find(on, target, end)?.()
+      if (end) await this.#find(on, happened.target, end)?.()
       to.to = performance.now()
       // The sampler must have seen it before something else happens to it.
       await sleep(1000)
@@ -187,14 +167,12 @@ export class World {
   /** Finds what a call of an incident does. @param {Incident['on']} on @param {string} target @param {Call} call */
   #find(on, target, [method, ...parameters]) {
     const program = this.#programs.find(({ name }) => name === target)
-    const other = method in this ? this : this.system
-    const others = { follower: other, rights: other, leader: other, members: other }
-    const receiver = { ...others, link: this.#gates[target], program, service: program }[on]
-    const isThere = !(method in this) || method in this.system
+    const ofWorld = { link: this.#gates[target], program, service: program }
+    const receiver = on in ofWorld ? ofWorld[/** @type {keyof typeof ofWorld} */ (on)] : this.system
     const methods = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (receiver ?? {}))
-    const found = isThere && methods[method]
+    const found = methods[method]
     if (typeof found !== 'function') return undefined
-    const all = on === 'follower' ? [target, ...parameters] : parameters
+    const all = on === 'follower' || on === 'members' ? [target, ...parameters] : parameters
     return () => /** @type {unknown} */ (Reflect.apply(found, receiver, all))
   }
 

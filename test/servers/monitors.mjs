@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { freePort } from './postgres/processes.mjs'
 import { until } from './postgres/until.mjs'
 
-/** One page of metrics. @typedef {{ name: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
+/** One page of metrics. @typedef {{ name: string, program: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
 /** A number of a page. @typedef {{ metric: string, shard: string | undefined, replica: string | undefined, value: number }} Series */
 /** @typedef {{ heapUsed: number, handles: number }} Resources */
 
@@ -87,9 +87,9 @@ export async function createPrograms(folder, source) {
   const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
   const monitors = await Promise.all(
     [
-      { name: 'producer', pollMillis: 1000, timeoutMillis: 2000 },
-      { name: 'gauge', pollMillis: 5000, timeoutMillis: 5000 },
-      { name: 'command', pollMillis: 1000, timeoutMillis: 5000 },
+      { name: 'producer', program: 'service', pollMillis: 1000, timeoutMillis: 2000 },
+      { name: 'gauge', program: 'service', pollMillis: 5000, timeoutMillis: 5000 },
+      { name: 'command', program: 'command', pollMillis: 1000, timeoutMillis: 5000 },
     ].map(async (each) => ({ ...each, port: await freePort() })),
   )
   const [producer = '', gauge = '', command = ''] = monitors.map((each) => {
