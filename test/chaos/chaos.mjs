@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { KINDS } from '../servers/kinds.mjs'
+import { createRandom } from '../servers/load.mjs'
 import { Servers } from '../servers/servers.mjs'
-import { createRandom, drawSchedule } from './incidents.mjs'
+import { drawSchedule } from './incidents.mjs'
 import { judge } from './oracle.mjs'
 import { World } from './world.mjs'
 
@@ -13,7 +14,7 @@ import { World } from './world.mjs'
 /** @import { Recording } from './world.mjs' */
 
 // Lets random incidents happen to a real system, and compares what its monitors show with the truth:
-// `npm run chaos -- --system redis --minutes 10 --seed 7`.
+// `npm run chaos -- --system redis --minutes 10 --seed 7`. docs/reliability.md has the other options.
 
 const { values } = parseArgs({
   options: {
@@ -21,12 +22,9 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '2' },
     incidents: { type: 'string', default: '1000' },
     seed: { type: 'string', default: `${Math.floor(Math.random() * 1e6)}` },
-    // A minute with a fixed seed, and half a minute with the other one.
     ci: { type: 'boolean', default: false },
     replay: { type: 'string' },
-    /** Leaves out incidents one by one, as long as it fails. */
     shrink: { type: 'boolean', default: false },
-    /** Judges a recording again. One is kept of each run that fails. */
     judge: { type: 'string' },
   },
 })
@@ -46,14 +44,14 @@ function draw(names) {
   return { system, seed, millis, schedule: [...fixed, ...part(seed, start, millis - RECOVERY)] }
 }
 
-/** @param {string} system @param {(names: readonly string[]) => Plan} createPlan */
-async function run(system, createPlan) {
+/** @param {string} system @param {Plan} [given] */
+async function run(system, given) {
   const kind = KINDS[system]
   if (!kind) throw new Error(`--system: expected all or ${Object.keys(KINDS).join(', ')}`)
   const servers = await Servers.create()
   try {
     const world = await World.start(servers, kind)
-    const plan = createPlan(world.incidents)
+    const plan = given ?? draw(world.incidents)
     const recording = await world.run(plan.schedule, plan.millis, createRandom(plan.seed))
     return { plan, recording }
   } finally {
@@ -75,14 +73,9 @@ async function report(plan, recording) {
     console.log(`${verdict} at ${(at / 1000).toFixed(1)} s: ${seen} (${during.join(', ')})`)
   }
   if (failures.length === 0) return 0
-  const file = join(tmpdir(), `chaos-${plan.system}-${plan.seed}`)
-  await writeFile(`${file}.json`, JSON.stringify(plan, undefined, 2))
-  // JSON has no Infinity.
-  const finite = (/** @type {string} */ _, /** @type {unknown} */ value) =>
-    value === Infinity ? Number.MAX_VALUE : value
-  await writeFile(`${file}-recording.json`, JSON.stringify(recording, finite))
-  console.log(`${failures.length} failures. Repeat: npm run chaos -- --replay ${file}.json`)
-  console.log(`Judge what was recorded: npm run chaos -- --judge ${file}-recording.json`)
+  const file = join(tmpdir(), `chaos-${plan.system}-${plan.seed}.json`)
+  await writeFile(file, JSON.stringify({ plan, recording }))
+  console.log(`${failures.length} failures. Repeat: npm run chaos -- --replay ${file}`)
   return failures.length
 }
 
@@ -93,7 +86,7 @@ async function shrink(plan) {
     const schedule = shortest.schedule.filter((each) => each !== planned)
     const end = Math.max(...schedule.map(({ at, millis }) => at + millis))
     const shorter = { ...plan, schedule, millis: end + RECOVERY }
-    const { recording } = await run(plan.system, () => shorter)
+    const { recording } = await run(plan.system, shorter)
     if (judge(recording).failures.length > 0) shortest = shorter
   }
   return shortest
@@ -120,22 +113,20 @@ async function runAll() {
   return failed
 }
 
-/** @param {string} file */
-async function readJson(file) {
+/** Reads what was kept of a run that failed. @param {string} file @returns {Promise<{ plan: Plan, recording: Recording }>} */
+async function readKept(file) {
   /** @type {unknown} */
-  const value = JSON.parse(await readFile(file, 'utf8'))
-  return value
+  const kept = JSON.parse(await readFile(file, 'utf8'))
+  return /** @type {{ plan: Plan, recording: Recording }} */ (kept)
 }
 
 async function main() {
-  const { system, seed, replay, judge: file } = values
-  if (file !== undefined) {
-    const recording = /** @type {Recording} */ (await readJson(file))
-    return report({ system: 'judged', seed, millis: 0, schedule: [] }, recording)
-  }
-  if (replay === undefined && system === 'all') return runAll()
-  const given = replay === undefined ? undefined : /** @type {Plan} */ (await readJson(replay))
-  const { plan, recording } = await run(given?.system ?? system, (names) => given ?? draw(names))
+  const { system, replay, judge: judged } = values
+  const file = replay ?? judged
+  const kept = file === undefined ? undefined : await readKept(file)
+  if (kept && judged !== undefined) return report(kept.plan, kept.recording)
+  if (!kept && system === 'all') return runAll()
+  const { plan, recording } = await run(kept?.plan.system ?? system, kept?.plan)
   const failed = await report(plan, recording)
   if (failed > 0 && values.shrink) console.log(JSON.stringify(await shrink(plan)))
   return failed

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-
 /**
  * Something that can happen. `begin` and `end` are methods and their parameters: of a gate for a link, of a program, and
  * otherwise of the system, where the first parameter is the follower.
@@ -35,7 +33,7 @@ export const INCIDENTS = {
     end: ['removeFollower'],
   },
   'leader frozen': { on: 'leader', effect: 'stopped', begin: ['freeze'], end: ['thaw'] },
-  'leader killed': { on: 'leader', effect: 'changed', begin: ['failOver'] },
+  'leader killed': { on: 'leader', effect: 'changed', begin: ['failOver', { keepsData: false }] },
   'right revoked': { on: 'rights', effect: 'denied', begin: ['revoke'], end: ['grant'] },
   'password changed': {
     on: 'rights',
@@ -71,10 +69,4 @@ export function drawSchedule(random, names, { from, to, count }) {
     at += random() < 0.5 ? random() * 1500 : random() * millis + random() * 6000
   }
   return schedule
-}
-
-/** Returns a generator of numbers from 0 to 1, the same for a seed. @param {string} seed */
-export function createRandom(seed) {
-  let count = 0
-  return () => createHash('md5').update(`${seed} ${count++}`).digest().readUInt32BE() / 2 ** 32
 }

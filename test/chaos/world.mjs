@@ -16,6 +16,9 @@ import { INCIDENTS } from './incidents.mjs'
 
 /** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, end: number, shown: Record<string, string>, samples: Record<string, Sample[]>, effects: Effect[], monitors: Monitor[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
 
+/** JSON has no Infinity. */
+const NEVER = Number.MAX_VALUE
+
 /** By how much more the service may have at the end than at the beginning. */
 const MAY_GROW = { connections: 6, handles: 8, heapUsed: 8_000_000 }
 
@@ -123,8 +126,8 @@ export class World {
       ;[target, ...keys] = this.#choose(on, pick)
     }
     const now = performance.now()
-    const from = { from: now, to: Infinity }
-    const to = { from: Infinity, to: Infinity }
+    const from = { from: now, to: NEVER }
+    const to = { from: NEVER, to: NEVER }
     const happened = { name, kind, target, from, to }
     this.#record.effects.push(happened)
     console.log(`${(now / 1000).toFixed(1).padStart(6)} s  ${name}: ${target}`)
@@ -176,24 +179,17 @@ export class World {
     return () => /** @type {unknown} */ (Reflect.apply(found, receiver, all))
   }
 
-  /** Does something again and again until the end, unless it is still being done. @param {number} millis @param {() => Map<string, () => Promise<unknown>>} list */
+  /** Does each thing again and again until the end, unless it is still being done. It may fail. @param {number} millis @param {() => Map<string, () => Promise<unknown>>} list */
   async #repeat(millis, list) {
-    while (this.#isRunning()) {
-      for (const [name, act] of list()) void this.#once(name, act)
+    while (!this.#isOver) {
+      for (const [name, act] of list()) {
+        if (this.#open.has(name)) continue
+        this.#open.add(name)
+        const done = () => this.#open.delete(name)
+        void act().then(done, done)
+      }
       await sleep(millis)
     }
-  }
-
-  /** @param {string} name @param {() => Promise<unknown>} act which may fail */
-  async #once(name, act) {
-    if (this.#open.has(name)) return
-    this.#open.add(name)
-    await act().catch(() => undefined)
-    this.#open.delete(name)
-  }
-
-  #isRunning() {
-    return !this.#isOver
   }
 
   #sample() {

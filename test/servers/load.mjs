@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What it does for some seconds: how many entries it writes, and for how many milliseconds it waits then. */
@@ -34,4 +35,10 @@ export async function writeUntil(system, { burst, random, isOver }) {
       await sleep(pause)
     }
   }
+}
+
+/** Returns a generator of numbers from 0 to 1, the same for a seed. @param {string} seed */
+export function createRandom(seed) {
+  let count = 0
+  return () => createHash('md5').update(`${seed} ${count++}`).digest().readUInt32BE() / 2 ** 32
 }

@@ -395,23 +395,18 @@ export class Family {
     await member.untilReplicating()
   }
 
-  /** The killed leader comes back as a replica, without its data if it has more than the new one. */
-  async failOver() {
+  /** The killed leader comes back as a replica. With its data, it can have more than the new one. */
+  async failOver({ keepsData = true } = {}) {
     const killed = this.leader
     await killed.kill()
     const [first, second] = /** @type {[Member, Member]} */ (this.replicas)
     const [a, b] = await Promise.all([first.position('follower'), second.position('follower')])
     const [next, other] = a >= b ? [first, second] : [second, first]
-    const kept = await next.position('follower')
     await this.promote(next.name)
     await other.follow(next)
+    if (!keepsData) await killed.create()
     await killed.start()
-    if ((await killed.position('leader')) > kept) {
-      await killed.kill()
-      await killed.create()
-      await killed.start()
-    }
-    await killed.run(this.#dialect.demote)
+    if (keepsData) await killed.run(this.#dialect.demote)
     await killed.follow(next)
     return other.name
   }

@@ -50,7 +50,7 @@ export interface System {
   // The contract skips what the servers of a system cannot show.
 
   /** Kills the leader and makes one of the followers the leader of the other. Returns the name of that other one. */
-  failOver?(): Promise<string>
+  failOver?(options?: { readonly keepsData: boolean }): Promise<string>
   /** Stops a follower with SIGSTOP. Its connections stay open. */
   pause?(follower: string): Promise<void>
   /** Ends `pause`. */
