@@ -16,9 +16,6 @@ import { INCIDENTS } from './incidents.mjs'
 
 /** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, end: number, shown: Record<string, string>, samples: Record<string, Sample[]>, effects: Effect[], monitors: Monitor[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
 
-/** JSON has no Infinity. */
-const NEVER = Number.MAX_VALUE
-
 /** By how much more the service may have at the end than at the beginning. */
 const MAY_GROW = { connections: 6, handles: 8, heapUsed: 8_000_000 }
 
@@ -126,8 +123,8 @@ export class World {
       ;[target, ...keys] = this.#choose(on, pick)
     }
     const now = performance.now()
-    const from = { from: now, to: NEVER }
-    const to = { from: NEVER, to: NEVER }
+    const from = { from: now, to: Number.MAX_VALUE }
+    const to = { from: Number.MAX_VALUE, to: Number.MAX_VALUE }
     const happened = { name, kind, target, from, to }
     this.#record.effects.push(happened)
     console.log(`${(now / 1000).toFixed(1).padStart(6)} s  ${name}: ${target}`)
