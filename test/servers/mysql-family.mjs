@@ -73,6 +73,12 @@ export class Member {
     await cp(this.dialect.template, data, { recursive: true })
   }
 
+  /** Replaces its data folder. A server skips transactions that have its own id, so it gets another one. */
+  async createAgain() {
+    this.id += 10
+    await this.create()
+  }
+
   /** @param {readonly string[]} [more] parameters */
   async start(more = []) {
     const { servers, dialect, name, id, port } = this
@@ -377,7 +383,7 @@ export class Family {
   async wipe(follower) {
     const member = this.member(follower)
     await member.kill()
-    await member.create()
+    await member.createAgain()
     await member.start()
     await member.run(this.#dialect.follow(member.link?.port ?? 0))
     await member.untilReplicating()
@@ -404,7 +410,7 @@ export class Family {
     const [next, other] = a >= b ? [first, second] : [second, first]
     await this.promote(next.name)
     await other.follow(next)
-    if (!keepsData) await killed.create()
+    if (!keepsData) await killed.createAgain()
     await killed.start()
     if (keepsData) await killed.run(this.#dialect.demote)
     await killed.follow(next)
