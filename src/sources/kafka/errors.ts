@@ -7,6 +7,11 @@ const ADVICE: Advice = [
   [/group authorization failed/i, 'grant the user Describe on the groups'],
   [/topic authorization failed/i, 'grant the user Describe on the topics'],
   [/cluster authorization failed/i, 'grant the user Describe on the cluster, or name the groups'],
+  // A login that a broker does not answer says nothing about the user.
+  [
+    /(authentication|sasl).*timed? ?out|timed? ?out.*(authentication|sasl)/i,
+    'check whether the brokers run and can be reached',
+  ],
   [/authentication/i, 'check the user and its password'],
   [
     /find group coordinator/i,

@@ -148,6 +148,10 @@ describe.each([
     ['Topic authorization failed.', 'Describe on the topics'],
     ['Cluster authorization failed.', 'Describe on the cluster, or name the groups'],
     ['SASL authentication failed.', 'check the user and its password'],
+    [
+      'SASL authentication failed. (Request timed out)',
+      'check whether the brokers run and can be reached',
+    ],
     ['Failed to find group coordinator', 'Describe on the groups, and check whether'],
     ['connect ECONNREFUSED 127.0.0.1:9092', 'check host and port, and whether the server runs'],
     ['Connection closed', 'check whether the brokers run'],
