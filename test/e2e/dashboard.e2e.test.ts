@@ -37,9 +37,9 @@ describe.skipIf(!prometheus2)('the dashboard, on a real PostgreSQL', () => {
       rules: [join(repository, 'docs/monitoring/rules.yml')],
     })
 
-    // One follower is cut off, and the other is caught up.
+    // One follower receives and applies nothing, and the other is caught up.
     const [first, second] = system.followers
-    await system.cut(second)
+    await system.pauseApplying?.(second)
     await system.write(500)
     const lagOf = async (name: string) =>
       Number((await system.position()) - (await system.position(name)))
@@ -47,13 +47,14 @@ describe.skipIf(!prometheus2)('the dashboard, on a real PostgreSQL', () => {
     expect(await lagOf(second)).toBeGreaterThan(50_000)
 
     const some = expect.toSatisfy((value: number) => value > 0) as number
+    const any = expect.any(Number) as number
     /** The values of each query, in the order of the names of their followers. */
     const expectedWith = (lag: number): Record<string, number[]> => ({
       'Followers A': [2],
       'Worst lag A': [some],
       'Far behind A': [1],
       'Disconnected A': [0],
-      'Most log kept A': [some],
+      'Most log kept A': [any],
       'Sources that fail A': [0],
       'Worst followers A': [0, some],
       'Worst followers B': [0, lag],
@@ -61,9 +62,9 @@ describe.skipIf(!prometheus2)('the dashboard, on a real PostgreSQL', () => {
       'Lag in seconds A': [0, some],
       'Lag in seconds threshold': [BEHIND],
       'Lag in positions A': [0, lag],
-      'Network: not received A': [0, lag],
-      'Replay: received, not applied A': [0, 0],
-      'Log kept for followers A': [expect.any(Number) as number, some],
+      'Network: not received A': [0, 0],
+      'Replay: received, not applied A': [0, lag],
+      'Log kept for followers A': [any, any],
       'Log kept for followers threshold': [KEPT],
       'Followers that are connected A': [2],
       'Which sources report A': [1],
@@ -75,7 +76,7 @@ describe.skipIf(!prometheus2)('the dashboard, on a real PostgreSQL', () => {
       'By shard B': [2],
       'By shard C': [some],
       'By shard D': [lag],
-      'By shard E': [some],
+      'By shard E': [any],
     })
     const answers = async () => {
       const entries = readDashboard().panels.flatMap(({ title, targets = [] }) =>
