@@ -163,10 +163,13 @@ async function describePrograms(
       const early = await Promise.all(programs.map((each) => run(each, target())))
       await Promise.all(early.map(({ isUp }) => isUp()))
       await target().kill()
-      const late = await Promise.all(programs.map((each) => run(each, target())))
-      const all = [...early, ...late]
-      await Promise.all(all.map(({ isDown }) => isDown(/ECONNREFUSED|ECONNRESET|closed|hang up/)))
-      await target().restart()
+      const all = [...early]
+      try {
+        all.push(...(await Promise.all(programs.map((each) => run(each, target())))))
+        await Promise.all(all.map(({ isDown }) => isDown(/ECONNREFUSED|ECONNRESET|closed|hang up/)))
+      } finally {
+        await target().restart()
+      }
       await Promise.all(all.map(({ isUp }) => isUp()))
     })
 

@@ -4,15 +4,23 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { promisify } from 'node:util'
 
-/** @returns {Promise<number>} a port without a listener; another process may take it at any moment */
-export function freePort() {
-  return new Promise((resolve, reject) => {
+/** Ports that no system gives to outgoing connections. One of those could take the port of a server that is down for a moment. */
+const [FIRST_PORT, PORTS] = [15_000, 17_000]
+
+/** @returns {Promise<number>} a port without a listener */
+export async function freePort() {
+  for (;;) {
+    const port = FIRST_PORT + Math.floor(Math.random() * PORTS)
+    if (await isFree(port)) return port
+  }
+}
+
+/** @param {number} port @returns {Promise<boolean>} */
+function isFree(port) {
+  return new Promise((resolve) => {
     const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
   })
 }
 
