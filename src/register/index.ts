@@ -16,7 +16,10 @@ import { forgetRemovedSeries, reportPortInUse, shutDown } from './readers.js'
 const CHECK_MILLIS = 100
 const CHECKS_BEFORE_WARNING = 100
 
-const PACKAGE_MANAGER = /^(?:npm|npx|pnpm|pnpx|yarn|corepack)(?:-cli)?(?:\.[cm]?js)?$/
+const program = basename(process.argv[1] ?? '')
+const isPackageManager = /^(?:npm|npx|pnpm|pnpx|yarn|corepack)(?:-cli)?(?:\.[cm]?js)?$/.test(
+  program,
+)
 
 /** A variable with the id of the process that reports. The workers of its cluster inherit it. */
 const REPORTER = 'REPLICATION_LAG_REPORTER'
@@ -56,8 +59,7 @@ function findReasonToDoNothing(): string | undefined {
   if (cluster.isWorker && process.env[REPORTER] === String(process.ppid)) {
     return 'the primary process of the cluster reports, not this one'
   }
-  const program = basename(process.argv[1] ?? '')
-  return PACKAGE_MANAGER.test(program) ? `${program} has nothing to report` : undefined
+  return isPackageManager ? `${program} has nothing to report` : undefined
 }
 
 /**
@@ -65,7 +67,7 @@ function findReasonToDoNothing(): string | undefined {
  * SDK down, now or after the imports.
  */
 function freePort(): void {
-  if (!PACKAGE_MANAGER.test(basename(process.argv[1] ?? ''))) return
+  if (!isPackageManager) return
   if (!shutDown(metrics.getMeterProvider())) {
     unref(setTimeout(() => shutDown(metrics.getMeterProvider()), CHECK_MILLIS))
   }

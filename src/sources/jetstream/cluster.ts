@@ -1,9 +1,9 @@
+import { groupBy } from '../shared/groups.js'
 import type { Moment, Survey } from '../shared/nodes.js'
 import { describeFailures } from '../shared/http.js'
 import { NOT_A_SERVER } from './errors.js'
 import {
   findLeaders,
-  groupBy,
   isMirror,
   type Leadership,
   type LeaderView,

@@ -1,9 +1,10 @@
+import { groupBy } from '../shared/groups.js'
 import { unreachable } from '../shared/nodes.js'
 import type { FollowerReading, ShardReading } from '../source.js'
 import type { Cluster } from './cluster.js'
 import type { CaughtUp } from './consumers.js'
 import { AHEAD, NO_LEADER, OLD_UPSTREAM } from './errors.js'
-import { groupBy, type LeaderView, type LeadingMirror } from './leaders.js'
+import type { LeaderView, LeadingMirror } from './leaders.js'
 import type { ConsumerView, ReplicaView, StreamView } from './view.js'
 
 /** A follower, as the `filter` option sees it. */

@@ -1,7 +1,7 @@
 import { parseName } from '../../support/names.js'
 import { checkBoolean, checkObject, optionError } from '../../support/option-errors.js'
 import { checkFetch, parseServers, type Fetch } from '../shared/http.js'
-import { Nodes } from '../shared/nodes.js'
+import { DEFAULT_TIMEOUT_MILLIS, Nodes } from '../shared/nodes.js'
 import { checkCommonOptions } from '../shared/options.js'
 import type { ReplicationSource } from '../source.js'
 import { Cluster } from './cluster.js'
@@ -104,9 +104,6 @@ export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSou
     },
   }
 }
-
-/** How long a read may take if its caller does not say so. */
-const DEFAULT_TIMEOUT_MILLIS = 5000
 
 /** Which part of the time of a read servers may be looked for, and which part may have passed when that ends. */
 const [FINDING, MOST] = [0.2, 0.8]

@@ -1,3 +1,4 @@
+import { groupBy } from '../shared/groups.js'
 import type { MirrorView, ServerView, StreamState, StreamView } from './view.js'
 
 /** A stream, as its leader reports it. */
@@ -55,14 +56,4 @@ export function findFollowed(views: ReadonlyMap<string, ServerView>): string[] {
     if (upstream && upstream.server !== leader.server) followed.add(upstream.server)
   }
   return [...views].flatMap(([url, { server }]) => (followed.has(server) ? [url] : []))
-}
-
-export function groupBy<T>(items: Iterable<T>, keyOf: (item: T) => string) {
-  const groups = new Map<string, [T, ...T[]]>()
-  for (const item of items) {
-    const group = groups.get(keyOf(item))
-    if (group) group.push(item)
-    else groups.set(keyOf(item), [item])
-  }
-  return groups
 }

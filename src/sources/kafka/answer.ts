@@ -1,6 +1,7 @@
 import { parseName } from '../../support/names.js'
 import { hasMethods } from '../../support/option-errors.js'
 import { fieldError } from '../shared/fields.js'
+import { append } from '../shared/groups.js'
 
 /** What a source wants to know. */
 export interface Question {
@@ -84,13 +85,6 @@ export function toQuestion(places: readonly Place[], timestamp: bigint) {
     append(topics, topic, { partitionIndex, currentLeaderEpoch: -1, timestamp })
   }
   return [...topics].map(([name, partitions]) => ({ name, partitions }))
-}
-
-/** Adds a value to the list of a key. */
-export function append<Key, Value>(lists: Map<Key, Value[]>, key: Key, value: Value): void {
-  const list = lists.get(key)
-  if (list) list.push(value)
-  else lists.set(key, [value])
 }
 
 export function isFailure(value: object): value is Failure {

@@ -1,8 +1,8 @@
+import { append } from '../shared/groups.js'
 import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 import {
   addOffsets,
-  append,
   isFailure,
   isPosition,
   map,
@@ -15,7 +15,7 @@ import {
   type Place,
 } from './answer.js'
 import type { PlatformaticAdmin } from './clients.js'
-import { rowsOf } from './errors.js'
+import { NO_LEADER, rowsOf } from './errors.js'
 import { pause, type Deadline } from './parts.js'
 
 /** What is used of `listOffsetsV9` of `@platformatic/kafka`. */
@@ -145,5 +145,4 @@ function toFollower(
 }
 
 const NO_COPY = new Error('it has no copy')
-const NO_LEADER = new Error('it has no leader')
 const LONGER = 'its log is longer than that of the leader: it has not followed this leader yet'

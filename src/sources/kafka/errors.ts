@@ -28,6 +28,8 @@ const ADVICE: Advice = [
   [/closed|no answer/i, 'check whether the brokers run and can be reached'],
 ]
 
+export const NO_LEADER = new Error('it has no leader')
+
 /** Describes why a part cannot be read, and says what to do. */
 export function describeFailure(error: unknown): string {
   return withAdvice(describeError(error), ADVICE)

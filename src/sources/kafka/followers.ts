@@ -1,7 +1,7 @@
-import type { FollowerReading, ReplicationReading, ShardReading } from '../source.js'
 import { describeError } from '../../support/log.js'
+import { append } from '../shared/groups.js'
+import type { FollowerReading, ReplicationReading, ShardReading } from '../source.js'
 import {
-  append,
   isFailure,
   type Cluster,
   type Failure,

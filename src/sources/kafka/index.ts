@@ -1,5 +1,6 @@
 import { parseName } from '../../support/names.js'
 import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
+import { DEFAULT_TIMEOUT_MILLIS } from '../shared/nodes.js'
 import { checkCommonOptions } from '../shared/options.js'
 import type { ReplicationSource } from '../source.js'
 import { KafkaBrokers, type ListOffsets } from './brokers.js'
@@ -67,9 +68,6 @@ export interface KafkaSourceOptions {
    */
   readonly filter?: ((follower: KafkaFollower) => boolean) | undefined
 }
-
-/** How long a read may take if its caller does not say so. */
-const DEFAULT_TIMEOUT_MILLIS = 5000
 
 /**
  * Reads how far consumer groups are behind the ends of the partitions that they consume.

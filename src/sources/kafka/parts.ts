@@ -31,6 +31,7 @@ const PIECE = 1000
 const GRACE_MILLIS = 50
 
 export const NO_ANSWER: Failure = { error: new Error('no answer in time') }
+export const UNANSWERED: Failure = { error: new Error('the brokers have not answered about it') }
 
 /**
  * Asks the same question about several parts of a cluster, so that one that hangs or fails does not affect the others. There

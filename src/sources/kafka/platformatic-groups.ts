@@ -1,7 +1,7 @@
 import { parseName } from '../../support/names.js'
+import { append } from '../shared/groups.js'
 import {
   addOffsets,
-  append,
   fieldsOf,
   index,
   isFailure,
@@ -16,7 +16,7 @@ import {
 } from './answer.js'
 import { sendRequest, type PlatformaticAdmin } from './clients.js'
 import { rowsOf } from './errors.js'
-import { askAll, Parts, pause, type Deadline } from './parts.js'
+import { askAll, Parts, pause, UNANSWERED, type Deadline } from './parts.js'
 
 /** A group in the list of groups. */
 interface Listed {
@@ -173,8 +173,6 @@ export class PlatformaticGroups {
     return subscriptions
   }
 }
-
-const UNANSWERED: Failure = { error: new Error('the brokers have not answered about it') }
 
 function parseCommits(topics: unknown): Group['commits'] {
   const commits = new Map<string, Offset[]>()

@@ -1,6 +1,6 @@
+import { append } from '../shared/groups.js'
 import {
   addOffsets,
-  append,
   createPartition,
   fieldsOf,
   index,
@@ -20,8 +20,8 @@ import {
   type Topic,
 } from './answer.js'
 import { canSendRequests, sendRequest, type PlatformaticAdmin } from './clients.js'
-import { partialAnswer, rowsOf } from './errors.js'
-import { askAll, Parts, pause, type Deadline } from './parts.js'
+import { NO_LEADER, partialAnswer, rowsOf } from './errors.js'
+import { askAll, Parts, pause, UNANSWERED, type Deadline } from './parts.js'
 
 /** The logs of the partitions that one broker leads. */
 interface Logs {
@@ -63,7 +63,7 @@ export class PlatformaticTopics {
   ): Promise<ReadonlyMap<string, Topic | Failure>> {
     const added = names.filter((topic) => !this.known.has(topic))
     if (added.length > 0) await this.readMetadata(added, this.added, deadline)
-    this.known = new Map(names.map((topic) => [topic, this.known.get(topic) ?? NOT_ANSWERED]))
+    this.known = new Map(names.map((topic) => [topic, this.known.get(topic) ?? UNANSWERED]))
     for (const topic of this.refused) if (!this.known.has(topic)) this.refused.delete(topic)
     await this.readLogs(brokers, deadline)
     return this.known
@@ -185,9 +185,6 @@ const CLIENT = -1
 /** The end of the keys of parts whose topics are refused. */
 const REFUSED = ' refused'
 
-const NO_LEADER = new Error('it has no leader')
-const NOT_ANSWERED: Failure = { error: new Error('the brokers have not answered about it') }
-
 function fail(partition: Partition, error: unknown): void {
   partition.end = undefined
   partition.error = error
@@ -198,7 +195,7 @@ function setLog([topic, partition]: Place, logs: Logs): unknown {
   const at = (offsets: Offsets) => offsets.get(topic)?.[partition.partition]
   const [start, end, highWatermark] = [at(logs.starts), at(logs.ends), at(logs.highWatermarks)]
   if (!isPosition(start) || !isPosition(end)) {
-    const failure = [start, end].find((each) => typeof each === 'object') ?? NOT_ANSWERED
+    const failure = [start, end].find((each) => typeof each === 'object') ?? UNANSWERED
     return failure.error
   }
   partition.start = start

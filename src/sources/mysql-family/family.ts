@@ -1,4 +1,5 @@
 import { orAborted } from '../shared/abort.js'
+import { groupBy } from '../shared/groups.js'
 import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 import { queryRows, type MysqlClient } from './clients.js'
@@ -139,12 +140,12 @@ export class Family<State extends ServerState> {
   /** Returns a function that says why the position of a node is that of another one, or may be. */
   private findMistakes({ newest }: Survey<State>, { aliases }: Topology<State>) {
     const shared = new Set([...aliases.keys(), ...aliases.values()])
-    const byId = new Map<string, string[]>()
-    for (const [name, { id }] of newest) byId.set(id, [...(byId.get(id) ?? []), name])
+    const byId = groupBy(newest, ([, { id }]) => id)
     return (replica: string): string | undefined => {
       if (shared.has(replica)) return 'its client reaches the same server as that of another node'
       const id = newest.get(replica)?.id
-      const same = (id === undefined ? [] : (byId.get(id) ?? [])).filter((name) => name !== replica)
+      const found = id === undefined ? [] : (byId.get(id) ?? [])
+      const same = found.map(([name]) => name).filter((name) => name !== replica)
       if (same.length === 0) return undefined
       return `its ${this.dialect.idName} is also that of ${listOf(same)}: give each server its own`
     }

@@ -1,3 +1,5 @@
+import { append } from '../shared/groups.js'
+
 /** The GTIDs of one server and tag: distinct intervals in ascending order, both ends included. */
 type Intervals = readonly (readonly [first: bigint, last: bigint])[]
 
@@ -28,9 +30,7 @@ export function parseGtidSet(value: unknown): GtidSet | undefined {
       const [, first = '0', last = first] = INTERVAL.exec(word) ?? []
       const interval: [bigint, bigint] = [BigInt(first), BigInt(last)]
       if (interval[0] < 1n || interval[0] > interval[1]) return undefined
-      const known = intervals.get(key)
-      if (known) known.push(interval)
-      else intervals.set(key, [interval])
+      append(intervals, key, interval)
     }
   }
   return new Map([...intervals].map(([key, list]) => [key, merge(list)]))

@@ -1,3 +1,5 @@
+import { append } from '../shared/groups.js'
+
 /** What a server says of itself, as far as it matters for which node leads. */
 export interface ServerState {
   /** What must be its own: `server_uuid` or `server_id`. */
@@ -90,8 +92,8 @@ export class Topology<State extends ServerState> {
       return
     }
     this.servers.set(name, state)
-    add(this.byId, id, name)
-    if (group !== undefined && isReadOnly === false) add(this.primaries, group, name)
+    append(this.byId, id, name)
+    if (group !== undefined && isReadOnly === false) append(this.primaries, group, name)
   }
 
   private *targetsOf(name: string, state: State): Iterable<Target> {
@@ -178,10 +180,4 @@ export class Topology<State extends ServerState> {
   private canLead(name: string): boolean {
     return this.unknown.includes(name) || (this.isRoot(name) && this.mayAccept(name))
   }
-}
-
-function add(lists: Map<string, string[]>, key: string, name: string): void {
-  const list = lists.get(key)
-  if (list) list.push(name)
-  else lists.set(key, [name])
 }

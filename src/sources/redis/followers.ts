@@ -1,4 +1,5 @@
 import { fieldError, integer } from '../shared/fields.js'
+import { groupBy } from '../shared/groups.js'
 import type { Survey } from '../shared/nodes.js'
 import type { FollowerReading, ShardReading } from '../source.js'
 import { parseRows, positionOf, type Fields, type Info, type Position, type Row } from './answer.js'
@@ -179,12 +180,7 @@ function followersSeenBy(
   { offset }: Position,
   problems: string[],
 ): FollowerReading[] {
-  const byAddress = new Map<string, Row[]>()
-  for (const row of parseRows(leader, problems)) {
-    const rows = byAddress.get(row.address)
-    if (rows) rows.push(row)
-    else byAddress.set(row.address, [row])
-  }
+  const byAddress = groupBy(parseRows(leader, problems), ({ address }) => address)
   return [...byAddress].map(([replica, rows]) => {
     // The second connection of a replica that synchronizes is not another one.
     const replicas = rows.filter(({ isSecond }) => !isSecond)

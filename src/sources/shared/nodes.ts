@@ -8,7 +8,7 @@ export type { Moment, Question } from './node.js'
 export type { Outcome, Survey } from './survey.js'
 
 /** How long a read may take if its caller does not say so. */
-const DEFAULT_TIMEOUT_MILLIS = 5000
+export const DEFAULT_TIMEOUT_MILLIS = 5000
 
 /**
  * The nodes of one system. Each read asks every node, and asks the leaders again after others have answered. So each
