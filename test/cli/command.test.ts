@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -6,18 +6,14 @@ import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
-import { startCluster, write } from '../support/postgres.js'
+import { createLogin, startCluster, write } from '../support/postgres.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { runCommand } from './in-process.js'
 import { MISTAKES, SECRET } from './mistakes.js'
 
 const PASSWORD = 'hunter2'
 const { cluster, primary } = await startCluster()
-await primary.query(`create role monitor login password '${PASSWORD}' in role pg_monitor`)
-const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
-const rule = 'host all monitor 127.0.0.1/32 scram-sha-256\n'
-await writeFile(rules, rule + (await readFile(rules, 'utf8')))
-await primary.query('select pg_reload_conf()')
+await createLogin(cluster, primary, 'monitor', PASSWORD)
 
 const ORDERS = `orders=${primary.url()}`
 

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { etcd, type EtcdCluster } from '../servers/etcd.mjs'
@@ -12,7 +12,7 @@ import type { Servers } from '../servers/servers.mjs'
 import type { SystemKind } from '../servers/system.js'
 import { describeInstalled, useStarted } from '../sources/contract.js'
 import { useBuiltPackage } from '../support/built-package.js'
-import { TestCluster } from '../support/postgres.js'
+import { createLogin, TestCluster } from '../support/postgres.js'
 import { readText } from '../support/repository.js'
 import { isProgram } from './code-blocks.js'
 import { findBlocks, readPages, type Block } from './markdown.js'
@@ -194,11 +194,7 @@ describe('the programs of the pages', async () => {
       const cluster = await TestCluster.create()
       servers.onStop(() => cluster.stop())
       const primary = await cluster.startSharedPrimary()
-      await primary.query("create role monitor login password 'secret' in role pg_monitor")
-      const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
-      const rule = 'host all monitor 127.0.0.1/32 scram-sha-256\n'
-      await writeFile(rules, rule + (await readFile(rules, 'utf8')))
-      await primary.query('select pg_reload_conf()')
+      await createLogin(cluster, primary, 'monitor', 'secret')
       await primary.query("select pg_create_physical_replication_slot('gone', true)")
       return {
         ports: [primary.port],

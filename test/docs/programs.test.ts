@@ -1,9 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { useBuiltPackage } from '../support/built-package.js'
 import { startOtlpReceiver, type OtlpReceiver } from '../support/otlp-receiver.js'
-import { startCluster } from '../support/postgres.js'
+import { createLogin, startCluster } from '../support/postgres.js'
 import { readText } from '../support/repository.js'
 import { isProgram } from './code-blocks.js'
 import { findBlocks } from './markdown.js'
@@ -15,11 +13,7 @@ import { startProgram } from './started.js'
 const PASSWORD = 'hunter2'
 const built = await useBuiltPackage()
 const { cluster, primary } = await startCluster()
-await primary.query(`create role monitor login password '${PASSWORD}' in role pg_monitor`)
-const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
-const rule = 'host all monitor 127.0.0.1/32 scram-sha-256\n'
-await writeFile(rules, rule + (await readFile(rules, 'utf8')))
-await primary.query('select pg_reload_conf()')
+await createLogin(cluster, primary, 'monitor', PASSWORD)
 
 function programsOf(path: string): string[] {
   return findBlocks({ path, text: readText(path) })

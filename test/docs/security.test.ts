@@ -1,5 +1,4 @@
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
-import { readFile, writeFile } from 'node:fs/promises'
 import { Server, type ListenOptions } from 'node:net'
 import { dirname, join } from 'node:path'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
@@ -9,6 +8,7 @@ import { eventually } from '../support/eventually.js'
 import { recordLog } from '../support/postgres-monitor.js'
 import {
   connect,
+  createLogin,
   createSource,
   readFollowers,
   startCluster,
@@ -23,12 +23,8 @@ const PASSWORD = 'correct horse'
 const WRONG = 'battery staple'
 
 const { cluster, primary } = await startCluster()
-await primary.query(`create role monitor login password '${PASSWORD}' in role pg_monitor`)
+await createLogin(cluster, primary, 'monitor', PASSWORD)
 await primary.query('create table orders (customer text)')
-const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
-const rule = 'host all monitor 127.0.0.1/32 scram-sha-256\n'
-await writeFile(rules, rule + (await readFile(rules, 'utf8')))
-await primary.query('select pg_reload_conf()')
 
 describe('a role with pg_monitor and nothing else', () => {
   test('can read the lag of a follower', async () => {

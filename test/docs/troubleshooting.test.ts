@@ -1,7 +1,5 @@
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import type pg from 'pg'
@@ -10,17 +8,13 @@ import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { pointsOf } from '../support/polling.js'
 import { recordLog } from '../support/postgres-monitor.js'
-import { createPool, startCluster } from '../support/postgres.js'
+import { createLogin, createPool, startCluster } from '../support/postgres.js'
 import { readText } from '../support/repository.js'
 import { findTableRows } from './markdown.js'
 
 const { cluster, primary } = await startCluster()
-await primary.query("create role refused login password 'right' in role pg_monitor")
+await createLogin(cluster, primary, 'refused', 'right')
 await primary.query('create role plain login')
-const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
-const rule = 'host all refused 127.0.0.1/32 scram-sha-256\n'
-await writeFile(rules, rule + (await readFile(rules, 'utf8')))
-await primary.query('select pg_reload_conf()')
 
 /** Pools that fail, by the cause that the page names. */
 const MISTAKES: Partial<Record<string, () => Promise<pg.Pool>>> = {

@@ -1,16 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  chmod,
-  chown,
-  cp,
-  mkdtemp,
-  readFile,
-  realpath,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises'
+import { chmod, chown, cp, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,7 +20,7 @@ import { describeInstalled, useStarted } from '../sources/contract.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
-import { startCluster } from '../support/postgres.js'
+import { createLogin, startCluster } from '../support/postgres.js'
 import { Program } from '../support/program.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { repository } from '../support/repository.js'
@@ -82,11 +72,7 @@ beforeAll(async () => {
   await install(project, packed.tarball)
   await cp(project, bare, { recursive: true, verbatimSymlinks: true })
   await link(project, [...CLIENTS, PROMETHEUS, OTLP])
-  await primary.query("create role monitor login password 'hunter2' in role pg_monitor")
-  const rules = join(cluster.folder, primary.name, 'pg_hba.conf')
-  const rule = 'host all monitor 127.0.0.1/32 scram-sha-256\n'
-  await writeFile(rules, rule + (await readFile(rules, 'utf8')))
-  await primary.query('select pg_reload_conf()')
+  await createLogin(cluster, primary, 'monitor', 'hunter2')
 }, 120_000)
 
 test('names each package that is missing, and how to install it', async () => {

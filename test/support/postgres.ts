@@ -9,7 +9,7 @@ import {
 import { execa } from 'execa'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -112,6 +112,20 @@ export async function startCluster(): Promise<{ cluster: TestCluster; primary: P
   const cluster = await TestCluster.create()
   afterAll(() => cluster.stop())
   return { cluster, primary: await cluster.startSharedPrimary() }
+}
+
+/** Creates a role with pg_monitor, which must log in with its password. */
+export async function createLogin(
+  { folder }: TestCluster,
+  node: PostgresNode,
+  role: string,
+  password: string,
+): Promise<void> {
+  await node.query(`create role ${role} login password '${password}' in role pg_monitor`)
+  const rules = join(folder, node.name, 'pg_hba.conf')
+  const rule = `host all ${role} 127.0.0.1/32 scram-sha-256\n`
+  await writeFile(rules, rule + (await readFile(rules, 'utf8')))
+  await node.query('select pg_reload_conf()')
 }
 
 /** Opens the network between a standby and its upstream. It ends with the test. */
