@@ -3,35 +3,26 @@ import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import type { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { provide } from '../support/attachments.js'
-import { recordDiag, type DiagRecorder } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
 import { serveMetrics } from '../support/prometheus.js'
+import { setUpRegister } from '../support/register.js'
 
 // What `register` does to the readers of an SDK that it did not start.
 
 const METRIC = 'replication_lag_seqno'
 
-let logged: DiagRecorder
-beforeEach(() => (logged = recordDiag()))
-afterEach(() => {
-  logged.stop()
-  metrics.disable()
-  vi.unstubAllEnvs()
-})
+const { logged, register: load } = setUpRegister()
 
 /** Loads the module, as a process does that starts with it. Returns the lag map. */
 async function register(env: Record<string, string> = {}): Promise<ReplicationLagGauge> {
-  vi.resetModules()
-  vi.stubEnv('REPLICATION_LAG_SOURCES', 'registry=etcd+http://127.0.0.1:1')
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
-  const { instrumentation } = await import('opentelemetry-instrumentation-replication-lag/register')
+  const sources = 'registry=etcd+http://127.0.0.1:1'
+  const { instrumentation } = await load({ REPLICATION_LAG_SOURCES: sources, ...env })
   if (!instrumentation) throw new Error('nothing is registered')
-  onTestFinished(() => instrumentation.disable())
   const { gauge } = instrumentation
   for (const replica of ['a', 'b']) gauge.updateAppliedSeqno('own', 1, replica)
   gauge.updateLeaderSeqno('own', 3)

@@ -4,34 +4,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { provide } from '../support/attachments.js'
-import { recordDiag, type DiagRecorder } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { startCluster } from '../support/postgres.js'
+import { setUpRegister } from '../support/register.js'
 import { TestReader } from '../support/test-reader.js'
 
 const { cluster, primary } = await startCluster()
 
-let logged: DiagRecorder
-beforeEach(() => (logged = recordDiag()))
-afterEach(() => {
-  logged.stop()
-  metrics.disable()
-  vi.unstubAllEnvs()
-})
-
-/** Loads the module as a process does that has these variables. What it starts ends with the test. */
-async function register(variables: Record<string, string>) {
-  vi.resetModules()
-  vi.stubEnv('REPLICATION_LAG_SOURCES', undefined)
-  vi.stubEnv('REPLICATION_LAG_CONFIG', undefined)
-  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
-  const registered = await import('opentelemetry-instrumentation-replication-lag/register')
-  onTestFinished(() => registered.instrumentation?.disable())
-  return registered
-}
+const { logged, register } = setUpRegister()
 
 /** Sets the global meter provider, as an SDK does when it starts. */
 function startSdk(): TestReader {
