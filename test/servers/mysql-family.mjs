@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createPool as createMariadbPool } from 'mariadb'
 import { createConnection, createPool as createMysql2Pool } from 'mysql2/promise'
+import { Members } from './members.mjs'
 import { freePort } from './postgres/processes.mjs'
 import { until } from './postgres/until.mjs'
 
@@ -202,8 +203,11 @@ export function startMembers(servers, dialect, names, parameters = () => []) {
   )
 }
 
-/** @implements {System} */
-export class Family {
+/**
+ * @extends {Members<Member>}
+ * @implements {System}
+ */
+export class Family extends Members {
   #servers
   #dialect
   shard = SHARD
@@ -214,39 +218,9 @@ export class Family {
    * @param {readonly Member[]} members the leader first
    */
   constructor(servers, dialect, members) {
+    super(members)
     this.#servers = servers
     this.#dialect = dialect
-    this.members = members
-    this.leader = /** @type {Member} */ (members[0])
-  }
-
-  get replicas() {
-    return this.members.filter((member) => member !== this.leader)
-  }
-
-  /** @returns {[string, string]} */
-  get followers() {
-    const [first, second] = this.replicas
-    return [first?.name ?? '', second?.name ?? '']
-  }
-
-  get leaderName() {
-    return this.leader.name
-  }
-
-  /** @param {string} name */
-  member(name) {
-    const found = this.members.find((member) => member.name === name)
-    if (!found) throw new Error(`there is no member ${name}`)
-    return found
-  }
-
-  get nodes() {
-    return this.members.map(({ name }) => name)
-  }
-
-  get ports() {
-    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
   }
 
   /** @param {string} name */
@@ -332,18 +306,6 @@ export class Family {
   }
 
   /** @param {string} follower */
-  cut(follower) {
-    this.member(follower).link?.close()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  mend(follower) {
-    this.member(follower).link?.reopen()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
   async kill(follower) {
     await this.member(follower).kill()
   }
@@ -355,28 +317,6 @@ export class Family {
     await this.member(follower)
       .untilReplicating(20_000)
       .catch(() => this.wipe(follower))
-  }
-
-  freeze() {
-    this.leader.server?.freeze()
-    return Promise.resolve()
-  }
-
-  thaw() {
-    this.leader.server?.thaw()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  pause(follower) {
-    this.member(follower).server?.freeze()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  resume(follower) {
-    this.member(follower).server?.thaw()
-    return Promise.resolve()
   }
 
   /** It replicates all from the start again. @param {string} follower */
@@ -405,7 +345,7 @@ export class Family {
   async failOver({ keepsData = true } = {}) {
     const killed = this.leader
     await killed.kill()
-    const [first, second] = /** @type {[Member, Member]} */ (this.replicas)
+    const [first, second] = this.replicas
     const [a, b] = await Promise.all([first.position('follower'), second.position('follower')])
     const [next, other] = a >= b ? [first, second] : [second, first]
     await this.promote(next.name)
@@ -422,7 +362,7 @@ export class Family {
     const next = this.member(name)
     await next.run(this.#dialect.promote)
     next.link = undefined
-    this.leader = next
+    this.setLeader(next)
   }
 
   /** @param {string} name */

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
 import { createClient } from 'redis'
+import { Members } from './members.mjs'
 import { freePort } from './postgres/processes.mjs'
 import { findProgram } from './servers.mjs'
 import { findUnstable } from './unstable.mjs'
@@ -86,8 +87,12 @@ export class Member {
   }
 }
 
-/** One leader and two replicas. */
-export class RedisSystem {
+/**
+ * One leader and two replicas.
+ *
+ * @extends {Members<Member>}
+ */
+export class RedisSystem extends Members {
   shard = SHARD
   #servers
 
@@ -95,13 +100,11 @@ export class RedisSystem {
    * Use {@link RedisSystem.start}.
    *
    * @param {Servers} servers
-   * @param {readonly Member[]} members
-   * @param {Member} leader
+   * @param {readonly Member[]} members the leader first
    */
-  constructor(servers, members, leader) {
+  constructor(servers, members) {
+    super(members)
     this.#servers = servers
-    this.members = members
-    this.leader = leader
   }
 
   /**
@@ -115,30 +118,7 @@ export class RedisSystem {
     const [leader, ...others] = /** @type {[Member, Member, Member]} */ (members)
     await leader.start()
     await Promise.all(others.map((member) => member.follow(leader)))
-    return new RedisSystem(servers, members, leader)
-  }
-
-  get replicas() {
-    const others = this.members.filter((member) => member !== this.leader)
-    return /** @type {[Member, Member]} */ (others)
-  }
-
-  /** @returns {[string, string]} */
-  get followers() {
-    const [first, second] = this.replicas
-    return [first.name, second.name]
-  }
-
-  get leaderName() {
-    return this.leader.name
-  }
-
-  get nodes() {
-    return this.members.map(({ name }) => name)
-  }
-
-  get ports() {
-    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
+    return new RedisSystem(servers, members)
   }
 
   /** @param {string} name */
@@ -175,13 +155,6 @@ export class RedisSystem {
   get url() {
     const addresses = this.members.map(({ port }) => `127.0.0.1:${port}`)
     return `redis://monitor:${PASSWORD}@${addresses.join(',')}`
-  }
-
-  /** @param {string} name */
-  member(name) {
-    const member = this.members.find((each) => each.name === name)
-    if (!member) throw new Error(`there is no member ${name}`)
-    return member
   }
 
   /** @param {import('./system.js').ConnectOptions} [options] */
@@ -232,18 +205,6 @@ export class RedisSystem {
   }
 
   /** @param {string} follower */
-  cut(follower) {
-    this.member(follower).link?.close()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  mend(follower) {
-    this.member(follower).link?.reopen()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
   async kill(follower) {
     await this.member(follower).server?.kill()
   }
@@ -252,28 +213,6 @@ export class RedisSystem {
   async restart(follower) {
     await this.member(follower).start()
     await this.member(follower).untilJoined()
-  }
-
-  freeze() {
-    this.leader.server?.freeze()
-    return Promise.resolve()
-  }
-
-  thaw() {
-    this.leader.server?.thaw()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  pause(follower) {
-    this.member(follower).server?.freeze()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  resume(follower) {
-    this.member(follower).server?.thaw()
-    return Promise.resolve()
   }
 
   /** It has no disk. @param {string} follower */
@@ -298,7 +237,7 @@ export class RedisSystem {
     const [first, second] = this.replicas
     await killed.server?.kill()
     await first.admin.replicaof('NO', 'ONE')
-    this.leader = first
+    this.setLeader(first)
     await Promise.all([second.follow(first), killed.follow(first)])
     return second.name
   }

@@ -20,7 +20,7 @@ export function setUpRegister() {
       matching: (...parts: string[]) => recorder.matching(...parts),
     },
     /** Loads the module as a process does that has these variables. What it starts ends with the test. */
-    async register(variables: Record<string, string>) {
+    register: async (variables: Record<string, string>) => {
       vi.resetModules()
       vi.stubEnv('REPLICATION_LAG_SOURCES', undefined)
       vi.stubEnv('REPLICATION_LAG_CONFIG', undefined)
