@@ -1,7 +1,8 @@
 // Writes docs/api.md from the declarations in dist: npm run api
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import ts from 'typescript'
+import { readManifest } from './entry-points.mjs'
 
 const HEADER = `# API
 
@@ -16,18 +17,11 @@ Everything that can be imported. \`npm run api\` writes this page from the decla
  * @param {string} folder of the package
  */
 export function describeApi(folder) {
-  /** @type {unknown} */
-  const json = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-  const { name, exports } =
-    /** @type {{ name: string, exports: Record<string, string | { require: string }> }} */ (json)
-  const entryPoints = Object.entries(exports).flatMap(([path, files]) =>
-    typeof files === 'string'
-      ? []
-      : {
-          specifier: join(name, path),
-          file: resolve(folder, files.require.replace(/\.js$/, '.d.ts')),
-        },
-  )
+  const manifest = readManifest(folder)
+  const entryPoints = manifest.entryPoints.map(({ path, require }) => ({
+    specifier: join(manifest.name, path),
+    file: resolve(folder, require.replace(/\.js$/, '.d.ts')),
+  }))
   const program = ts.createProgram(
     entryPoints.map(({ file }) => file),
     { module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16, types: [] },

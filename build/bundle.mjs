@@ -1,22 +1,17 @@
 // Part of the build: writes each entry point in package.json as CommonJS, and the folders of src that they share as chunks.
 // Minified, the package is a quarter smaller. Functions keep their names, and have lines of their own, for stack traces.
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
 import { parseAst } from 'rolldown/parseAst'
+import { readManifest } from './entry-points.mjs'
 
 const [target = 'dist'] = process.argv.slice(2)
 const root = resolve(import.meta.dirname, '..')
 
-/** @type {unknown} */
-const json = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8'))
-const { exports, bin } =
-  /** @type {{ exports: Record<string, string | { require: string }>, bin: Record<string, string> }} */ (
-    json
-  )
-
+const { entryPoints, bin } = readManifest(root)
 const names = [
-  ...Object.values(exports).flatMap((files) => (typeof files === 'string' ? [] : files.require)),
+  ...entryPoints.map(({ require }) => require),
   ...Object.values(bin),
   // The demo draws its table with it.
   './dist/cli/table.js',

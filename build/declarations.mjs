@@ -2,16 +2,10 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import ts from 'typescript'
+import { readManifest } from './entry-points.mjs'
 
-/** @type {unknown} */
-const json = JSON.parse(readFileSync('package.json', 'utf8'))
-const { exports } = /** @type {{ exports: Record<string, string | { require: string }> }} */ (json)
-
-const used = new Set(
-  Object.values(exports).flatMap((entryPoint) =>
-    typeof entryPoint === 'string' ? [] : normalize(entryPoint.require.replace(/\.js$/, '.d.ts')),
-  ),
-)
+const { entryPoints } = readManifest('.')
+const used = new Set(entryPoints.map(({ require }) => normalize(require.replace(/\.js$/, '.d.ts'))))
 // What is added to a set while it is iterated is visited too.
 for (const file of used) {
   const { importedFiles } = ts.preProcessFile(readFileSync(file, 'utf8'))
