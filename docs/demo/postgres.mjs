@@ -71,7 +71,7 @@ export async function startPostgres({ signal, fail, print }) {
       await cluster.follow(last, { of: next, ...(last === primary && { slot: 'old_primary' }) })
       await last.start()
       await last.untilStreaming()
-      // Slots of its own would keep its log now.
+      // Its own slots would keep its log now.
       await last.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots')
     }
 

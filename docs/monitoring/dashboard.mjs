@@ -86,7 +86,7 @@ const stat = (/** @type {string} */ title, /** @type {string} */ description) =>
     .height(4)
     .unit('none')
     .noValue('No data')
-    // Without limits of its own, Grafana turns a value red at 80.
+    // Without its own limits, Grafana turns a value red at 80.
     .thresholds(colors())
 
 const graph = (/** @type {string} */ title, /** @type {string} */ description) =>

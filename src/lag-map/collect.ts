@@ -73,7 +73,10 @@ export class CollectedFollower {
   }
 }
 
-/** How long a leader of another thread can be without followers before it counts as having none. Their announcements may still be in flight. */
+/**
+ * How long a leader of another thread can be without followers before it counts as having none. Their announcements may
+ * still be in flight.
+ */
 const LONE_MILLIS = 1000
 
 /**

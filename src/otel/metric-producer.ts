@@ -50,9 +50,8 @@ const NO_RESOURCE = Object.freeze({
  * `new PrometheusExporter({ metricProducers: [producer] })`, or in the `metricProducers` of a PeriodicExportingMetricReader.
  *
  * The metrics are those of {@link ReplicationLagInstrumentation}. Unlike there, a removed follower disappears at the next
- * collection, the
- * number of series is not limited, and nothing is kept between collections. Do not give one reader both: it would report
- * every follower twice.
+ * collection, the number of series is not limited, and nothing is kept between collections. Do not give one reader both: it
+ * would report every follower twice.
  */
 export class ReplicationLagMetricProducer {
   private readonly options: ResolvedOptions

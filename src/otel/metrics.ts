@@ -135,7 +135,11 @@ export function selectMetrics({ lagSeconds, positions }: Report): Metric[] {
 /** @internal Takes one point of a metric. */
 export type Emit = (value: number, attributes: Record<string, string>) => void
 
-/** @internal Reads metrics from a lag map, those of followers in one pass, so that they are of the same moment. Synchronous, without I/O. */
+/**
+ * Reads metrics from a lag map, those of followers in one pass, so that they are of the same moment. Synchronous, without I/O.
+ *
+ * @internal
+ */
 export function readMetrics(
   gauge: ReplicationLagGauge,
   metrics: readonly Metric[],

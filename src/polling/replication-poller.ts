@@ -15,7 +15,7 @@ import { PollLoop, type PollTimes } from './poll-loop.js'
 /** How sources are polled. */
 export interface PollingOptions {
   /**
-   * What to poll for positions. Each source needs a name of its own.
+   * What to poll for positions. Each source needs its own name.
    * @default []
    */
   readonly sources?: readonly ReplicationSource[] | undefined

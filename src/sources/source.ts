@@ -12,7 +12,7 @@ export type {
  * A poller reads it at an interval: one read at a time, each with a deadline.
  */
 export interface ReplicationSource {
-  /** The `source` attribute of its metrics. Each source of a gauge needs a name of its own. */
+  /** The `source` attribute of its metrics. Each source of a gauge needs its own name. */
   readonly name: string
   /**
    * Reads the positions once.

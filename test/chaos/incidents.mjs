@@ -3,7 +3,7 @@
  * otherwise of the system, where the first parameter is the follower.
  *
  * What it makes certain or uncertain:
- * - `stopped`: the node does not run. It writes and applies nothing, and answers nobody.
+ * - `stopped`: the node does not run. It neither writes, applies nor answers.
  * - `emptied`: the node does not run, and begins again without its data.
  * - `cut`: the follower has no connection to its leader.
  * - `blocked`: the monitor cannot reach the node.

@@ -150,7 +150,7 @@ class Page {
     const what = `connected of ${name}`
     if (shown !== 1) return verdictOf(isOnly(true) && this.#isWell(name), what, shown, 1)
     const isApart = isOnly(false) && !overlaps(this.truth.gaps.get(name) ?? [], since)
-    // One that is asked answers nobody when it is stopped. Otherwise the system has to notice that first.
+    // One that is asked does not answer when it is stopped. Otherwise the system has to notice that first.
     const isStopped = this.#isStopped(name, fromOneNode ? since : this.#settled)
     return verdictOf((isApart || isStopped) && this.#isWell(), what, shown, 0)
   }
@@ -271,7 +271,7 @@ function fault(verdict, what, at, monitor) {
   return { verdict, what, at, monitor, during: [] }
 }
 
-/** Finds errors that nobody handled, and more than one line a minute for one cause. @param {Recording} recording */
+/** Finds unhandled errors, and more than one line a minute for one cause. @param {Recording} recording */
 function* judgeLogs({ logs, effects }) {
   for (const [program, lines] of Object.entries(logs)) {
     const causes = lines.map(({ text }) => text.replace(/"[^"]*"|[\w.:/-]*\d[\w.:/-]*/g, '0'))

@@ -92,7 +92,7 @@ export class Gate {
     }
   }
 
-  /** Ends the connections of the clients without a word to the server, which goes on waiting for them. New ones work. */
+  /** Ends the connections of the clients without a word to the server, which keeps waiting for them. New ones work. */
   dropClients() {
     for (const { client, server } of this.#pairs) {
       for (const socket of [client, server])

@@ -339,7 +339,7 @@ export class KafkaCluster {
       'listener.name.gated.plain.sasl.jaas.config':
         'org.apache.kafka.common.security.plain.PlainLoginModule required user_monitor="monitor";',
       'log.dirs': join(folder, 'data'),
-      // With several brokers, each would have to be a user of its own.
+      // With several brokers, each would have to be a separate user.
       ...(count === 1 && {
         'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
         'allow.everyone.if.no.acl.found': true,

@@ -58,7 +58,7 @@ async function dialect() {
   const template = await templateOf(`mysql-${version?.[0] ?? 'any'}`, async (folder) => {
     const user = process.getuid?.() === 0 ? ['--user=root'] : []
     await run(program, [...parameters, ...user, '--initialize-insecure', `--datadir=${folder}`])
-    // Each server gets a UUID of its own.
+    // Each server gets its own UUID.
     await rm(join(folder, 'auto.cnf'), { force: true })
   })
   return { ...DIALECT, program, template, parameters: [...parameters, ...DIALECT.parameters] }

@@ -43,7 +43,7 @@ export class Servers {
   }
 
   /**
-   * Starts a program in a folder of its own, which keeps its files for the next start of this name.
+   * Starts a program in its own folder, which keeps its files for the next start of this name.
    *
    * @param {string} name of the node, and of its folder
    * @param {string} program

@@ -61,7 +61,7 @@ export interface System {
   removeFollower?(follower: string): Promise<void>
   /** Kills a follower, removes its data, starts it again empty, and waits until it has joined its leader. */
   wipe?(follower: string): Promise<void>
-  /** Makes a follower a leader too, while the leader goes on leading the other one. */
+  /** Makes a follower a leader too, while the leader keeps leading the other one. */
   claimLead?(follower: string): Promise<void>
   /** Makes it a follower of the leader again, and waits until it has joined. */
   followAgain?(follower: string): Promise<void>

@@ -7,7 +7,7 @@
 import { decodeSegment } from './segment.mjs'
 import { SegmentLog } from './segment-log.mjs'
 
-/** A node that stores the leader's segments in a log of its own, and applies them to a map. */
+/** A node that stores the leader's segments in its own log, and applies them to a map. */
 export class Follower {
   #log
   #appliedSeqno

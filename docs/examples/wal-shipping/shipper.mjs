@@ -6,7 +6,7 @@ import { once } from 'node:events'
 
 /**
  * Ships the segments that one follower does not have, in order, and then every new one, until the stream is closed.
- * Each follower has a call of its own, so each has its own position and its own speed.
+ * Each follower has its own call, and so its own position and speed.
  *
  * @param {SegmentLog} log the leader's
  * @param {Writable} stream to the follower

@@ -137,7 +137,7 @@ export function addOffsets(
   }
 }
 
-/** Whether it is a place in a log. A broker answers -1 if there is none. */
+/** Whether an offset is a position in a log. A broker answers -1 if there is none. */
 export function isPosition(offset: Offset): offset is bigint {
   return typeof offset === 'bigint' && offset >= 0n
 }

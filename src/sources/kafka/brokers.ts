@@ -44,7 +44,7 @@ export interface Copies {
 /** The replica id of a debugging consumer. A broker answers it with the end of its own log, whether it leads or not. */
 const DEBUG_REPLICA = -2
 
-/** @internal Brokers, each asked for the ends of its own logs. */
+/** @internal Asks each broker where its own logs end. */
 export class KafkaBrokers {
   private questions = new Map<string, ReturnType<typeof toQuestion>>()
   private leaders: ReadonlySet<string> = new Set()

@@ -74,7 +74,7 @@ export interface KafkaSourceOptions {
  *
  * Each partition is a shard: `topic/partition`. The leader seqno is the offset at which the log ends for consumers. The
  * applied seqno is the committed offset of a group, but at least the start of the log. Followers are named by their group.
- * Brokers are reported in shards of their own, `topic/partition/brokers`, where the leader seqno is the end of the leader's
+ * Brokers are reported in separate shards, `topic/partition/brokers`, where the leader seqno is the end of the leader's
  * own log, and the applied seqno that of the log of `broker/ID`.
  *
  * @throws TypeError that names the invalid option.

@@ -13,7 +13,7 @@ export interface MysqlClient {
 export interface MysqlSourceOptions<Follower> {
   /**
    * A Pool or a Connection, of `mysql2/promise` or of `mariadb`, of each node, by the name to report it under. The source
-   * finds out which one leads. Give each a Pool of its own, because a Connection does not reconnect. Connect each to its own
+   * finds out which one leads. Give each its own Pool, because a Connection does not reconnect. Connect each to its own
    * server, not through a proxy or an address that moves.
    *
    * @example { 'db-1': mysql.createPool({ host: 'db-1.example', user: 'monitor', password }) }
@@ -92,7 +92,7 @@ export async function queryVariables(
   }
 }
 
-/** @internal The rows that describe from which servers a server replicates, or why there are none. */
+/** @internal The rows that say which servers a server replicates from, or why there are none. */
 export type ReplicationRows =
   | { readonly rows: readonly unknown[]; readonly isHidden?: false; readonly problem?: undefined }
   /** The user lacks the privilege. */

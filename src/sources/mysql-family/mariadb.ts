@@ -21,7 +21,7 @@ export type MariadbSourceOptions = SourceOptions<MariadbFollower>
  * Reads the nodes of a system that replicates with GTIDs. It needs MariaDB 10.2 or newer.
  *
  * The leader seqno is the sequence number of the leader's `gtid_binlog_pos`. The applied seqno is that of a follower's
- * `gtid_slave_pos`. With several GTID domains, each is a shard of its own: `shard/domain`.
+ * `gtid_slave_pos`. With several GTID domains, each is a separate shard: `shard/domain`.
  *
  * @throws TypeError that names the invalid option.
  */

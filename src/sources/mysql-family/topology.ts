@@ -45,7 +45,7 @@ type Target = string | typeof OUTSIDE | typeof UNREACHABLE
 
 /** Which nodes of a system follow which others. */
 export class Topology<State extends ServerState> {
-  /** The servers behind the nodes, each under the first of its names, also those that do not answer now. */
+  /** The servers behind the nodes, each under the first of its names, including those that do not answer now. */
   private readonly servers = new Map<string, State>()
   /** The names of the servers by what should be their own, and those of the primaries of each replication group. */
   private readonly byId = new Map<string, string[]>()

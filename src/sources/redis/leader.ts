@@ -59,7 +59,7 @@ export class LeaderHistory {
   }
 
   /**
-   * A replica that was restarted without its configuration claims to lead too. It has a history of its own, and no node
+   * A replica that was restarted without its configuration claims to lead too. It has its own history, and no node
    * follows it.
    */
   private isCredible(claim: Claim, followed: readonly (string | undefined)[]): boolean {

@@ -41,7 +41,7 @@ exit 1
 /**
  * Cleans up after a cluster whatever becomes of this process, even when it is killed with SIGKILL.
  *
- * It is a shell in a session of its own (so Ctrl-C in a terminal does not reach it) that reads from a pipe. The pipe
+ * It is a shell in its own session (so Ctrl-C in a terminal does not reach it) that reads from a pipe. The pipe
  * ends when this process lets go of it or is gone.
  */
 export class Janitor {

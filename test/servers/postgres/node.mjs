@@ -143,7 +143,7 @@ export class PostgresNode {
       env: environment,
       ...(user && { uid: user.uid, gid: user.gid }),
       stdio: ['ignore', log, log],
-      // A session of its own: Ctrl-C in a terminal is for us, and we stop the server when it is time.
+      // Its own session: Ctrl-C in a terminal is for us, and we stop the server when it is time.
       detached: true,
     })
     closeSync(log)
