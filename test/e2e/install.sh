@@ -43,7 +43,11 @@ bin=${XDG_CACHE_HOME:-$HOME/.cache}/replication-lag-e2e/bin
 mkdir -p "$bin"
 command -v go >/dev/null || { echo 'Go is missing: see https://go.dev/doc/install' >&2; exit 1; }
 sh test/servers/etcd-install.sh
-(cd test/e2e/collector && go build -mod=readonly -trimpath -ldflags '-s -w' -o "$bin/collector" .)
+# In a copy, because Go adds the dependencies of the dependencies to go.mod, and their checksums. The versions are always the same.
+collector=$(mktemp -d)
+cp test/e2e/collector/* "$collector"
+(cd "$collector" && go build -mod=mod -trimpath -ldflags '-s -w' -o "$bin/collector" .)
+rm -r "$collector"
 # What the Go module proxy calls v0.316.0 is Prometheus 3.16.0.
 GOBIN=$bin go install -trimpath -tags remove_all_sd \
   -ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' \
