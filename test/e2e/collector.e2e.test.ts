@@ -82,8 +82,9 @@ describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
         for (const exportBy of [exportByGauge, exportByProducer]) {
           const server = await Collector.start(await createServers(), collector ?? '')
           const reader = exportBy(twoFollowers(), create(server, temporality))
-          await reader.forceFlush()
           await eventually(async () => {
+            // Again, because an export to a Collector that is still starting fails.
+            await reader.forceFlush()
             const { find, value } = await serve(server)
             const labels = { shard: 'orders', replica: 'r1' }
             expect(value(METRIC, labels)).toBe(42)
@@ -170,8 +171,9 @@ describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
     const prometheus = await Prometheus.start(servers, prometheus3 ?? '', { otlp: true })
     const forwardTo = `${prometheus.url}/api/v1/otlp/v1/metrics`
     const server = await Collector.start(servers, collector ?? '', { forwardTo })
-    await exportByProducer(twoFollowers(), new GrpcExporter({ url: server.grpcUrl })).forceFlush()
+    const reader = exportByProducer(twoFollowers(), new GrpcExporter({ url: server.grpcUrl }))
     await eventually(async () => {
+      await reader.forceFlush()
       expect(await prometheus.query(`${METRIC}{replica="r1"}`)).toMatchObject([
         { labels: { __name__: METRIC, shard: 'orders' }, value: 42 },
       ])
