@@ -85,9 +85,8 @@ function applyFollower(
 ): void {
   const known = feed.findFollower(shard, replica)
   // A follower that comes back after its retention time is a new one.
-  const isExpired = known?.isExpired(sampling.at)
-  if (isExpired) feed.removeFollower(known)
-  const follower = known && !isExpired ? known : feed.addFollower(shard, replica)
+  const isKept = known && !known.isExpired(sampling.at)
+  const follower = isKept ? known : feed.addFollower(shard, replica)
   const before = follower.status
   if (appliedSeqno !== undefined) follower.store(appliedSeqno)
   else {
