@@ -15,6 +15,7 @@ export interface Question {
 export interface Cluster {
   readonly groups: ReadonlyMap<string, Group | Failure>
   readonly topics: ReadonlyMap<string, Topic | Failure>
+  readonly consumers: Consumers
   /** Why the list of groups cannot be read. */
   readonly listFailure?: unknown
   /** Groups that are listed, but have no commits to report. */
@@ -49,6 +50,7 @@ export interface Topic {
 
 /** One partition. Its log is read again and again. */
 export interface Partition {
+  readonly topic: string
   readonly partition: number
   /** The broker that leads. It is -1 if there is none. */
   readonly leader: number
@@ -64,43 +66,59 @@ export interface Partition {
 }
 
 export function createPartition(
+  topic: string,
   partition: number,
   leader = -1,
   replicas: readonly number[] = [],
 ): Partition {
   const [end, highWatermark, error] = [undefined, undefined, undefined]
-  return { partition, leader, replicas, start: 0n, end, highWatermark, error }
+  return { topic, partition, leader, replicas, start: 0n, end, highWatermark, error }
 }
 
-/** A partition in a question. */
-export type Place = readonly [topic: string, partition: Partition]
+interface QuestionRow {
+  readonly name: string
+  readonly partitions: { partitionIndex: number; currentLeaderEpoch: -1; timestamp: bigint }[]
+}
 
-/** Returns the rows of a question about partitions. */
-export function toQuestion(places: readonly Place[], timestamp: bigint) {
-  const topics = new Map<
-    string,
-    { partitionIndex: number; currentLeaderEpoch: -1; timestamp: bigint }[]
-  >()
-  for (const [topic, { partition: partitionIndex }] of places) {
-    append(topics, topic, { partitionIndex, currentLeaderEpoch: -1, timestamp })
+/** Returns the rows of a question about partitions, of which those of a topic follow each other. */
+export function toQuestion(partitions: readonly Partition[], timestamp: bigint): QuestionRow[] {
+  const rows: QuestionRow[] = []
+  for (const { topic, partition: partitionIndex } of partitions) {
+    let row = rows.at(-1)
+    if (row?.name !== topic) rows.push((row = { name: topic, partitions: [] }))
+    row.partitions.push({ partitionIndex, currentLeaderEpoch: -1, timestamp })
   }
-  return [...topics].map(([name, partitions]) => ({ name, partitions }))
+  return rows
 }
 
 export function isFailure(value: object): value is Failure {
   return 'error' in value
 }
 
-/** Returns the topics to read: those that were named, or those that groups consume. */
-export function topicsOf({ topics }: Question, groups: Cluster['groups']): readonly string[] {
-  if (topics) return topics
-  const all = new Set<string>()
-  for (const group of groups.values()) {
+/** A group that consumes a topic. */
+export interface Consumer extends Pick<Group, 'hasMembers'> {
+  readonly replica: string
+  readonly offsets: readonly Offset[]
+}
+
+/** The groups to report for each topic. */
+export type Consumers = ReadonlyMap<string, readonly Consumer[]>
+
+/** Finds the groups to report for each topic: those that consume it, or each one if both are named. */
+export function findConsumers({ groups, topics }: Question, found: Cluster['groups']): Consumers {
+  const consumers = new Map<string, Consumer[]>()
+  for (const [replica, group] of found) {
     if (isFailure(group)) continue
-    for (const topic of group.commits.keys()) all.add(topic)
-    for (const topic of group.subscribed) all.add(topic)
+    const { commits, hasMembers, subscribed } = group
+    const add = (topic: string) =>
+      append(consumers, topic, { replica, hasMembers, offsets: commits.get(topic) ?? [] })
+    if (groups && topics) topics.forEach(add)
+    else {
+      for (const topic of commits.keys()) add(topic)
+      for (const topic of subscribed) if (!commits.has(topic)) add(topic)
+    }
   }
-  return [...all]
+  return consumers
 }
 
 const [MIN, MAX] = [-(2n ** 63n), 2n ** 64n - 1n]

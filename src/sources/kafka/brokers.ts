@@ -12,11 +12,10 @@ import {
   type Offset,
   type Offsets,
   type Partition,
-  type Place,
 } from './answer.js'
 import type { PlatformaticAdmin } from './clients.js'
 import { NO_LEADER, rowsOf } from './errors.js'
-import { pause, type Deadline } from './parts.js'
+import { isLongTurn, pause, PIECE, type Deadline } from './parts.js'
 
 /** What is used of `listOffsetsV9` of `@platformatic/kafka`. */
 export interface ListOffsets {
@@ -62,7 +61,7 @@ export class KafkaBrokers {
     const brokers = new Map(
       [...this.questions.keys()].map((id) => [Number(id), seenIn(survey, id)]),
     )
-    return (topic: string, { partition, leader, replicas }: Partition): Copies => {
+    return ({ topic, partition, leader, replicas }: Partition): Copies => {
       const endIn = (offsets: Offsets | undefined) => {
         const end = offsets?.get(topic)?.[partition]
         return isPosition(end) ? end : undefined
@@ -80,21 +79,22 @@ export class KafkaBrokers {
 
   /** Collects which broker is asked about which partitions. */
   private async prepare(topics: Cluster['topics']): Promise<void> {
-    const parts = new Map<string, Place[]>()
-    const leaders = new Set<string>()
-    for (const [topic, found] of topics) {
+    const parts = new Map<number, Partition[]>()
+    const leaders = new Set<number>()
+    for (const found of topics.values()) {
       for (const partition of isFailure(found) ? [] : found.partitions) {
-        const place: Place = [topic, partition]
-        for (const id of partition.replicas) append(parts, `${id}`, place)
-        leaders.add(`${partition.leader}`)
+        for (const id of partition.replicas) append(parts, id, partition)
+        leaders.add(partition.leader)
       }
+      if (isLongTurn()) await pause()
     }
-    this.leaders = leaders
-    for (const id of this.questions.keys()) if (!parts.has(id)) this.nodes.delete(id)
+    this.leaders = new Set([...leaders].map(String))
+    for (const id of this.questions.keys()) if (!parts.has(Number(id))) this.nodes.delete(id)
     this.questions = new Map()
-    for (const [id, places] of parts) {
-      this.questions.set(id, toQuestion(places, -1n))
-      if (!this.nodes.has(id)) this.nodes.set(id, () => this.askEnds(Number(id)))
+    for (const [broker, partitions] of parts) {
+      const id = String(broker)
+      this.questions.set(id, toQuestion(partitions, -1n))
+      if (!this.nodes.has(id)) this.nodes.set(id, () => this.askEnds(broker))
       await pause()
     }
   }
@@ -107,7 +107,10 @@ export class KafkaBrokers {
     const { rows } = await rowsOf(asking, 'topics')
     const offsets = new Map<string, Offset[]>()
     for (const [, topic, partitions] of topicsIn(rows)) {
-      addOffsets(offsets, topic, partitions, ['partitionIndex', 'offset'])
+      for (let i = 0; i < partitions.length; i += PIECE) {
+        addOffsets(offsets, topic, partitions.slice(i, i + PIECE), ['partitionIndex', 'offset'])
+        if (isLongTurn()) await pause()
+      }
     }
     return offsets
   }

@@ -4,9 +4,8 @@ import type { FollowerReading, ReplicationReading, ShardReading } from '../sourc
 import {
   isFailure,
   type Cluster,
+  type Consumer,
   type Failure,
-  type Group,
-  type Offset,
   type Partition,
   type Question,
   type Topic,
@@ -14,7 +13,7 @@ import {
 import type { Copies } from './brokers.js'
 import { epochOf, type Epochs } from './epochs.js'
 import { describeFailure } from './errors.js'
-import { pause } from './parts.js'
+import { isLongTurn, pause } from './parts.js'
 
 /** A follower of one partition, as the `filter` option sees it. */
 export interface KafkaFollower {
@@ -24,22 +23,17 @@ export interface KafkaFollower {
   readonly partition: number
 }
 
-/** How many shards are built in one turn of the event loop. */
-const PIECE = 1000
-
 /** @internal Turns what was found into a reading. */
 export class Report {
   private readonly shards: ShardReading[] = []
-  private readonly consumers = new Map<string, Consumer[]>()
   /** The descriptions of errors, and how often each was reported. */
   private readonly descriptions = new Map<unknown, string>()
   private readonly problems = new Map<string, number>()
-  private added = 0
 
   constructor(
     private readonly question: Question,
     private readonly cluster: Cluster,
-    private readonly copiesOf: ((topic: string, partition: Partition) => Copies) | undefined,
+    private readonly copiesOf: ((partition: Partition) => Copies) | undefined,
     private readonly epochs: Epochs,
     private readonly passes: ((follower: KafkaFollower) => boolean) | undefined,
   ) {}
@@ -50,7 +44,6 @@ export class Report {
     if (listFailure !== undefined && groups.size === 0 && !this.copiesOf) throw listFailure as Error
     const failedGroups = failuresIn(groups)
     const failedTopics = failuresIn(topics)
-    this.findConsumers()
     for (const [topic, found] of topics) {
       if (isFailure(found)) this.addUnknownTopic(topic, found)
       else await this.addTopic(topic, found)
@@ -73,21 +66,8 @@ export class Report {
     return failures
   }
 
-  /** Finds the groups to report for each topic. */
-  private findConsumers(): void {
-    const { groups, topics } = this.question
-    for (const [replica, group] of this.cluster.groups) {
-      if (isFailure(group)) continue
-      const { commits, hasMembers, subscribed } = group
-      const added = subscribed.filter((topic) => !commits.has(topic))
-      for (const topic of groups && topics ? topics : [...commits.keys(), ...added]) {
-        append(this.consumers, topic, { replica, hasMembers, offsets: commits.get(topic) ?? [] })
-      }
-    }
-  }
-
   private async addTopic(topic: string, { id, partitions }: Topic): Promise<void> {
-    const consumers = this.consumers.get(topic) ?? []
+    const consumers = this.cluster.consumers.get(topic) ?? []
     const logs = this.epochs.logsOf(topic)
     for (const log of partitions) {
       const { partition, end, error } = log
@@ -97,12 +77,12 @@ export class Report {
         this.addShard(topic, partition, '', { end, error, followers }, epoch)
       }
       if (this.copiesOf) {
-        const copies = this.copiesOf(topic, log)
+        const copies = this.copiesOf(log)
         const epoch =
           copies.end === undefined ? undefined : epochOf(logs.brokers, partition, copies.end, id)
         this.addShard(topic, partition, '/brokers', copies, epoch)
       }
-      if (++this.added % PIECE === 0) await pause()
+      if (isLongTurn()) await pause()
     }
   }
 
@@ -127,7 +107,7 @@ export class Report {
   /** Adds the partitions of a topic that groups have commits for. */
   private addUnknownTopic(topic: string, failure: Failure): void {
     const partitions = new Map<number, FollowerReading[]>()
-    for (const { replica, offsets } of this.consumers.get(topic) ?? []) {
+    for (const { replica, offsets } of this.cluster.consumers.get(topic) ?? []) {
       for (const partition of offsets.keys()) append(partitions, partition, { replica })
     }
     for (const [partition, followers] of partitions) {
@@ -207,12 +187,6 @@ function listed(names: readonly string[]): string {
 
 function disconnected(follower: FollowerReading): FollowerReading {
   return { ...follower, connected: false }
-}
-
-/** A group that consumes a topic. */
-interface Consumer extends Pick<Group, 'hasMembers'> {
-  readonly replica: string
-  readonly offsets: readonly Offset[]
 }
 
 function toFollower(

@@ -3,17 +3,16 @@ import {
   createPartition,
   fieldsOf,
   index,
-  isFailure,
   list,
   parseOffset,
-  type Cluster,
+  type Consumer,
+  type Consumers,
   type Failure,
   type Partition,
   type Topic,
 } from './answer.js'
 import type { KafkajsAdmin } from './clients.js'
-import { isUnreachable } from './errors.js'
-import { Parts, type Deadline } from './parts.js'
+import { Batches, Parts, pause, type Deadline } from './parts.js'
 
 /**
  * Reads topics through `kafkajs`. It refuses the metadata of all topics that it asks for because of one that was deleted or has
@@ -23,12 +22,11 @@ export class KafkajsTopics {
   private admin: KafkajsAdmin | undefined
   /** Whether the client has not been asked for topics yet. */
   private isNew = true
-  /** The topics of the last read, and those of them that could be read. */
-  private known: ReadonlySet<string> = new Set()
+  /** The topics that could be read the last time. */
   private readable: ReadonlySet<string> = new Set()
   private refreshing: Promise<unknown> | undefined
-  private seeding: Promise<void> | undefined
-  private readonly checks = new Parts<readonly string[], unknown>((topics) => this.check(topics))
+  private seeded: KafkajsAdmin | undefined
+  private readonly checks = new Batches<string, unknown>((topics) => this.check(topics))
   private readonly logs = new Parts<number, Topic>((count, topic) => this.askLogs(topic, count))
 
   /** @param onFailure is called with the reason why a topic without a fault could not be read. */
@@ -37,23 +35,21 @@ export class KafkajsTopics {
   /** Uses a client that knows no topic. */
   use(admin: KafkajsAdmin): void {
     this.admin = admin
-    this.seeding = undefined
     this.isNew = true
     for (const parts of [this.checks, this.logs]) parts.reopen()
   }
 
   async read(
     names: readonly string[],
-    groups: Cluster['groups'],
+    consumers: Consumers,
     deadline: Deadline,
   ): Promise<Map<string, Topic | Failure>> {
     const failures = await this.findUnreadable(names, deadline)
-    const counts = countPartitions(groups)
-    const parts = names.filter((topic) => !failures.has(topic))
-    const logs = await this.logs.read(
-      new Map(parts.map((topic) => [topic, counts.get(topic) ?? 0])),
-      deadline,
-    )
+    const parts = new Map<string, number>()
+    for (const topic of names) {
+      if (!failures.has(topic)) parts.set(topic, countPartitions(consumers.get(topic)))
+    }
+    const logs = await this.logs.read(parts, deadline)
     const topics = new Map<string, Topic | Failure>()
     const readable = new Set<string>()
     for (const topic of names) {
@@ -63,38 +59,29 @@ export class KafkajsTopics {
       if (outcome?.answer) readable.add(topic)
     }
     this.isNew = false
-    this.known = new Set(names)
     this.readable = readable
     return topics
   }
 
-  /** Asks a question that the client answers only if it knows the brokers. */
-  async ask<T>(question: (admin: KafkajsAdmin) => Promise<T>): Promise<T> {
-    const admin = this.admin as KafkajsAdmin
-    await (this.seeding ??= this.seed(admin))
-    try {
-      return await question(admin)
-    } catch (error) {
-      if (!isUnreachable(error)) throw error
-      // The client asks any broker, so another one may answer.
-      return question(admin)
-    }
-  }
-
   /**
-   * Lets the client ask for the offsets of a topic that can be read. Otherwise it asks for all topics of the cluster when it
+   * Lets a new client ask for the offsets of a topic that can be read. Otherwise it asks for all topics of the cluster when it
    * looks up the brokers.
    */
-  private async seed(admin: KafkajsAdmin): Promise<void> {
-    for (const topic of [...[...this.readable].slice(0, 5), '__consumer_offsets']) {
+  async seed(): Promise<void> {
+    const { admin, readable } = this
+    if (this.seeded === admin) return
+    this.seeded = admin
+    for (const topic of [...[...readable].slice(0, 5), '__consumer_offsets']) {
       try {
-        await admin.fetchTopicMetadata?.({ topics: [topic] })
-        await admin.fetchTopicOffsets(topic)
-        return
+        await admin?.fetchTopicMetadata?.({ topics: [topic] })
+        // A broker that does not answer about it does not matter.
+        void admin?.fetchTopicOffsets(topic).catch(() => undefined)
+        break
       } catch {
         // Another topic may do.
       }
     }
+    await pause()
   }
 
   /** Finds topics whose metadata the client refuses, before it is asked for their offsets. */
@@ -102,19 +89,11 @@ export class KafkajsTopics {
     names: readonly string[],
     deadline: Deadline,
   ): Promise<Map<string, unknown>> {
-    const { known, readable, isNew } = this
-    const added = names.filter((each) => (readable.has(each) ? isNew : !known.has(each)))
-    const parts = new Map<string, readonly string[]>()
-    for (const each of names) if (known.has(each) && !readable.has(each)) parts.set(each, [each])
-    if (added.length > 0) parts.set('', added)
-    let checks = await this.checks.read(parts, deadline)
-    if (checks.get('')?.error !== undefined) {
-      for (const topic of added) parts.set(topic, [topic])
-      parts.delete('')
-      checks = await this.checks.read(parts, deadline)
-    }
+    const unsure = names.filter((topic) => this.isNew || !this.readable.has(topic))
     const failures = new Map<string, unknown>()
-    for (const [topic, { error }] of checks) if (error !== undefined) failures.set(topic, error)
+    for (const [topics, { error }] of await this.checks.read(new Map([['', unsure]]), deadline)) {
+      for (const topic of error === undefined ? [] : topics) failures.set(topic, error)
+    }
     return failures
   }
 
@@ -124,7 +103,7 @@ export class KafkajsTopics {
 
   /** @param count how many partitions the topic has at least. */
   private async askLogs(topic: string, count: number): Promise<Topic> {
-    const ask = async () => parseLogs(await this.admin?.fetchTopicOffsets(topic))
+    const ask = async () => parseLogs(topic, await this.admin?.fetchTopicOffsets(topic))
     const partitions = await ask().catch(async (error: unknown) => {
       if (fieldsOf(error)['type'] !== 'NOT_LEADER_FOR_PARTITION') throw error
       await this.refresh()
@@ -149,23 +128,16 @@ export function isAboutMetadata(error: unknown): boolean {
   return cause !== undefined && isAboutMetadata(cause)
 }
 
-/** Returns how many partitions each topic has at least. */
-function countPartitions(groups: Cluster['groups']): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const group of groups.values()) {
-    if (isFailure(group)) continue
-    for (const [topic, offsets] of group.commits) {
-      counts.set(topic, Math.max(counts.get(topic) ?? 0, offsets.length))
-    }
-  }
-  return counts
+/** Returns how many partitions a topic has at least. */
+function countPartitions(consumers: readonly Consumer[] = []): number {
+  return consumers.reduce((count, { offsets }) => Math.max(count, offsets.length), 0)
 }
 
 /** Parses an answer of `fetchTopicOffsets`. */
-function parseLogs(rows: unknown): Partition[] {
+function parseLogs(topic: string, rows: unknown): Partition[] {
   const partitions = list(rows, 'offsets').map((row) => {
     const { partition, low, high } = fieldsOf(row)
-    const log = createPartition(index(partition, 'partition'))
+    const log = createPartition(topic, index(partition, 'partition'))
     log.start = offset(low, 'low')
     log.end = offset(high, 'high')
     return log

@@ -1,12 +1,12 @@
 import {
   addOffsets,
   fieldsOf,
+  findConsumers,
   isFailure,
   list,
   name,
   parseSubscriptions,
   topicsIn,
-  topicsOf,
   type Cluster,
   type Failure,
   type Group,
@@ -18,9 +18,18 @@ import type { KafkajsAdmin } from './clients.js'
 import { isUnreachable } from './errors.js'
 import { endAfterCalls } from './kafkajs-ended.js'
 import { isAboutMetadata, KafkajsTopics } from './kafkajs-topics.js'
-import { Parts, pause, type Deadline, type KafkaClient } from './parts.js'
+import {
+  Batches,
+  isLongTurn,
+  Parts,
+  pause,
+  UNANSWERED,
+  type Deadline,
+  type KafkaClient,
+  type Outcome,
+} from './parts.js'
 
-type Members = Pick<Group, 'hasMembers' | 'subscribed'>
+type Members = Omit<Group, 'commits'>
 type Listed = Pick<Cluster, 'shareGroups'> & { readonly groups: readonly string[] }
 
 /** @internal Its offsets end at the last stable one: it can ask for no other. */
@@ -30,10 +39,15 @@ export class KafkajsClient implements KafkaClient {
   /** Clients that wait for brokers before they end. */
   private readonly closing = new Set<KafkajsAdmin>()
   private listed: Listed = { groups: [] }
-  private readonly connecting = new Parts<null, unknown>(async () => this.admin?.connect())
+  private readonly connecting = new Parts<null, void>(async () => {
+    await this.admin?.connect()
+    await this.topics.seed()
+  })
   private readonly listing = new Parts<null, Listed>(() => this.askList())
   private readonly commits = new Parts<null, Offsets>((_, group) => this.askCommits(group))
-  private readonly members = new Parts<null, Members>((_, group) => this.askMembers(group))
+  private readonly members = new Batches<string, ReadonlyMap<string, Members>>((groups) =>
+    this.askMembers(groups),
+  )
   private readonly topics = new KafkajsTopics((error) => {
     this.isOutdated ||= isUseless(error)
   })
@@ -84,9 +98,11 @@ export class KafkajsClient implements KafkaClient {
     const { shareGroups } = this.listed
     const groups = await this.readGroups(question.groups ?? this.listed.groups, deadline)
     const isAnyRead = groups.size === 0 || [...groups.values()].some((group) => !isFailure(group))
-    if (!isAnyRead) return { groups, topics: new Map() }
-    const topics = await this.topics.read(topicsOf(question, groups), groups, deadline)
-    return { groups, topics, listFailure, ...(shareGroups && { shareGroups }) }
+    const consumers = findConsumers(question, groups)
+    if (!isAnyRead) return { groups, topics: new Map(), consumers }
+    const names = question.topics ?? [...consumers.keys()]
+    const topics = await this.topics.read(names, consumers, deadline)
+    return { groups, topics, consumers, listFailure, ...(shareGroups && { shareGroups }) }
   }
 
   /** Renews the list of groups. Returns why that is not possible. The last list then stays. */
@@ -101,24 +117,36 @@ export class KafkajsClient implements KafkaClient {
     names: readonly string[],
     deadline: Deadline,
   ): Promise<Map<string, Group | Failure>> {
-    const parts = new Map(names.map((name) => [name, null]))
     const [commits, members] = await Promise.all([
-      this.commits.read(parts, deadline),
-      this.members.read(parts, deadline),
+      this.commits.read(new Map(names.map((name) => [name, null])), deadline),
+      this.members.read(new Map([['', names]]), deadline),
     ])
     const groups = new Map<string, Group | Failure>()
-    for (const [group, outcome] of commits) {
-      const { answer = UNKNOWN, error: membersError } = members.get(group) ?? {}
-      const found = outcome.answer && { commits: outcome.answer, ...answer, membersError }
-      groups.set(group, found ?? (outcome as Failure))
-      this.isOutdated ||= isUseless(outcome.error)
+    for (const [some, { answer, error }] of members) {
+      for (const group of some) {
+        const outcome: Outcome<Offsets> = commits.get(group) ?? UNANSWERED
+        const found = answer ? answer.get(group) : unknown(error)
+        groups.set(group, outcome.answer ? toGroup(outcome.answer, found) : outcome)
+        this.isOutdated ||= isUseless(outcome.error)
+        if (isLongTurn()) await pause()
+      }
     }
-    await pause()
     return groups
   }
 
+  /** Asks a question. The client asks any broker, so another one may answer if one cannot be reached. */
+  private async ask<T>(question: (admin: KafkajsAdmin) => Promise<T>): Promise<T> {
+    const admin = this.admin as KafkajsAdmin
+    try {
+      return await question(admin)
+    } catch (error) {
+      if (!isUnreachable(error)) throw error
+      return question(admin)
+    }
+  }
+
   private async askList(): Promise<Listed> {
-    const answer = await this.topics.ask((admin) => admin.listGroups())
+    const answer = await this.ask((admin) => admin.listGroups())
     const [groups, shareGroups]: [string[], string[]] = [[], []]
     for (const row of list(fieldsOf(answer)['groups'], 'groups')) {
       const { groupId, protocolType } = fieldsOf(row)
@@ -129,7 +157,7 @@ export class KafkajsClient implements KafkaClient {
   }
 
   private async askCommits(group: string): Promise<Offsets> {
-    const topics = await this.topics.ask((admin) => admin.fetchOffsets({ groupId: group }))
+    const topics = await this.ask((admin) => admin.fetchOffsets({ groupId: group }))
     const commits = new Map<string, Offset[]>()
     for (const [, topic, rows] of topicsIn(list(topics, 'topics'), 'topic')) {
       addOffsets(commits, topic, rows, ['partition', 'offset'])
@@ -137,17 +165,30 @@ export class KafkajsClient implements KafkaClient {
     return commits
   }
 
-  private async askMembers(group: string): Promise<Members> {
-    const answer = await this.topics.ask(async (admin) => admin.describeGroups?.([group]))
-    if (answer === undefined) return UNKNOWN
-    const [row] = list(fieldsOf(answer)['groups'], 'groups')
-    const { state, protocolType, members } = fieldsOf(row)
-    // This is also the answer about a group of the new protocol, which the client cannot describe.
-    if (state === 'Dead') return UNKNOWN
-    const rows = list(members, 'members')
-    const subscribed = protocolType === 'consumer' ? parseSubscriptions(rows) : []
-    return { hasMembers: rows.length > 0, subscribed }
+  private async askMembers(groups: readonly string[]): Promise<ReadonlyMap<string, Members>> {
+    const found = new Map<string, Members>()
+    const answer = await this.ask(async (admin) => admin.describeGroups?.([...groups]))
+    if (answer === undefined) return found
+    for (const row of list(fieldsOf(answer)['groups'], 'groups')) {
+      const { groupId, state, protocolType, members } = fieldsOf(row)
+      const rows = list(members, 'members')
+      const subscribed = protocolType === 'consumer' ? parseSubscriptions(rows) : []
+      const group = { hasMembers: rows.length > 0, subscribed }
+      found.set(name(groupId, 'groupId'), state === 'Dead' ? DEAD : group)
+    }
+    return found
   }
+}
+
+function unknown(membersError?: unknown): Members {
+  return { hasMembers: undefined, subscribed: [], membersError }
+}
+
+/** What the client finds for a group of the new protocol, and for one that does not exist. */
+const DEAD = unknown(new Error('kafkajs cannot describe groups of the new protocol (KIP-848)'))
+
+function toGroup(commits: Offsets, members = unknown()): Group {
+  return { commits, ...(members === DEAD && commits.size === 0 ? unknown() : members) }
 }
 
 /** How many clients may wait before another one is created. */
@@ -157,5 +198,3 @@ const MAX_CLOSING = 3
 function isUseless(error: unknown): boolean {
   return error !== undefined && (isAboutMetadata(error) || isUnreachable(error))
 }
-
-const UNKNOWN: Members = { hasMembers: undefined, subscribed: [] }

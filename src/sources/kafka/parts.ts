@@ -24,8 +24,11 @@ export type Outcome<Answer> =
 /** The part of the time that is left which a read waits. */
 export const PATIENCE = 0.4
 
-/** How many things are asked about in one turn of the event loop, and in one question: clients build and parse it in one turn. */
-const PIECE = 1000
+/** How many things are asked about in one question: clients build and parse it in one turn of the event loop. */
+export const PIECE = 1000
+
+/** How many questions are asked in one turn. */
+const QUESTIONS = 100
 
 /** How long it waits for those that failed or took too long the last time. */
 const GRACE_MILLIS = 50
@@ -44,31 +47,30 @@ export class Parts<Part, Answer> {
 
   constructor(private readonly ask: (part: Part, key: string) => Promise<Answer>) {}
 
-  /** Rejects only with the reason of the signal. */
+  /**
+   * Rejects only with the reason of the signal.
+   *
+   * @param all the parts that exist, if some were read before.
+   */
   async read(
     parts: ReadonlyMap<string, Part>,
     { signal, left }: Deadline,
+    all: ReadonlyMap<string, unknown> = parts,
   ): Promise<ReadonlyMap<string, Outcome<Answer>>> {
+    for (const key of this.slow.keys()) if (!all.has(key)) this.slow.delete(key)
     signal.throwIfAborted()
     const patience = left() * PATIENCE
-    for (const key of this.slow.keys()) if (!parts.has(key)) this.slow.delete(key)
-    const end = performance.now() + patience
     const outcomes = new Map<string, Outcome<Answer>>()
-    let isOver = false
-    let asked = 0
+    const reading = { outcomes, end: performance.now() + patience, isOver: false }
     const [quick, slow]: [Promise<void>[], Promise<void>[]] = [[], []]
     for (const [key, part] of parts) {
       // A reason that changed with each read would be logged each time.
       const failure = this.slow.get(key)
       outcomes.set(key, failure ?? NO_ANSWER)
       if (this.open.has(key)) continue
-      if (++asked % PIECE === 0) await pause()
-      const asking = this.askOnce(key, part, end)
       const list = failure ? slow : quick
-      const keep = (outcome: Outcome<Answer>) => {
-        if (!isOver) outcomes.set(key, outcome)
-      }
-      list.push(asking.then(keep))
+      list.push(this.askOnce(key, part, reading))
+      if (list.length % QUESTIONS === 0) await pause()
     }
     // If all were slow, there is nothing that waiting for them would delay.
     const grace = quick.length > 0 ? Math.min(GRACE_MILLIS, patience) : patience
@@ -77,7 +79,7 @@ export class Parts<Part, Answer> {
     for (const key of parts.keys()) {
       if (this.open.has(key) && !this.slow.has(key)) this.slow.set(key, NO_ANSWER)
     }
-    isOver = true
+    reading.isOver = true
     return outcomes
   }
 
@@ -92,20 +94,108 @@ export class Parts<Part, Answer> {
     this.open = new Set()
   }
 
-  private async askOnce(key: string, part: Part, end: number): Promise<Outcome<Answer>> {
+  /** Why a part failed or took too long the last time. */
+  failureOf(key: string): Failure | undefined {
+    return this.slow.get(key)
+  }
+
+  private async askOnce(key: string, part: Part, reading: Reading<Answer>): Promise<void> {
     const { open } = this
     open.add(key)
+    let outcome: Outcome<Answer>
     try {
-      const answer = await this.ask(part, key)
-      if (performance.now() <= end) this.slow.delete(key)
-      return { answer }
+      outcome = { answer: await this.ask(part, key) }
+      if (performance.now() <= reading.end) this.slow.delete(key)
     } catch (error) {
-      this.slow.set(key, { error })
-      return { error }
-    } finally {
-      open.delete(key)
+      outcome = { error }
+      this.slow.set(key, outcome)
     }
+    open.delete(key)
+    if (!reading.isOver) reading.outcomes.set(key, outcome)
   }
+}
+
+interface Reading<Answer> {
+  readonly outcomes: Map<string, Outcome<Answer>>
+  /** Until when an answer counts as quick. */
+  readonly end: number
+  isOver: boolean
+}
+
+/** Items that were asked about in one question, and its outcome. */
+export type Batch<Item, Answer> = readonly [items: readonly Item[], outcome: Outcome<Answer>]
+
+/** Into how many smaller questions one that fails is split. */
+const SPLIT = 8
+
+/** How often one read waits for questions that hang. */
+const MAX_WAITS = 2
+
+/**
+ * Asks about many items, those of a key in one question. If that fails or has no answer, smaller questions are asked as well,
+ * so that in the end only the item that is the reason is unknown.
+ */
+export class Batches<Item, Answer> {
+  private readonly parts: Parts<readonly Item[], Answer>
+
+  constructor(ask: (items: readonly Item[], key: string) => Promise<Answer>) {
+    this.parts = new Parts(ask)
+  }
+
+  /** Lets it ask everything again, because another client will. */
+  reopen(): void {
+    this.parts.reopen()
+  }
+
+  /** Rejects only with the reason of the signal. */
+  async read(
+    lists: ReadonlyMap<string, readonly Item[]>,
+    deadline: Deadline,
+  ): Promise<readonly Batch<Item, Answer>[]> {
+    const outcomes = new Map<string, Outcome<Answer>>()
+    const roots = [...lists].flatMap(([key, items]) => split(items, `${key}/`, PIECE))
+    for (let waits = 0; waits < MAX_WAITS;) {
+      const questions = new Map(roots.flatMap((root) => this.questionsAbout(root)))
+      const added = new Map([...questions].filter(([key]) => !outcomes.has(key)))
+      if (added.size === 0) break
+      const found = await this.parts.read(added, deadline, questions)
+      for (const [key, outcome] of found) outcomes.set(key, outcome)
+      if ([...found.values()].some(({ error }) => error === NO_ANSWER.error)) waits++
+    }
+    const batchesOf = ([key, items]: Asked<Item>): readonly Batch<Item, Answer>[] => {
+      const outcome = outcomes.get(key) ?? NO_ANSWER
+      const isSplit = outcome.error !== undefined && outcomes.has(`${key}.0`)
+      return isSplit ? smaller([key, items]).flatMap(batchesOf) : [[items, outcome]]
+    }
+    return roots.flatMap(batchesOf)
+  }
+
+  /** Returns a question, and the smaller ones that are asked because it failed the last time. */
+  private questionsAbout(question: Asked<Item>): Asked<Item>[] {
+    const [key, items] = question
+    const failure = this.parts.failureOf(key)
+    if (!failure || items.length === 1) return [question]
+    const hangs = failure === NO_ANSWER
+    if (!hangs && isUnreachable(failure.error)) return [question]
+    const parts = smaller(question)
+    // If none of these has an answer either, the reason is not one of the items.
+    const isOfUse = !hangs || parts.some(([each]) => this.parts.failureOf(each) !== NO_ANSWER)
+    return [question, ...(isOfUse ? parts.flatMap((each) => this.questionsAbout(each)) : parts)]
+  }
+}
+
+type Asked<Item> = readonly [key: string, items: readonly Item[]]
+
+function smaller<Item>([key, items]: Asked<Item>): Asked<Item>[] {
+  return split(items, `${key}.`, Math.ceil(items.length / SPLIT))
+}
+
+function split<Item>(items: readonly Item[], prefix: string, size: number): Asked<Item>[] {
+  const pieces: Asked<Item>[] = []
+  for (let i = 0; i * size < items.length; i++) {
+    pieces.push([`${prefix}${i}`, items.slice(i * size, (i + 1) * size)])
+  }
+  return pieces
 }
 
 /** Settles as the promise does, or resolves to `undefined` after a time. */
@@ -126,30 +216,15 @@ export function pause(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/**
- * Asks about all things at once. If that fails for a reason that can lie in one of them, it asks about each half, so that only
- * that one is unknown in the end.
- *
- * @param fail is called for what is unknown.
- */
-export async function askAll<Item>(
-  items: readonly Item[],
-  ask: (items: readonly Item[]) => Promise<void>,
-  fail: (item: Item, error: unknown) => void,
-): Promise<void> {
-  const middle = items.length >> 1
-  const halves = [items.slice(0, middle), items.slice(middle)]
-  if (items.length > PIECE) {
-    for (const half of halves) {
-      await askAll(half, ask, fail)
-      await pause()
-    }
-    return
-  }
-  try {
-    await ask(items)
-  } catch (error) {
-    if (middle === 0 || isUnreachable(error)) for (const item of items) fail(item, error)
-    else await Promise.all(halves.map((half) => askAll(half, ask, fail)))
-  }
+/** How long this module may work in one turn of the event loop. */
+const TURN_MILLIS = 10
+
+let turnStartedAt: number | undefined
+
+/** Whether it is time for a pause. */
+export function isLongTurn(): boolean {
+  if (turnStartedAt !== undefined) return performance.now() - turnStartedAt > TURN_MILLIS
+  turnStartedAt = performance.now()
+  setImmediate(() => (turnStartedAt = undefined))
+  return false
 }

@@ -16,7 +16,7 @@ import {
 } from './answer.js'
 import { sendRequest, type PlatformaticAdmin } from './clients.js'
 import { rowsOf } from './errors.js'
-import { askAll, Parts, pause, UNANSWERED, type Deadline } from './parts.js'
+import { Batches, isLongTurn, Parts, pause, UNANSWERED, type Deadline } from './parts.js'
 
 /** A group in the list of groups. */
 interface Listed {
@@ -31,14 +31,13 @@ type Found = Map<string, Group | Failure>
 export class PlatformaticGroups {
   shareGroups: readonly string[] = []
   private listed: ReadonlyMap<string, Listed> = new Map()
+  private isListOutdated = true
   /** The broker that each group is asked at. The client finds it by itself: this one is only for grouping the questions. */
   private readonly coordinators = new Map<string, number | Failure>()
   private readonly listing = new Parts<null, ReadonlyMap<string, Listed>>(() => this.askList())
-  private readonly finding = new Parts<readonly string[], void>((groups) =>
-    this.findCoordinators(groups),
-  )
-  private readonly reading = new Parts<readonly string[], Found>((groups, key) =>
-    this.ask(groups, Number(key)),
+  private readonly finding = new Batches<string, void>((groups) => this.findCoordinators(groups))
+  private readonly reading = new Batches<string, Found>((groups, key) =>
+    this.ask(groups, parseInt(key)),
   )
 
   constructor(private readonly admin: PlatformaticAdmin) {}
@@ -48,6 +47,7 @@ export class PlatformaticGroups {
     if (!this.admin.listGroups) return new Error('the admin client has no listGroups')
     const { answer, error } = await this.listing.readOne(null, deadline)
     if (answer) this.listed = answer
+    this.isListOutdated = !answer
     return error
   }
 
@@ -67,8 +67,8 @@ export class PlatformaticGroups {
       else if (found === '' || brokers.has(found)) append(parts, `${found}`, group)
       else groups.set(group, { error: new Error(`its coordinator, broker ${found}, is missing`) })
     }
-    for (const [key, outcome] of await this.reading.read(parts, deadline)) {
-      for (const group of parts.get(key) ?? []) {
+    for (const [some, outcome] of await this.reading.read(parts, deadline)) {
+      for (const group of some) {
         groups.set(group, outcome.answer ? (outcome.answer.get(group) ?? UNANSWERED) : outcome)
       }
     }
@@ -83,24 +83,23 @@ export class PlatformaticGroups {
   private async readCoordinators(wanted: readonly string[], deadline: Deadline): Promise<void> {
     const unknown = wanted.filter((group) => !this.coordinators.has(group))
     if (unknown.length === 0 || !this.admin.findCoordinator) return
-    const { error = UNANSWERED.error } = await this.finding.readOne(unknown, deadline)
-    for (const group of unknown) {
-      if (!this.coordinators.has(group)) this.coordinators.set(group, { error })
+    for (const [some, outcome] of await this.finding.read(new Map([['', unknown]]), deadline)) {
+      const { error = UNANSWERED.error } = outcome
+      for (const group of some) {
+        if (!this.coordinators.has(group)) this.coordinators.set(group, { error })
+      }
     }
   }
 
   private async findCoordinators(groups: readonly string[]): Promise<void> {
-    const ask = async (some: readonly string[]) => {
-      const asking = this.admin.findCoordinator?.({ keyType: 0, keys: [...some] })
-      const { rows, errorAt } = await rowsOf(asking, 'coordinators')
-      for (const [i, row] of rows.entries()) {
-        const { key, nodeId } = fieldsOf(row)
-        const error = errorAt(`/coordinators/${i}`)
-        const found = error === undefined ? index(nodeId, 'nodeId') : { error }
-        this.coordinators.set(name(key, 'key'), found)
-      }
+    const asking = this.admin.findCoordinator?.({ keyType: 0, keys: [...groups] })
+    const { rows, errorAt } = await rowsOf(asking, 'coordinators')
+    for (const [i, row] of rows.entries()) {
+      const { key, nodeId } = fieldsOf(row)
+      const error = errorAt(`/coordinators/${i}`)
+      const found = error === undefined ? index(nodeId, 'nodeId') : { error }
+      this.coordinators.set(name(key, 'key'), found)
     }
-    await askAll(groups, ask, (group, error) => this.coordinators.set(group, { error }))
   }
 
   private async askList(): Promise<ReadonlyMap<string, Listed>> {
@@ -124,26 +123,24 @@ export class PlatformaticGroups {
   private async ask(groups: readonly string[], coordinator: number): Promise<Found> {
     const found: Found = new Map()
     const subscribing = this.readSubscriptions(groups, coordinator)
-    const ask = async (some: readonly string[]) => {
-      const asking = this.admin.listConsumerGroupOffsets({ groups: [...some] })
-      const { rows, errorAt } = await rowsOf(asking, 'groups')
-      const subscriptions = await subscribing
-      const add = (group: string, commits: Group['commits']) => {
-        const { hasMembers } = this.listed.get(group) ?? {}
-        found.set(group, { commits, hasMembers, subscribed: subscriptions.get(group) ?? [] })
-      }
-      for (const [i, row] of rows.entries()) {
-        const { groupId, topics } = fieldsOf(row)
-        const group = name(groupId, 'groupId')
-        const error = errorAt(`/groups/${i}`)
-        if (error === undefined) add(group, parseCommits(topics))
-        else found.set(group, { error })
-      }
-      // A group that is not in the answer has no commits.
-      for (const group of some) if (!found.has(group)) add(group, new Map())
-      await pause()
+    const asking = this.admin.listConsumerGroupOffsets({ groups: [...groups] })
+    const { rows, errorAt } = await rowsOf(asking, 'groups')
+    const subscriptions = await subscribing
+    const add = (group: string, commits: Group['commits']) => {
+      const unlisted = { hasMembers: this.isListOutdated ? undefined : false }
+      const { hasMembers } = this.listed.get(group) ?? unlisted
+      found.set(group, { commits, hasMembers, subscribed: subscriptions.get(group) ?? [] })
     }
-    await askAll(groups, ask, (group, error) => found.set(group, { error }))
+    for (const [i, row] of rows.entries()) {
+      const { groupId, topics } = fieldsOf(row)
+      const group = name(groupId, 'groupId')
+      const error = errorAt(`/groups/${i}`)
+      if (error === undefined) add(group, parseCommits(topics))
+      else found.set(group, { error })
+      if (isLongTurn()) await pause()
+    }
+    // A group that is not in the answer has no commits.
+    for (const group of groups) if (!found.has(group)) add(group, new Map())
     return found
   }
 

@@ -1,5 +1,5 @@
 import { orAborted } from '../shared/abort.js'
-import { fieldsOf, index, map, topicsOf, type Cluster, type Question } from './answer.js'
+import { fieldsOf, findConsumers, index, map, type Cluster, type Question } from './answer.js'
 import type { Address, Connection, Connections, PlatformaticAdmin } from './clients.js'
 import { NO_ANSWER, PATIENCE, within, type Deadline, type KafkaClient } from './parts.js'
 import { PlatformaticGroups } from './platformatic-groups.js'
@@ -28,9 +28,11 @@ export class PlatformaticClient implements KafkaClient {
       this.topics.readAgain(question, deadline),
     ])
     const groups = await this.groups.read(question.groups, brokers, deadline)
-    const topics = await this.topics.read(topicsOf(question, groups), brokers, deadline)
+    const consumers = findConsumers(question, groups)
+    const names = question.topics ?? [...consumers.keys()]
+    const topics = await this.topics.read(names, consumers, brokers, deadline)
     const { shareGroups } = this.groups
-    return { groups, topics, ...(!question.groups && { listFailure, shareGroups }) }
+    return { groups, topics, consumers, ...(!question.groups && { listFailure, shareGroups }) }
   }
 
   /** Finds the brokers. If the one that the client asks does not answer, it asks others. */

@@ -271,6 +271,15 @@ describe('kafkajs', () => {
     expect(shards.at(-1)?.problem).toMatch(/^members of billing cannot be read: Group auth/)
   })
 
+  it('says that it cannot describe groups of the new protocol', async () => {
+    const describeGroups = (ids: string[]) => ({
+      groups: ids.map((groupId) => ({ groupId, state: 'Dead', members: [] })),
+    })
+    const { admin } = createKafkajs({ describeGroups })
+    const { shards } = await readOnce({ admin, groups: ['billing', 'idle'] })
+    expect(shards.at(-1)?.problem).toMatch(/^members of billing cannot be read: .*KIP-848/)
+  })
+
   it('looks up leaders again when one has moved, once', async () => {
     let failures = 1
     const moved = Object.assign(new Error('not the leader'), { type: 'NOT_LEADER_FOR_PARTITION' })
@@ -322,6 +331,55 @@ describe('kafkajs', () => {
 })
 
 describe('@platformatic/kafka', () => {
+  const hang = () => new Promise(() => undefined)
+  const names = Array.from({ length: 20 }, (_, i) => `name-${i}`)
+
+  it('reads all other topics while the question about the metadata of one hangs', async () => {
+    const { topics } = PLATFORMATIC.metadata as { topics: Map<string, unknown> }
+    const rowsOf = (wanted: string[]) => new Map(wanted.map((name) => [name, topics.get('orders')]))
+    const offsets = (rows: { name: string }[]) =>
+      rows.map(({ name }) => ({ ...PLATFORMATIC.ends[0], name }))
+    const { admin } = createPlatformatic({
+      metadata: (wanted: string[]) =>
+        wanted.includes('name-7')
+          ? hang()
+          : { brokers: new Map([[1, {}]]), topics: rowsOf(wanted) },
+      starts: offsets,
+      ends: offsets,
+    })
+    const source = kafkaSource({ admin, groups, topics: names })
+    await eventually(async () => {
+      const { shards } = await source.read(signal, 500)
+      const unread = shards.filter(({ leaderSeqno }) => leaderSeqno === undefined)
+      expect(shards).toHaveLength(2 * names.length - 1)
+      expect(unread).toEqual([
+        { shard: 'name-7', followers: [], problem: expect.stringContaining('no answer') as string },
+      ])
+    })
+  })
+
+  it('reads all other groups while the question about the commits of one hangs', async () => {
+    const [billing] = PLATFORMATIC.listConsumerGroupOffsets
+    const { admin } = createPlatformatic({
+      listConsumerGroupOffsets: (wanted: string[]) =>
+        wanted.includes('name-7') ? hang() : wanted.map((groupId) => ({ ...billing, groupId })),
+    })
+    const source = kafkaSource({ admin, groups: names })
+    await eventually(async () => {
+      const { shards } = await source.read(signal, 500)
+      expect(shards.at(-1)?.problem).toMatch(/^name-7 cannot be read: no answer in time/)
+      expect(shards[0]?.followers).toHaveLength(names.length - 1)
+    })
+  })
+
+  it('shows a named group that does not exist as disconnected', async () => {
+    const { admin } = createPlatformatic()
+    const { shards } = await readOnce({ admin, groups: ['nowhere'], topics: ['orders'] })
+    expect(shards[0]?.followers).toEqual([
+      { replica: 'nowhere', connected: false, appliedSeqno: 2n },
+    ])
+  })
+
   it('is asked for the last stable offset with read_committed', async () => {
     const { admin, calls } = createPlatformatic()
     await readOnce({ admin, groups, isolation: 'read_committed' })
@@ -477,9 +535,9 @@ it('of thousands of groups, topics and partitions takes little CPU, in short tur
   setImmediate(check)
   await source.read(signal, 30_000)
   isOver = true
-  // Far more than it takes (300 ms, in turns of 50 ms), and far less than it once took.
-  expect(cpuMillis() - start).toBeLessThan(2000)
-  expect(longest).toBeLessThan(400)
+  // More than it takes (300 ms, in turns of 50 ms), because other tests run at the same time.
+  expect(cpuMillis() - start).toBeLessThan(1200)
+  expect(longest).toBeLessThan(200)
 })
 
 describe('an option', () => {
