@@ -4,6 +4,23 @@ export function unref<Timer>(timer: Timer): Timer {
   return timer
 }
 
+/**
+ * Calls back after the event loop was blocked, or the process frozen, for a time. What was read before that must not be
+ * compared with what is read later.
+ *
+ * @returns a function that ends it.
+ */
+export function watchPauses(callback: () => void, millis: number): () => void {
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    if (now - last > millis) callback()
+    last = now
+  }, millis / 4)
+  unref(timer)
+  return () => clearInterval(timer)
+}
+
 /** How many ticks a timeout has, at most. */
 const TICKS = 10
 

@@ -1,5 +1,6 @@
 import { parseName } from '../../support/names.js'
 import { checkObject, hasMethods, optionError } from '../../support/option-errors.js'
+import { watchPauses } from '../../support/timers.js'
 import { DEFAULT_TIMEOUT_MILLIS } from '../shared/nodes.js'
 import { checkCommonOptions } from '../shared/options.js'
 import type { ReplicationSource } from '../source.js'
@@ -86,17 +87,25 @@ export function kafkaSource(options: KafkaSourceOptions): ReplicationSource {
     name,
     async read(signal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS) {
       const deadline = startDeadline(signal, timeoutMillis)
+      let pauses = 0
+      const stop = watchPauses(() => pauses++, PAUSE_MILLIS)
       try {
-        const cluster = await client.read(question, deadline)
+        let cluster = await client.read(question, deadline)
+        if (pauses > 0) cluster = await client.read(question, deadline)
         const copiesOf = await brokers?.read(cluster.topics, deadline)
         return await new Report(question, cluster, copiesOf, epochs, passes).create()
       } catch (error) {
         signal.throwIfAborted()
         throw explainFailure(error)
+      } finally {
+        stop()
       }
     },
   }
 }
+
+/** A pause of the process after which everything is read again. The client can take less for large answers. */
+const PAUSE_MILLIS = 500
 
 function startDeadline(signal: AbortSignal, timeoutMillis: number): Deadline {
   const end = performance.now() + timeoutMillis

@@ -39,6 +39,8 @@ export class KafkajsClient implements KafkaClient {
   /** Clients that wait for brokers before they end. */
   private readonly closing = new Set<KafkajsAdmin>()
   private listed: Listed = { groups: [] }
+  /** What the members of groups had subscribed to the last time. */
+  private subscriptions: ReadonlyMap<string, readonly string[]> = new Map()
   private readonly connecting = new Parts<null, void>(async () => {
     await this.admin?.connect()
     await this.topics.seed()
@@ -122,15 +124,18 @@ export class KafkajsClient implements KafkaClient {
       this.members.read(new Map([['', names]]), deadline),
     ])
     const groups = new Map<string, Group | Failure>()
+    const subscriptions = new Map<string, readonly string[]>()
     for (const [some, { answer, error }] of members) {
       for (const group of some) {
         const outcome: Outcome<Offsets> = commits.get(group) ?? UNANSWERED
-        const found = answer ? answer.get(group) : unknown(error)
+        const found = answer?.get(group) ?? unknown(error, this.subscriptions.get(group))
+        subscriptions.set(group, found.subscribed)
         groups.set(group, outcome.answer ? toGroup(outcome.answer, found) : outcome)
         this.isOutdated ||= isUseless(outcome.error)
         if (isLongTurn()) await pause()
       }
     }
+    this.subscriptions = subscriptions
     return groups
   }
 
@@ -180,14 +185,14 @@ export class KafkajsClient implements KafkaClient {
   }
 }
 
-function unknown(membersError?: unknown): Members {
-  return { hasMembers: undefined, subscribed: [], membersError }
+function unknown(membersError?: unknown, subscribed: readonly string[] = []): Members {
+  return { hasMembers: undefined, subscribed, membersError }
 }
 
 /** What the client finds for a group of the new protocol, and for one that does not exist. */
 const DEAD = unknown(new Error('kafkajs cannot describe groups of the new protocol (KIP-848)'))
 
-function toGroup(commits: Offsets, members = unknown()): Group {
+function toGroup(commits: Offsets, members: Members): Group {
   return { commits, ...(members === DEAD && commits.size === 0 ? unknown() : members) }
 }
 

@@ -45,7 +45,11 @@ export class Parts<Part, Answer> {
   /** Why those that failed or took too long the last time did. */
   private readonly slow = new Map<string, Failure>()
 
-  constructor(private readonly ask: (part: Part, key: string) => Promise<Answer>) {}
+  /** @param parentOf returns the part that a smaller part is of. If that is slow, the smaller one can be. */
+  constructor(
+    private readonly ask: (part: Part, key: string) => Promise<Answer>,
+    private readonly parentOf = (key: string) => key,
+  ) {}
 
   /**
    * Rejects only with the reason of the signal.
@@ -68,7 +72,7 @@ export class Parts<Part, Answer> {
       const failure = this.slow.get(key)
       outcomes.set(key, failure ?? NO_ANSWER)
       if (this.open.has(key)) continue
-      const list = failure ? slow : quick
+      const list = (failure ?? this.slow.get(this.parentOf(key))) ? slow : quick
       list.push(this.askOnce(key, part, reading))
       if (list.length % QUESTIONS === 0) await pause()
     }
@@ -139,7 +143,7 @@ export class Batches<Item, Answer> {
   private readonly parts: Parts<readonly Item[], Answer>
 
   constructor(ask: (items: readonly Item[], key: string) => Promise<Answer>) {
-    this.parts = new Parts(ask)
+    this.parts = new Parts(ask, (key) => key.slice(0, key.lastIndexOf('.')))
   }
 
   /** Lets it ask everything again, because another client will. */

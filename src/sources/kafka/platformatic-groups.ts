@@ -13,6 +13,7 @@ import {
   type Failure,
   type Group,
   type Offset,
+  type Offsets,
 } from './answer.js'
 import { sendRequest, type PlatformaticAdmin } from './clients.js'
 import { rowsOf } from './errors.js'
@@ -25,19 +26,21 @@ interface Listed {
   readonly hasSubscriptions: boolean
 }
 
-type Found = Map<string, Group | Failure>
+type Commits = ReadonlyMap<string, Offsets | Failure>
 
 /** Reads groups through `@platformatic/kafka`. */
 export class PlatformaticGroups {
   shareGroups: readonly string[] = []
   private listed: ReadonlyMap<string, Listed> = new Map()
   private isListOutdated = true
+  private readonly subscriptions = new Map<string, readonly string[]>()
   /** The broker that each group is asked at. The client finds it by itself: this one is only for grouping the questions. */
   private readonly coordinators = new Map<string, number | Failure>()
   private readonly listing = new Parts<null, ReadonlyMap<string, Listed>>(() => this.askList())
   private readonly finding = new Batches<string, void>((groups) => this.findCoordinators(groups))
-  private readonly reading = new Batches<string, Found>((groups, key) =>
-    this.ask(groups, parseInt(key)),
+  private readonly reading = new Batches<string, Commits>((groups) => this.askCommits(groups))
+  private readonly describing = new Batches<string, void>((groups, key) =>
+    this.describe(groups, parseInt(key)),
   )
 
   constructor(private readonly admin: PlatformaticAdmin) {}
@@ -56,8 +59,8 @@ export class PlatformaticGroups {
     names: readonly string[] | undefined,
     brokers: ReadonlySet<number>,
     deadline: Deadline,
-  ): Promise<Found> {
-    const groups: Found = new Map()
+  ): Promise<ReadonlyMap<string, Group | Failure>> {
+    const groups = new Map<string, Group | Failure>()
     const wanted = names ?? [...this.listed.keys()]
     await this.readCoordinators(wanted, deadline)
     const parts = new Map<string, string[]>()
@@ -67,10 +70,13 @@ export class PlatformaticGroups {
       else if (found === '' || brokers.has(found)) append(parts, `${found}`, group)
       else groups.set(group, { error: new Error(`its coordinator, broker ${found}, is missing`) })
     }
-    for (const [some, outcome] of await this.reading.read(parts, deadline)) {
-      for (const group of some) {
-        groups.set(group, outcome.answer ? (outcome.answer.get(group) ?? UNANSWERED) : outcome)
-      }
+    const [batches] = await Promise.all([
+      this.reading.read(parts, deadline),
+      this.describing.read(this.joined(parts), deadline),
+    ])
+    for (const [some, { answer, error }] of batches) {
+      for (const group of some) groups.set(group, answer ? this.toGroup(group, answer) : { error })
+      if (isLongTurn()) await pause()
     }
     for (const group of this.coordinators.keys()) {
       // That of a group that could not be read can have changed.
@@ -120,58 +126,60 @@ export class PlatformaticGroups {
     return listed
   }
 
-  private async ask(groups: readonly string[], coordinator: number): Promise<Found> {
-    const found: Found = new Map()
-    const subscribing = this.readSubscriptions(groups, coordinator)
+  private async askCommits(groups: readonly string[]): Promise<Commits> {
+    const commits = new Map<string, Offsets | Failure>()
     const asking = this.admin.listConsumerGroupOffsets({ groups: [...groups] })
     const { rows, errorAt } = await rowsOf(asking, 'groups')
-    const subscriptions = await subscribing
-    const add = (group: string, commits: Group['commits']) => {
-      const unlisted = { hasMembers: this.isListOutdated ? undefined : false }
-      const { hasMembers } = this.listed.get(group) ?? unlisted
-      found.set(group, { commits, hasMembers, subscribed: subscriptions.get(group) ?? [] })
-    }
     for (const [i, row] of rows.entries()) {
       const { groupId, topics } = fieldsOf(row)
-      const group = name(groupId, 'groupId')
       const error = errorAt(`/groups/${i}`)
-      if (error === undefined) add(group, parseCommits(topics))
-      else found.set(group, { error })
+      const found = error === undefined ? parseCommits(topics) : { error }
+      commits.set(name(groupId, 'groupId'), found)
       if (isLongTurn()) await pause()
     }
-    // A group that is not in the answer has no commits.
-    for (const group of groups) if (!found.has(group)) add(group, new Map())
-    return found
+    return commits
+  }
+
+  /** A group that is not in the answer has no commits. */
+  private toGroup(group: string, answer: Commits): Group | Failure {
+    const commits = answer.get(group) ?? new Map<string, Offset[]>()
+    if (isFailure(commits)) return commits
+    const { hasMembers } = this.listed.get(group) ?? {
+      hasMembers: this.isListOutdated ? undefined : false,
+    }
+    return { commits, hasMembers, subscribed: this.subscriptions.get(group) ?? [] }
+  }
+
+  /** Returns the groups whose members can be asked for their subscriptions. */
+  private joined(parts: ReadonlyMap<string, readonly string[]>): Map<string, readonly string[]> {
+    const canJoin = (group: string) => this.listed.get(group)?.hasSubscriptions
+    for (const group of this.subscriptions.keys()) {
+      if (!canJoin(group)) this.subscriptions.delete(group)
+    }
+    return new Map([...parts].map(([key, groups]) => [key, groups.filter(canJoin)]))
   }
 
   /**
-   * Reads what the members of groups have subscribed to, at their coordinator. It returns less if that is not possible.
-   * `describeGroups` of the client is not used: it ends the process for a group that has a member without partitions (seen
-   * with 1.35.0).
+   * Reads what the members of groups have subscribed to, at their coordinator. If that is not possible, the last
+   * subscriptions stay. `describeGroups` of the client is not used: it ends the process for a group that has a member
+   * without partitions (seen with 1.35.0).
    */
-  private async readSubscriptions(
-    groups: readonly string[],
-    coordinator: number,
-  ): Promise<ReadonlyMap<string, readonly string[]>> {
-    const subscriptions = new Map<string, readonly string[]>()
-    const joined = groups.filter((group) => this.listed.get(group)?.hasSubscriptions)
-    if (joined.length === 0) return subscriptions
+  private async describe(groups: readonly string[], coordinator: number): Promise<void> {
     try {
-      const asking = sendRequest(this.admin, coordinator, 'DescribeGroups', joined, false)
+      const asking = sendRequest(this.admin, coordinator, 'DescribeGroups', groups, false)
       const { rows } = await rowsOf(asking, 'groups')
       for (const row of rows) {
         const { groupId, members } = fieldsOf(row)
         const topics = parseSubscriptions(list(members, 'members'))
-        subscriptions.set(name(groupId, 'groupId'), topics)
+        this.subscriptions.set(name(groupId, 'groupId'), topics)
       }
     } catch {
       // The commits of these groups are read in any case.
     }
-    return subscriptions
   }
 }
 
-function parseCommits(topics: unknown): Group['commits'] {
+function parseCommits(topics: unknown): Offsets {
   const commits = new Map<string, Offset[]>()
   for (const [, topic, rows] of topicsIn(list(topics, 'topics'))) {
     addOffsets(commits, topic, rows, ['partitionIndex', 'committedOffset'])

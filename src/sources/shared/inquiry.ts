@@ -1,9 +1,12 @@
-import { startTimeout } from '../../support/timers.js'
+import { startTimeout, watchPauses } from '../../support/timers.js'
 import type { Asker, Moment, Node } from './node.js'
 import { Survey } from './survey.js'
 
 /** For how long answers are collected before leaders are asked, and a node that failed the last time is waited for. */
 const COLLECT_MILLIS = 50
+
+/** A pause of the process after which positions are read again. */
+const PAUSE_MILLIS = 100
 
 /** The part of the time of a read after which followers, leaders and newly found leaders are no longer waited for. */
 const [FOLLOWERS, LEADERS, NEW_LEADERS] = [0.4, 0.8, 0.95] as const
@@ -21,6 +24,7 @@ export class Inquiry<Answer> implements Asker<Answer> {
   private readonly timeouts: (() => void)[]
   private readonly collectMillis: number
   private found: readonly string[] | undefined
+  private readonly startedAt = this.survey.startedAt
   private wake: () => void = () => undefined
 
   constructor(
@@ -38,6 +42,7 @@ export class Inquiry<Answer> implements Asker<Answer> {
     }
     const parts = [FOLLOWERS, LEADERS, NEW_LEADERS]
     this.timeouts = parts.map((part) => startTimeout(() => this.pass(part), part * timeoutMillis))
+    this.timeouts.push(watchPauses(() => this.restart(), PAUSE_MILLIS))
   }
 
   /** The nodes that lead, according to the newest answers, or otherwise those that led before. */
@@ -63,8 +68,13 @@ export class Inquiry<Answer> implements Asker<Answer> {
 
   answered(name: string, moment: Moment<Answer>, askedAt: number): void {
     this.use(name, moment, askedAt)
-    this.askedAt.set(name, askedAt)
-    this.settle(name)
+    const isOutdated = askedAt >= this.startedAt && askedAt < this.survey.startedAt
+    if (isOutdated) {
+      this.ask(name)
+    } else {
+      this.askedAt.set(name, askedAt)
+      this.settle(name)
+    }
   }
 
   failed(name: string, askedAt: number): void {
@@ -94,6 +104,13 @@ export class Inquiry<Answer> implements Asker<Answer> {
       this.survey.fail(name, node.failure)
       if (this.awaited.has(name)) node.isAwaited = false
     }
+  }
+
+  /** Asks again, once, because the positions so far must not be compared with later ones. */
+  private restart(): void {
+    if (this.startedAt !== this.survey.startedAt) return
+    this.survey.restart()
+    for (const name of this.survey.newest.keys()) if (!this.open.has(name)) this.ask(name)
   }
 
   private node(name: string): Node<Answer> {

@@ -14,7 +14,13 @@ export class Survey<Answer> {
   readonly failures = new Map<string, unknown>()
   /** The answers to questions of this read, the oldest first. */
   private readonly moments = new Map<string, (Moment<Answer> & { readonly askedAt: number })[]>()
-  readonly startedAt = performance.now()
+  startedAt = performance.now()
+
+  /** Lets the positions so far be replaced by those of the next answers. */
+  restart(): void {
+    this.startedAt = performance.now()
+    this.moments.clear()
+  }
 
   /** Returns the newest answer of a node to a question of this read. Otherwise its position is out of date. */
   last(node: string): Moment<Answer> | undefined {

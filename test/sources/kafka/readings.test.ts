@@ -280,6 +280,42 @@ describe('kafkajs', () => {
     expect(shards.at(-1)?.problem).toMatch(/^members of billing cannot be read: .*KIP-848/)
   })
 
+  it('keeps what a group has subscribed to while its members cannot be read', async () => {
+    let { describeGroups } = KAFKAJS
+    const { admin } = createKafkajs({
+      fetchOffsets: [],
+      describeGroups: (ids: string[]) => describeGroups(ids),
+    })
+    const source = kafkaSource({ admin, groups })
+    const { shards } = await source.read(signal)
+    describeGroups = () => {
+      throw new Error('refused')
+    }
+    expect((await source.read(signal)).shards.slice(0, 2)).toEqual(shards)
+  })
+
+  it('compares no commit of before with an end of after the event loop was blocked', async () => {
+    let isBlocked = false
+    const now = () => `${Math.floor(performance.now())}`
+    const { admin } = createKafkajs({
+      fetchOffsets() {
+        const end = performance.now() + (isBlocked ? 0 : 700)
+        isBlocked = true
+        const partitions = [{ partition: 0, offset: now() }]
+        while (performance.now() < end);
+        return [{ topic: 'orders', partitions }]
+      },
+      async fetchTopicOffsets() {
+        const answer = [{ partition: 0, low: '0', high: now() }]
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        return answer
+      },
+    })
+    const [shard] = (await readOnce({ admin, groups })).shards
+    const { appliedSeqno = 0n } = shard?.followers[0] ?? {}
+    expect(Number(shard?.leaderSeqno) - Number(appliedSeqno)).toBeLessThan(500)
+  })
+
   it('looks up leaders again when one has moved, once', async () => {
     let failures = 1
     const moved = Object.assign(new Error('not the leader'), { type: 'NOT_LEADER_FOR_PARTITION' })

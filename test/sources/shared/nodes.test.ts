@@ -445,6 +445,44 @@ describe('nodes behind sockets', () => {
     }
   })
 
+  it('compares no position of before with one of after the event loop was blocked', async () => {
+    const worker = new Worker(CLOCK_SERVER, { eval: true })
+    closeAll.push(() => void worker.terminate())
+    const [port] = (await once(worker, 'message')) as [number]
+    const names = ['a', 'b', 'c']
+    const questions = await Promise.all(names.map(async () => connectTo(port)))
+    // The event loop is blocked once in a read, right after a question or an answer.
+    let blockAfter: 'asking' | 'answering' | undefined
+    const blockNow = (moment: typeof blockAfter) => {
+      if (blockAfter !== moment) return
+      blockAfter = undefined
+      setImmediate(block, 600)
+    }
+    const ask =
+      (question: Question<string> | undefined): Question<string> =>
+      async (signal) => {
+        const asking = question?.(signal)
+        blockNow('asking')
+        const answer = (await asking) ?? ''
+        blockNow('answering')
+        return answer
+      }
+    const nodes = new Nodes(
+      () => ['a'],
+      names.map((name, index) => [name, ask(questions[index])] as const),
+    )
+    const { signal } = new AbortController()
+    await nodes.read(signal)
+    for (const moment of ['asking', 'answering'] as const) {
+      blockAfter = moment
+      const survey = await nodes.read(signal)
+      for (const name of ['b', 'c']) {
+        const leaderReadAt = Number(survey.leaderWhen('a', name)?.answer)
+        expect(leaderReadAt - Number(survey.answers.get(name)?.answer)).toBeLessThan(300)
+      }
+    }
+  })
+
   it('warns of no leak of listeners with 50 nodes', async () => {
     const warnings: Error[] = []
     const warn = (warning: Error) => warnings.push(warning)
@@ -462,12 +500,16 @@ describe('nodes behind sockets', () => {
   })
 })
 
-const ECHO_SERVER = `
-  const server = require('node:net').createServer((socket) => socket.pipe(socket))
+/** A server that is not blocked when the event loop is. */
+const serverOf = (listener: string) => `
+  const server = require('node:net').createServer((socket) => ${listener})
   server.listen(0, '127.0.0.1', () => {
     require('node:worker_threads').parentPort.postMessage(server.address().port)
   })
 `
+const ECHO_SERVER = serverOf('socket.pipe(socket)')
+/** It answers with the time at which it was asked. */
+const CLOCK_SERVER = serverOf("socket.on('data', () => socket.write(String(Date.now())))")
 
 function block(millis: number): void {
   const end = performance.now() + millis
