@@ -126,19 +126,6 @@ describe('lag in seconds of a follower from a source', () => {
     expect(seconds('r1')).toBeCloseTo(25, 2)
     expect(seconds('r2')).toBe(0)
   })
-
-  it('is unknown while polling is stopped', async () => {
-    await read(100, { r1: 100 })
-    expect(seconds('r1')).toBe(0)
-    const poller = test.poll({ sources: [] })
-    poller.add({ name: 'other', read: () => Promise.resolve(reading('b', 5, { r1: 5 })) })
-    poller.start()
-    await pass(0)
-    expect(test.gauge.lagSeconds('b', 'r1')).toBe(0)
-    poller.stop()
-    expect(test.gauge.lagSeconds('b', 'r1')).toBeUndefined()
-    expect(seconds('r1')).toBe(0)
-  })
 })
 
 describe("lag in seconds of the application's follower with a leader from a source", () => {

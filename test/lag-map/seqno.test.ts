@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { ReplicationLagGauge, type Seqno } from 'opentelemetry-instrumentation-replication-lag'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { BAD_SEQNOS } from '../support/bad-input.js'
 
 const MAX_SEQNO = 2n ** 64n - 1n
 const MAX_LAG = BigInt(Number.MAX_SAFE_INTEGER)
@@ -52,10 +51,6 @@ describe('a seqno', () => {
     const bad = fc.double().filter((value) => !(Number.isSafeInteger(value) && value >= 0))
     fc.assert(fc.property(bad, (value) => !isAccepted(value)))
   })
-
-  it.each(BAD_SEQNOS)('cannot be %s', (_, value) => {
-    expect(isAccepted(value)).toBe(false)
-  })
 })
 
 describe('lag', () => {
@@ -77,17 +72,5 @@ describe('lag', () => {
       }),
       { numRuns: 1000 },
     )
-  })
-
-  it.each([
-    [100n, 0n, 100],
-    [0n, 100n, -100],
-    [2n ** 53n, 1n, Number.MAX_SAFE_INTEGER],
-    [2n ** 53n, 0n, Number.MAX_SAFE_INTEGER],
-    [MAX_SEQNO, MAX_SEQNO - 1n, 1],
-    [MAX_SEQNO, 0n, Number.MAX_SAFE_INTEGER],
-    [0n, MAX_SEQNO, -Number.MAX_SAFE_INTEGER],
-  ])('of leader seqno %s and applied seqno %s is %s', (leader, applied, lag) => {
-    expect(lagBetween(leader, applied)).toBe(lag)
   })
 })

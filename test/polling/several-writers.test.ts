@@ -294,18 +294,6 @@ describe("the application's own entries in a shard that a source reports too", (
     expect(lags()).toEqual({})
   })
 
-  it('are measured in seconds against the leader of the source, even when its own followers have caught up', async () => {
-    const { one } = pollTwo()
-    test.gauge.updateAppliedSeqno('a', 10, 'own')
-    test.gauge.lagSeconds('a', 'own')
-    await pass(INTERVAL / 2)
-    await read(one, reading('a', 10, { r1: 10 }))
-    for (const leaderSeqno of [20, 30, 40])
-      await read(one, reading('a', leaderSeqno, { r1: leaderSeqno }))
-    // The entry after 10 was written a tenth of the way from the first reading to the second.
-    expect(test.gauge.lagSeconds('a', 'own')).toBeCloseTo(2.9)
-  })
-
   it('do not change what the source says of its leader', async () => {
     const { one } = pollTwo()
     await read(one, reading('a', 20, { r1: 19 }))
