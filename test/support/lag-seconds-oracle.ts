@@ -1,5 +1,4 @@
 import fc from 'fast-check'
-import { SECOND, steady } from './replication-scenarios.js'
 import {
   simulate,
   type FollowerScript,
@@ -7,6 +6,17 @@ import {
   type Observation,
   type Scenario,
 } from './replication-simulation.js'
+
+export const SECOND = 1000
+export const MINUTE = 60 * SECOND
+
+/** Writes so many entries a second, until a time. */
+export function* steady(perSecond: number, { to = Infinity } = {}): Generator<LeaderEvent> {
+  for (let entry = 1, at = 0; at < to; entry++) {
+    at = (entry * SECOND) / perSecond
+    if (at < to) yield { at, seqno: BigInt(entry) }
+  }
+}
 
 /** For rounding, in seconds. */
 const TOLERANCE = 1e-6

@@ -25,7 +25,7 @@ export interface FollowerScript {
 export interface Scenario {
   readonly duration: number
   /** What the leader does, in order of time. It may be endless. */
-  readonly leader: (random: Random) => Iterable<LeaderEvent>
+  readonly leader: () => Iterable<LeaderEvent>
   readonly followers: readonly FollowerScript[]
   /** The time between two samples: 1000 by default. */
   readonly interval?: number
@@ -63,7 +63,7 @@ export interface Observation {
 }
 
 /** A number from 0 up to 1. */
-export type Random = () => number
+type Random = () => number
 
 /** Mulberry32: the same numbers for the same seed, everywhere. */
 function randomNumbers(seed: number): Random {
@@ -231,7 +231,7 @@ const SHARD = 'log'
 function run(scenario: Scenario, setClock: (now: number) => void): Observation[] {
   const random = randomNumbers(scenario.seed ?? 1)
   const { interval = 1000, jitter = 0.02, collectInterval = 1700, blocked = [] } = scenario
-  const events = scenario.leader(random)[Symbol.iterator]()
+  const events = scenario.leader()[Symbol.iterator]()
   const log = new Log()
   const samples = new Samples()
   const observations: Observation[] = []
