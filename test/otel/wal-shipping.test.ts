@@ -116,36 +116,3 @@ test.for(encodings)(
     expect(follower.get('key-2')).toBe('value-100')
   },
 )
-
-test('a scrape shows the lag of a shard in one line', async () => {
-  const { gauge, leader, startFollower } = await startReplication('orders')
-  const { endpoint } = await observe(gauge)
-  await startFollower()
-  await writeSegments(leader)
-
-  const text = await endpoint.scrape()
-
-  expect(text.match(/^replication_lag_seqno\{.*$/gm)).toEqual([
-    expect.stringMatching(/^replication_lag_seqno\{shard="orders"[^}]*\} 100$/),
-  ])
-})
-
-test('each follower of a shard has its own lag', async () => {
-  const { gauge, leader, startFollower } = await startReplication('orders')
-  const { endpoint, exportOnce } = await observe(gauge)
-  const first = await startFollower('first')
-  const second = await startFollower('second')
-  await writeSegments(leader)
-
-  await Promise.all([first.apply(90), second.apply(10)])
-
-  const { find, value } = await endpoint.read()
-  expect(find(LAG)).toHaveLength(2)
-  expect(value(LAG, { shard: 'orders', replica: 'first' })).toBe(10)
-  expect(value(LAG, { shard: 'orders', replica: 'second' })).toBe(90)
-  const { points } = await exportOnce()
-  expect(points.map((point) => [point.attributes, point.value])).toEqual([
-    [{ shard: 'orders', replica: 'first' }, 10],
-    [{ shard: 'orders', replica: 'second' }, 90],
-  ])
-})

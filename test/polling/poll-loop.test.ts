@@ -48,16 +48,6 @@ describe('the interval', () => {
     expect(test.source.reads).toHaveLength(2)
   })
 
-  it('passes after a failed read too', async () => {
-    test.poll().start()
-    await pass(0)
-    await fail(test.source, new Error('refused'))
-    await pass(INTERVAL - 1)
-    expect(test.source.reads).toHaveLength(1)
-    await pass(1)
-    expect(test.source.reads).toHaveLength(2)
-  })
-
   it('is skipped after a read that took longer', async () => {
     test.poll({ pollTimeoutMillis: 10 * INTERVAL }).start()
     await pass(0)
@@ -194,18 +184,6 @@ describe('a stop during a read', () => {
     poller.stop()
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(test.gauge.lagSeqno('a', 'r1')).toBe(0)
-  })
-
-  it('ends its deadline', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
-    await pass(TIMEOUT / 2)
-    poller.stop()
-    expect(vi.getTimerCount()).toBe(0)
-    await pass(10 * TIMEOUT)
-    expect(test.logged.messages).toEqual([])
-    expect(await pointsOf(test.gauge, UP)).toEqual({})
   })
 
   it('may come from the read itself', async () => {

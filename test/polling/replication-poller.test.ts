@@ -17,18 +17,6 @@ const EMPTY = { shards: [] }
 const counts = (sources: readonly ScriptedSource[]) => sources.map(({ reads }) => reads.length)
 
 describe('a poller', () => {
-  it('reads nothing before it is started', async () => {
-    test.poll()
-    await pass(10 * INTERVAL)
-    expect(test.source.reads).toHaveLength(0)
-  })
-
-  it('reads its source at once when it is started', async () => {
-    test.poll().start()
-    await pass(0)
-    expect(test.source.reads).toHaveLength(1)
-  })
-
   it('reads once when it is started twice', async () => {
     const poller = test.poll()
     poller.start()
@@ -128,15 +116,6 @@ describe('adding a source', () => {
     poller.start()
     await pass(0)
     poller.add(test.source)
-    await pass(0)
-    expect(test.source.reads).toHaveLength(1)
-  })
-
-  it('reads it when the poller is started, if it is not running', async () => {
-    const poller = test.poll({ sources: [] })
-    poller.add(test.source)
-    expect(test.source.reads).toHaveLength(0)
-    poller.start()
     await pass(0)
     expect(test.source.reads).toHaveLength(1)
   })
@@ -306,12 +285,6 @@ describe('an invalid option', () => {
     test.poll({ sources, ...limits, retentionMillis: Infinity }).start()
     await pass(0)
     expect(sources[0]?.reads).toHaveLength(1)
-  })
-
-  it('that is undefined has its default', () => {
-    const options = { gauge: test.gauge, sources: undefined, retentionMillis: undefined }
-    new ReplicationPoller(options).start()
-    expect(test.logged.messages).toEqual([])
   })
 
   it('that does not exist is logged', () => {
