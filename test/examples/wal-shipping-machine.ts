@@ -5,25 +5,19 @@ import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-l
 import { onTestFinished } from 'vitest'
 import { Follower } from '../../docs/examples/wal-shipping/follower.mjs'
 import { Leader } from '../../docs/examples/wal-shipping/leader.mjs'
-import { ship } from '../../docs/examples/wal-shipping/shipper.mjs'
-import { Transport } from '../../docs/examples/wal-shipping/transport.mjs'
-
-async function createFolder() {
-  const folder = await mkdtemp(join(tmpdir(), 'wal-shipping-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
-  return folder
-}
+import { ship, Transport } from '../../docs/examples/wal-shipping/shipping.mjs'
 
 /** One machine. Its nodes can be opened again in the same folders. */
-export async function createMachine() {
-  const folder = await createFolder()
+export async function createMachine(shard = 'orders') {
+  const folder = await mkdtemp(join(tmpdir(), 'wal-shipping-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
   const gauge = new ReplicationLagGauge()
   return {
     gauge,
     leaderFolder: join(folder, 'leader'),
-    openLeader: () => Leader.open(join(folder, 'leader'), gauge.leader('orders')),
+    openLeader: () => Leader.open(join(folder, 'leader'), gauge.leader(shard)),
     openFollower: (replica?: string) =>
-      Follower.open(join(folder, `follower-${replica ?? ''}`), gauge.applied('orders', replica)),
+      Follower.open(join(folder, `follower-${replica ?? ''}`), gauge.applied(shard, replica)),
   }
 }
 

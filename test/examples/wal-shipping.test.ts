@@ -1,10 +1,12 @@
-import { once } from 'node:events'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { PassThrough } from 'node:stream'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { encodeSegment, TornSegmentError } from '../../docs/examples/wal-shipping/segment.mjs'
-import { ship } from '../../docs/examples/wal-shipping/shipper.mjs'
-import { Transport } from '../../docs/examples/wal-shipping/transport.mjs'
+import {
+  decodeSegment,
+  encodeSegment,
+  TornSegmentError,
+} from '../../docs/examples/wal-shipping/segment-log.mjs'
+import { ship, Transport } from '../../docs/examples/wal-shipping/shipping.mjs'
 import { listen } from '../support/http.js'
 import {
   append,
@@ -13,20 +15,6 @@ import {
   segmentFile,
   type Shipment,
 } from './wal-shipping-machine.js'
-
-test('a follower applies the number of segments that it is asked for', async () => {
-  const { gauge, openLeader, openFollower } = await createMachine()
-  const leader = await openLeader()
-  const follower = await openFollower()
-  follower.connect(createTransport(leader))
-  await append(leader, 30)
-
-  await follower.apply(20)
-
-  expect(follower.seqno).toBe(20n)
-  expect(follower.get('newest')).toBe('20')
-  expect(gauge.lagSeqno('orders')).toBe(10)
-})
 
 test('a follower waits for segments that are not written yet', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
@@ -103,25 +91,6 @@ test('a restarted follower has its state and its lag, and continues', async () =
   expect(gauge.lagSeqno('orders', 'a')).toBe(0)
 })
 
-test('a restarted leader ships to the followers that connect again', async () => {
-  const { gauge, openLeader, openFollower } = await createMachine()
-  const first = await openLeader()
-  const transport = createTransport(first)
-  const follower = await openFollower()
-  follower.connect(transport)
-  await append(first, 5)
-  await follower.apply(3)
-  transport.close()
-
-  const second = await openLeader()
-  await append(second, 1)
-  follower.connect(createTransport(second))
-  await follower.apply(3)
-
-  expect(follower.get('newest')).toBe('6')
-  expect(gauge.lagSeqno('orders')).toBe(0)
-})
-
 test('when the transport is closed, the follower gets an error and the lag grows', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
@@ -153,33 +122,6 @@ test.for([0, 5])('shipping ends when the connection is closed, with %i to ship',
 
   await shipment
   expect(read.mock.calls.length).toBeLessThanOrEqual(1)
-})
-
-test('shipping to a closed connection ends', async () => {
-  const { openLeader } = await createMachine()
-  const leader = await openLeader()
-  const stream = new PassThrough({ objectMode: true }).destroy()
-  await once(stream, 'close')
-
-  await ship(leader.log, stream, 0n)
-})
-
-test('many followers can wait for the next segment', async () => {
-  const { openLeader, openFollower } = await createMachine()
-  const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
-  onTestFinished(() => warn.mockRestore())
-  const leader = await openLeader()
-  const transport = createTransport(leader)
-  const followers = await Promise.all(Array.from({ length: 12 }, (_, n) => openFollower(`${n}`)))
-  const applied = followers.map((follower) => {
-    follower.connect(transport)
-    return follower.apply(2)
-  })
-
-  await append(leader, 2)
-  await Promise.all(applied)
-
-  expect(warn).not.toHaveBeenCalled()
 })
 
 test('a segment out of order is not applied', async () => {
@@ -226,12 +168,6 @@ test('a follower whose leader lost segments is refused, with a negative lag', as
   await expect(follower.apply(1)).rejects.toThrow("but the leader's log ends at 2")
 })
 
-test('a follower that is not connected cannot apply', async () => {
-  const { openFollower } = await createMachine()
-
-  await expect((await openFollower()).apply(1)).rejects.toThrow('not connected')
-})
-
 test('the program prints the lag before, half-way and after', async () => {
   const freePort = await listen(() => undefined)
   await freePort.close()
@@ -250,4 +186,88 @@ test('the program prints the lag before, half-way and after', async () => {
       expect.stringMatching(new RegExp(`^replication_lag_seqno\\{shard="orders".*\\} ${lag}$`)),
     ),
   )
+})
+
+test('a segment that is incomplete or damaged is torn', () => {
+  const changes = { key: 'välue', gone: null }
+  const segment = encodeSegment(2n ** 64n - 1n, changes)
+
+  expect(decodeSegment(segment)).toEqual({ seqno: 2n ** 64n - 1n, changes })
+  for (let length = 0; length < segment.length; length++) {
+    expect(() => decodeSegment(segment.subarray(0, length))).toThrow(TornSegmentError)
+    // A crash can also leave a file of the right length without its content.
+    const zeroed = Buffer.alloc(segment.length)
+    segment.copy(zeroed, 0, 0, length)
+    expect(() => decodeSegment(zeroed)).toThrow(TornSegmentError)
+  }
+  for (let index = 0; index < segment.length; index++) {
+    const damaged = Buffer.from(segment)
+    damaged.writeUInt8(damaged.readUInt8(index) ^ 1, index)
+    expect(() => decodeSegment(damaged)).toThrow(TornSegmentError)
+  }
+  expect(() => decodeSegment(Buffer.concat([segment, segment]))).toThrow(TornSegmentError)
+})
+
+test('a leader writes segments in the order of the calls', async () => {
+  const { gauge, leaderFolder, openLeader } = await createMachine()
+  const leader = await openLeader()
+
+  const seqnos = await Promise.all(['a', 'b', 'c'].map((value) => leader.append({ value })))
+
+  expect(seqnos).toEqual([1n, 2n, 3n])
+  expect(gauge.leader('orders').load()).toBe(3n)
+  for (const [seqno, value] of ['a', 'b', 'c'].entries()) {
+    const segment = decodeSegment(await readFile(segmentFile(leaderFolder, seqno + 1)))
+    expect(segment).toEqual({ seqno: BigInt(seqno + 1), changes: { value } })
+  }
+})
+
+test('a reopened leader continues after its newest segment', async () => {
+  const { gauge, openLeader } = await createMachine()
+  await append(await openLeader(), 12)
+  gauge.remove('orders')
+
+  const leader = await openLeader()
+
+  expect(gauge.leader('orders').load()).toBe(12n)
+  await expect(leader.append({})).resolves.toBe(13n)
+})
+
+test.for([0, 5, 20])(
+  'a reopened leader replaces a segment that a crash tore after %i bytes',
+  async (length) => {
+    const { gauge, leaderFolder, openLeader } = await createMachine()
+    await append(await openLeader(), 3)
+    await truncate(segmentFile(leaderFolder, 3), length)
+    gauge.remove('orders')
+
+    const leader = await openLeader()
+
+    expect(gauge.leader('orders').load()).toBe(2n)
+    await expect(leader.append({ key: 'again' })).resolves.toBe(3n)
+    expect(decodeSegment(await leader.log.read(3n)).changes).toEqual({ key: 'again' })
+  },
+)
+
+test('a log with a hole is not opened', async () => {
+  const { leaderFolder, openLeader } = await createMachine()
+  await append(await openLeader(), 3)
+  await rm(segmentFile(leaderFolder, 2))
+
+  await expect(openLeader()).rejects.toThrow('expected segments 1 to 3, found only 2')
+})
+
+test('a leader whose disk fails writes nothing more until it is reopened', async () => {
+  const { gauge, leaderFolder, openLeader } = await createMachine()
+  const leader = await openLeader()
+  await append(leader, 2)
+  // A file with the name of the next segment.
+  await writeFile(segmentFile(leaderFolder, 3), '')
+
+  await expect(leader.append({})).rejects.toThrow('EEXIST')
+  await expect(leader.append({})).rejects.toThrow('EEXIST')
+
+  expect(gauge.leader('orders').load()).toBe(2n)
+  expect(await readdir(leaderFolder)).toHaveLength(3)
+  await expect((await openLeader()).append({})).resolves.toBe(3n)
 })

@@ -1,11 +1,10 @@
 /**
  * @import { Readable } from 'node:stream'
  * @import { AtomicSeqno } from 'opentelemetry-instrumentation-replication-lag'
- * @import { Changes } from './segment.mjs'
- * @import { Transport } from './transport.mjs'
+ * @import { Changes } from './segment-log.mjs'
+ * @import { Transport } from './shipping.mjs'
  */
-import { decodeSegment } from './segment.mjs'
-import { SegmentLog } from './segment-log.mjs'
+import { decodeSegment, SegmentLog } from './segment-log.mjs'
 
 /** A node that stores the leader's segments in its own log, and applies them to a map. */
 export class Follower {

@@ -1,9 +1,8 @@
 /**
  * @import { AtomicSeqno } from 'opentelemetry-instrumentation-replication-lag'
- * @import { Changes } from './segment.mjs'
+ * @import { Changes } from './segment-log.mjs'
  */
-import { encodeSegment } from './segment.mjs'
-import { SegmentLog } from './segment-log.mjs'
+import { encodeSegment, SegmentLog } from './segment-log.mjs'
 
 /** The node that writes the log. */
 export class Leader {

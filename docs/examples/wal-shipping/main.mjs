@@ -9,8 +9,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag'
 import { Follower } from './follower.mjs'
 import { Leader } from './leader.mjs'
-import { ship } from './shipper.mjs'
-import { Transport } from './transport.mjs'
+import { ship, Transport } from './shipping.mjs'
 
 const port = Number(process.env['PORT'] ?? 9464)
 
