@@ -3,7 +3,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import manifest from './package.json' with { type: 'json' }
-import { hasSdk3 } from './test/support/sdk3.js'
+import { hasSdk3 } from './test/support/repository.js'
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 

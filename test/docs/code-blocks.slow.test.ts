@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { hasSdk3 } from '../support/sdk3.js'
+import { hasSdk3 } from '../support/repository.js'
 import { isProgram, problemsOfPrograms, problemsOfText } from './code-blocks.js'
 import { findBlocks, readPages } from './markdown.js'
 

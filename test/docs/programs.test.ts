@@ -5,7 +5,7 @@ import { createLogin, startCluster } from '../support/postgres.js'
 import { readText } from '../support/repository.js'
 import { isProgram } from './code-blocks.js'
 import { findBlocks } from './markdown.js'
-import { startProgram } from './started.js'
+import { startProgram } from './page-programs.js'
 
 // Runs the programs of the README and of docs/otlp.md as they are printed there, on servers that work and that do not. The
 // programs of the other pages are in programs.e2e.test.ts.

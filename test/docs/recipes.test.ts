@@ -9,7 +9,7 @@ import type pg from 'pg'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { waitForFollowers, writeInBatches } from '../../docs/examples/bulk-write/bulk-write.mjs'
 import { eventually } from '../support/eventually.js'
-import { importProgram } from '../support/page-program.js'
+import { importProgram } from './page-programs.js'
 import {
   createPool,
   createSource,

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { parse } from 'yaml'
 import { readJson, readText, repository } from '../support/repository.js'
-import { run as runIn } from '../support/run.js'
+import { run as runIn } from '../support/repository.js'
 
 /** A rule, as far as tests read it. */
 export interface Rule {

@@ -5,7 +5,7 @@ import {
 import { expect, onTestFinished, test } from 'vitest'
 import type { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { provide } from '../support/attachments.js'
-import { importProgram } from '../support/page-program.js'
+import { importProgram } from '../docs/page-programs.js'
 import { serveMetrics } from '../support/prometheus.js'
 
 const { ForgettingExporter } = (await importProgram(

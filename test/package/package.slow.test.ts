@@ -6,7 +6,7 @@ import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeApi } from '../../build/api.mjs'
 import { readText, repository } from '../support/repository.js'
-import { run } from '../support/run.js'
+import { run } from '../support/repository.js'
 import { documents, entryPoints, install, manifest, otherExports, pack } from './packed.js'
 import type { PackedPackage } from './packed.js'
 

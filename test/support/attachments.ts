@@ -49,3 +49,10 @@ export function provide(...readers: IMetricReader[]): MeterProvider {
   onTestFinished(() => provider.shutdown())
   return provider
 }
+
+/** Creates a lag map of another version of this package: it looks like one, and cannot be collected. */
+export function createForeignGauge(): ReplicationLagGauge {
+  const methods = ['updateLeaderSeqno', 'collectMetrics', 'lagSeconds', 'subscribe']
+  const gauge = Object.fromEntries(methods.map((method) => [method, () => undefined]))
+  return gauge as unknown as ReplicationLagGauge
+}

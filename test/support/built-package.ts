@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import { repository } from './repository.js'
-import { run } from './run.js'
+import { run } from './repository.js'
 
 /**
  * Makes an empty folder look like the repository after `npm run build`, as far as examples and the demo need it: programs

@@ -1,3 +1,4 @@
+import { execa } from 'execa'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -37,3 +38,21 @@ export function listFiles(folder = ''): string[] {
   })
   return files.sort()
 }
+
+/** Runs a program, also one of a development dependency, and returns what it prints. Rejects with all of that if it fails. */
+export async function run(cwd: string, file: string, ...args: string[]): Promise<string> {
+  const { stdout } = await execa(file, args, {
+    cwd,
+    preferLocal: true,
+    localDir: repository,
+    stripFinalNewline: false,
+    // npm passes the folder where it was started to its children. A child npm must use its own folder.
+    env: { npm_config_local_prefix: undefined },
+  })
+  return stdout
+}
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+
+/** Whether SDK 3 is installed. It needs Node 22.15, and npm leaves it out on an older one. */
+export const hasSdk3 = major > 22 || (major === 22 && minor >= 15)

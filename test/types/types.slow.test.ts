@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { repository } from '../support/repository.js'
-import { run } from '../support/run.js'
-import { hasSdk3 } from '../support/sdk3.js'
+import { run } from '../support/repository.js'
+import { hasSdk3 } from '../support/repository.js'
 import { createTypedProject, TSC } from '../support/typed-project.js'
 
 // `npm run check` does the same with SDK 2.

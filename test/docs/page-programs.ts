@@ -1,10 +1,13 @@
-import { writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { Program } from '../support/program.js'
 import { parsePrometheusText } from '../support/prometheus.js'
+import { readText } from '../support/repository.js'
+import { findBlocks } from './markdown.js'
 
 /** Starts a program of the docs, with a port for its service and one for /metrics. It ends with the test. */
 export async function startProgram(
@@ -37,5 +40,20 @@ export async function startProgram(
       return parsePrometheusText(await response.text())
     },
     greet: async () => (await fetch(`http://127.0.0.1:${port}`)).text(),
+  }
+}
+
+/** Imports a program that a page shows: its block that exports `name`. */
+export async function importProgram(page: string, name: string): Promise<unknown> {
+  const blocks = findBlocks({ path: page, text: readText(page) })
+  const block = blocks.find(({ text }) => new RegExp(`^export .*\\b${name}\\b`, 'm').test(text))
+  if (!block) throw new Error(`${page} has no program that exports ${name}`)
+  // In the repository, where its imports are found.
+  const path = join(import.meta.dirname, `program-${randomUUID()}.mjs`)
+  await writeFile(path, block.text)
+  try {
+    return (await import(path)) as unknown
+  } finally {
+    await rm(path)
   }
 }
