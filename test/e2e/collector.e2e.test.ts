@@ -7,11 +7,10 @@ import { OTLPMetricExporter as ProtobufExporter } from '@opentelemetry/exporter-
 import { PeriodicExportingMetricReader, type PushMetricExporter } from '@opentelemetry/sdk-metrics'
 import {
   ReplicationLagGauge,
-  ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { provide } from '../support/attachments.js'
+import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
 import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'
@@ -21,45 +20,24 @@ const METRIC = 'replication_lag_seqno'
 const { CUMULATIVE, DELTA } = AggregationTemporalityPreference
 
 const exporters = [
-  {
-    protocol: 'gRPC',
-    create: (
-      { grpcUrl: url }: Collector,
-      temporalityPreference: AggregationTemporalityPreference,
-    ) => new GrpcExporter({ url, temporalityPreference }),
-  },
-  {
-    protocol: 'JSON',
-    create: (
-      { httpUrl: url }: Collector,
-      temporalityPreference: AggregationTemporalityPreference,
-    ) => new JsonExporter({ url, temporalityPreference }),
-  },
-  {
-    protocol: 'protobuf',
-    create: (
-      { httpUrl: url }: Collector,
-      temporalityPreference: AggregationTemporalityPreference,
-    ) => new ProtobufExporter({ url, temporalityPreference }),
-  },
+  { protocol: 'gRPC', Exporter: GrpcExporter, urlOf: ({ grpcUrl }: Collector) => grpcUrl },
+  { protocol: 'JSON', Exporter: JsonExporter, urlOf: ({ httpUrl }: Collector) => httpUrl },
+  { protocol: 'protobuf', Exporter: ProtobufExporter, urlOf: ({ httpUrl }: Collector) => httpUrl },
 ]
 
-/** Exports a lag map through a metric producer, each time that it is flushed. */
-function exportByProducer(gauge: ReplicationLagGauge, exporter: PushMetricExporter) {
-  const metricProducers = [new ReplicationLagMetricProducer({ gauge, positions: true })]
-  const reader = new PeriodicExportingMetricReader({ exporter, metricProducers })
-  provide(reader)
-  return reader
+/** Exports a lag map, each time that the reader is flushed. */
+function exportBy(
+  way: (typeof ATTACHMENTS)[number]['name'],
+  gauge: ReplicationLagGauge,
+  exporter: PushMetricExporter,
+) {
+  const options = { gauge, positions: true }
+  return reportTo(way, options, (readerOptions) => {
+    return new PeriodicExportingMetricReader({ exporter, ...readerOptions })
+  })
 }
-
-/** Exports a lag map through ObservableGauges, each time that it is flushed. */
-function exportByGauge(gauge: ReplicationLagGauge, exporter: PushMetricExporter) {
-  const reader = new PeriodicExportingMetricReader({ exporter })
-  const instrumentation = new ReplicationLagInstrumentation({ gauge, positions: true })
-  instrumentation.setMeterProvider(provide(reader))
-  onTestFinished(() => instrumentation.disable())
-  return reader
-}
+const exportByProducer = (gauge: ReplicationLagGauge, exporter: PushMetricExporter) =>
+  exportBy('ReplicationLagMetricProducer', gauge, exporter)
 
 /** What the Collector serves to Prometheus. */
 async function serve({ metricsUrl }: Collector) {
@@ -75,13 +53,14 @@ function twoFollowers(): ReplicationLagGauge {
 }
 
 describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
-  for (const { protocol, create } of exporters) {
-    for (const temporality of [CUMULATIVE, DELTA]) {
-      const kind = temporality === CUMULATIVE ? 'cumulative' : 'delta'
+  for (const { protocol, Exporter, urlOf } of exporters) {
+    for (const temporalityPreference of [CUMULATIVE, DELTA]) {
+      const kind = temporalityPreference === CUMULATIVE ? 'cumulative' : 'delta'
       it(`has names, labels and numbers from ${protocol}, ${kind}, of both attachments`, async () => {
-        for (const exportBy of [exportByGauge, exportByProducer]) {
+        for (const { name } of ATTACHMENTS) {
           const server = await Collector.start(await createServers(), collector ?? '')
-          const reader = exportBy(twoFollowers(), create(server, temporality))
+          const exporter = new Exporter({ url: urlOf(server), temporalityPreference })
+          const reader = exportBy(name, twoFollowers(), exporter)
           await eventually(async () => {
             // Again, because an export to a Collector that is still starting fails.
             await reader.forceFlush()

@@ -2,13 +2,10 @@ import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metr
 import { OTLPMetricExporter as ProtobufExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
-import {
-  ReplicationLagGauge,
-  ReplicationLagInstrumentation,
-  ReplicationLagMetricProducer,
-} from 'opentelemetry-instrumentation-replication-lag'
+import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { provide } from '../support/attachments.js'
+import type { ATTACHMENTS} from '../support/attachments.js';
+import { reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
 import { serveMetrics } from '../support/prometheus.js'
@@ -16,26 +13,22 @@ import { createServers, Prometheus, prometheus2, prometheus3, versionOf } from '
 
 const METRIC = 'replication_lag_seqno'
 
-/** Serves a lag map through ObservableGauges. Returns the address. */
-async function serveByGauge(gauge: ReplicationLagGauge): Promise<string> {
-  const exporter = new PrometheusExporter({ preventServerStart: true })
-  const instrumentation = new ReplicationLagInstrumentation({ gauge, positions: true })
-  instrumentation.setMeterProvider(provide(exporter))
-  onTestFinished(() => instrumentation.disable())
+/** Serves a lag map. Returns the address. */
+async function serve(
+  way: (typeof ATTACHMENTS)[number]['name'],
+  gauge: ReplicationLagGauge,
+): Promise<string> {
+  const exporter = reportTo(
+    way,
+    { gauge, positions: true },
+    (options) => new PrometheusExporter({ preventServerStart: true, ...options }),
+  )
   const endpoint = await serveMetrics(exporter)
   onTestFinished(() => endpoint.close())
   return endpoint.url
 }
-
-/** Serves a lag map through a metric producer. Returns the address. */
-async function serveByProducer(gauge: ReplicationLagGauge): Promise<string> {
-  const producer = new ReplicationLagMetricProducer({ gauge, positions: true })
-  const exporter = new PrometheusExporter({ preventServerStart: true, metricProducers: [producer] })
-  provide(exporter)
-  const endpoint = await serveMetrics(exporter)
-  onTestFinished(() => endpoint.close())
-  return endpoint.url
-}
+const serveByGauge = (gauge: ReplicationLagGauge) => serve('ReplicationLagInstrumentation', gauge)
+const serveByProducer = (gauge: ReplicationLagGauge) => serve('ReplicationLagMetricProducer', gauge)
 
 const versions = [
   { name: 'Prometheus 2', program: prometheus2 },
@@ -114,11 +107,14 @@ describe.skipIf(!prometheus3)('Prometheus 3 by OTLP', () => {
     const prometheus = await Prometheus.start(await createServers(), prometheus3 ?? '', {
       otlp: true,
     })
-    const reader = new PeriodicExportingMetricReader({
-      exporter: new Exporter({ url: `${prometheus.url}/api/v1/otlp/v1/metrics` }),
-      metricProducers: [new ReplicationLagMetricProducer({ gauge, positions: true })],
-    })
-    provide(reader)
+    const reader = reportTo(
+      'ReplicationLagMetricProducer',
+      { gauge, positions: true },
+      (options) => {
+        const exporter = new Exporter({ url: `${prometheus.url}/api/v1/otlp/v1/metrics` })
+        return new PeriodicExportingMetricReader({ exporter, ...options })
+      },
+    )
     await reader.forceFlush()
     await eventually(async () => {
       expect(await prometheus.query(METRIC)).toMatchObject([

@@ -252,6 +252,8 @@ describe('a state', () => {
     later.updateLeaderSeqno('a', 9)
     expect(later.lagSeqno('a', 'r1')).toBe(5)
     expect(later.lagSeqno('a')).toBe(0)
+    state.remove('a', 'r1')
+    expect(lagsOf(later)).toEqual({})
   })
 
   it('can be shared by two gauges, each with its own leaders', () => {

@@ -287,6 +287,19 @@ describe('a publisher', () => {
     expect(main.lagSeqno('a', 'before')).toBe(0)
   })
 
+  it('leaves nothing that counts when it stops publishing, neither a leader nor a follower', async () => {
+    stopClock()
+    worker.updateLeaderSeqno('a', 9)
+    main.updateLeaderSeqno('b', 5)
+    worker.updateAppliedSeqno('b', 2)
+    const link = await connect()
+    vi.advanceTimersByTime(1000)
+    expect(main.collectMetrics()).toMatchObject([{ shard: 'b', lagSeqno: 3 }, { shard: 'a' }])
+    link.unpublish()
+    await link.delivered()
+    expect(main.collectMetrics()).toEqual([{ shard: 'b', lagSeqno: 5, leaderSeqno: 5 }])
+  })
+
   it('can publish again at the same port', async () => {
     worker.updateLeaderSeqno('a', 9)
     worker.updateAppliedSeqno('a', 4)
@@ -415,6 +428,23 @@ describe('when the other thread ends', () => {
     await end(await connect(crashed))
     main.updateAppliedSeqno('a', 4, 'r1')
     expect(main.collectMetrics()).toMatchObject([{ lagSeqno: 5 }, { shard: 'b' }])
+  })
+
+  it('again, its entries replace those that an earlier one left', async () => {
+    stopClock()
+    for (const [seqno, retentionMillis] of [
+      [5, 60_000],
+      [7, 10_000],
+    ] as const) {
+      const publisher = new ReplicationLagGauge()
+      publisher.updateLeaderSeqno('a', seqno + 10)
+      publisher.updateAppliedSeqno('a', seqno, 'r1')
+      await end(await connect(publisher, main, { retentionMillis }))
+    }
+    main.updateAppliedSeqno('a', 1, 'own')
+    expect(main.collectMetrics()).toMatchObject([{ lagSeqno: 16 }, { lagSeqno: 10 }])
+    vi.advanceTimersByTime(10_000)
+    expect(main.collectMetrics()).toEqual([])
   })
 
   it('compares its followers with the leader of this thread, even if it had one', async () => {

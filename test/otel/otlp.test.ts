@@ -1,13 +1,9 @@
 import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metrics-otlp-http'
 import { OTLPMetricExporter as ProtobufExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
-import {
-  ReplicationLagGauge,
-  ReplicationLagInstrumentation,
-  ReplicationLagMetricProducer,
-} from 'opentelemetry-instrumentation-replication-lag'
+import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { provide } from '../support/attachments.js'
+import { ATTACHMENTS, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
 
@@ -15,42 +11,33 @@ const encodings = [
   { encoding: 'JSON', Exporter: JsonExporter },
   { encoding: 'protobuf', Exporter: ProtobufExporter },
 ]
-const attachments = ['ReplicationLagInstrumentation', 'ReplicationLagMetricProducer'] as const
 
 /** Exports a lag map once, and returns what arrived. */
 async function exportOnce(
   gauge: ReplicationLagGauge,
   Exporter: (typeof encodings)[number]['Exporter'],
-  attachment: (typeof attachments)[number],
+  way: (typeof ATTACHMENTS)[number]['name'],
 ) {
   const receiver = await startOtlpReceiver()
   onTestFinished(() => receiver.close())
-  const options = { gauge, positions: true }
-  const isProducer = attachment === 'ReplicationLagMetricProducer'
-  const reader = new PeriodicExportingMetricReader({
-    exporter: new Exporter({ url: receiver.url }),
-    metricProducers: isProducer ? [new ReplicationLagMetricProducer(options)] : [],
+  const reader = reportTo(way, { gauge, positions: true }, (options) => {
+    const exporter = new Exporter({ url: receiver.url })
+    return new PeriodicExportingMetricReader({ exporter, ...options })
   })
-  const provider = provide(reader)
-  if (!isProducer) {
-    const instrumentation = new ReplicationLagInstrumentation(options)
-    instrumentation.setMeterProvider(provider)
-    onTestFinished(() => instrumentation.disable())
-  }
   await reader.forceFlush()
   expect(receiver.refusals).toEqual([])
   return receiver
 }
 
 describe.each(encodings)('$encoding', ({ Exporter }) => {
-  describe.each(attachments)('from %s', (attachment) => {
+  describe.each(ATTACHMENTS)('from $name', ({ name: way }) => {
     it.each([2n ** 53n, 2n ** 63n, 2n ** 64n - 1n])(
       'has the position %s as a double',
       async (seqno) => {
         const gauge = new ReplicationLagGauge()
         gauge.updateLeaderSeqno('a', seqno)
         gauge.updateAppliedSeqno('a', seqno, 'r1')
-        const { points } = await exportOnce(gauge, Exporter, attachment)
+        const { points } = await exportOnce(gauge, Exporter, way)
         const position = {
           kind: 'gauge',
           unit: '{seqno}',
@@ -72,7 +59,7 @@ describe.each(encodings)('$encoding', ({ Exporter }) => {
       gauge.updateAppliedSeqno('far', 0)
       gauge.updateLeaderSeqno('ahead', 0)
       gauge.updateAppliedSeqno('ahead', 2n ** 64n - 1n)
-      const { points } = await exportOnce(gauge, Exporter, attachment)
+      const { points } = await exportOnce(gauge, Exporter, way)
       const scope = { name: 'opentelemetry-instrumentation-replication-lag' }
       const lag = { kind: 'gauge', unit: '{seqno}', valueType: 'int', scope }
       expect(points('replication_lag_seqno')).toMatchObject([
@@ -90,7 +77,7 @@ describe.each(encodings)('$encoding', ({ Exporter }) => {
         gauge.updateLeaderSeqno(name, 9)
         gauge.updateAppliedSeqno(name, 4, name)
       }
-      const { points } = await exportOnce(gauge, Exporter, attachment)
+      const { points } = await exportOnce(gauge, Exporter, way)
       const names = points('replication_lag_seqno').map(({ attributes }) => attributes)
       expect(names).toEqual(ODD_NAMES.map(([, name]) => ({ shard: name, replica: name })))
     })

@@ -3,11 +3,10 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import {
   ReplicationLagGauge,
-  ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { provide } from '../support/attachments.js'
+import { ATTACHMENTS, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'
@@ -15,41 +14,22 @@ import { reading, ScriptedSource } from '../support/scripted-source.js'
 
 const METRIC = 'replication_lag_seqno'
 
-async function serve(exporter: PrometheusExporter) {
+/** Serves a lag map at /metrics. */
+async function serve(way: (typeof ATTACHMENTS)[number]['name'], gauge: ReplicationLagGauge) {
+  const exporter = reportTo(
+    way,
+    { gauge, positions: true },
+    (options) => new PrometheusExporter({ preventServerStart: true, ...options }),
+  )
   const endpoint = await serveMetrics(exporter)
   onTestFinished(() => endpoint.close())
   return endpoint
 }
 
-const attachments = [
-  {
-    name: 'ReplicationLagInstrumentation',
-    attach: (gauge: ReplicationLagGauge) => {
-      const exporter = new PrometheusExporter({ preventServerStart: true })
-      const instrumentation = new ReplicationLagInstrumentation({ gauge, positions: true })
-      instrumentation.setMeterProvider(provide(exporter))
-      onTestFinished(() => instrumentation.disable())
-      return exporter
-    },
-  },
-  {
-    name: 'ReplicationLagMetricProducer',
-    attach: (gauge: ReplicationLagGauge) => {
-      const producer = new ReplicationLagMetricProducer({ gauge, positions: true })
-      const exporter = new PrometheusExporter({
-        preventServerStart: true,
-        metricProducers: [producer],
-      })
-      provide(exporter)
-      return exporter
-    },
-  },
-]
-
-describe.each(attachments)('/metrics through $name', ({ attach }) => {
+describe.each(ATTACHMENTS)('/metrics through $name', ({ name: way }) => {
   it('shows each metric under its name, with help, type and labels', async () => {
     const gauge = new ReplicationLagGauge()
-    const endpoint = await serve(attach(gauge))
+    const endpoint = await serve(way, gauge)
     gauge.updateLeaderSeqno('orders', 100)
     gauge.updateAppliedSeqno('orders', 90)
     gauge.updateLeaderSeqno('users', 7)
@@ -69,7 +49,7 @@ describe.each(attachments)('/metrics through $name', ({ attach }) => {
 
   it('shows the largest and the smallest lag exactly, and the largest position as a double', async () => {
     const gauge = new ReplicationLagGauge()
-    const endpoint = await serve(attach(gauge))
+    const endpoint = await serve(way, gauge)
     gauge.updateLeaderSeqno('far', 2n ** 64n - 1n)
     gauge.updateAppliedSeqno('far', 0)
     gauge.updateLeaderSeqno('ahead', 0)
@@ -85,7 +65,7 @@ describe.each(attachments)('/metrics through $name', ({ attach }) => {
   // A carriage return and NUL have no escape in the format. They reach Prometheus as they are.
   it.each(ODD_NAMES)('escapes odd names: %s', async (_, name) => {
     const gauge = new ReplicationLagGauge()
-    const endpoint = await serve(attach(gauge))
+    const endpoint = await serve(way, gauge)
     gauge.updateLeaderSeqno(name, 9)
     gauge.updateAppliedSeqno(name, 4, name)
     gauge.updateLeaderSeqno('plain', 1)
@@ -113,7 +93,8 @@ it('a source, a producer, an exporter and NodeSDK are all that a database needs'
     await sdk.shutdown()
     metrics.disable()
   })
-  const endpoint = await serve(exporter)
+  const endpoint = await serveMetrics(exporter)
+  onTestFinished(() => endpoint.close())
   await eventually(() => source.last.answer(reading('orders', 100, { r1: 90 })))
   await eventually(async () => {
     const { value } = await endpoint.read()

@@ -6,7 +6,7 @@ import {
 import {
   ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
-  type ReplicationLagGauge,
+  ReplicationLagGauge,
   type ReplicationLagOptions,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { onTestFinished } from 'vitest'
@@ -24,23 +24,41 @@ export const ATTACHMENTS = [
   { name: 'ReplicationLagMetricProducer', attach: attachProducer },
 ] as const
 
-export function attachInstrumentation(options: ReplicationLagOptions = {}): Attachment {
-  // A cumulative reader of the SDK also reports what was observed in earlier collections only.
-  const reader = new TestReader({
-    aggregationTemporalitySelector: () => AggregationTemporality.DELTA,
-  })
+/**
+ * Reports a lag map to a reader, which `create` makes, until the end of the test.
+ * @param way the name of one of {@link ATTACHMENTS}.
+ */
+export function reportTo<Reader extends IMetricReader>(
+  way: (typeof ATTACHMENTS)[number]['name'],
+  options: ReplicationLagOptions,
+  create: (options: { metricProducers: ReplicationLagMetricProducer[] }) => Reader,
+): Reader {
+  if (way === 'ReplicationLagMetricProducer') {
+    const producer = new ReplicationLagMetricProducer(options)
+    onTestFinished(() => producer.shutdown())
+    const reader = create({ metricProducers: [producer] })
+    provide(reader)
+    return reader
+  }
+  const reader = create({ metricProducers: [] })
   const instrumentation = new ReplicationLagInstrumentation(options)
   instrumentation.setMeterProvider(provide(reader))
   onTestFinished(() => instrumentation.disable())
-  return { gauge: instrumentation.gauge, reader }
+  return reader
+}
+
+export function attachInstrumentation(options: ReplicationLagOptions = {}): Attachment {
+  const gauge = options.gauge ?? new ReplicationLagGauge()
+  // A cumulative reader of the SDK also reports what was observed in earlier collections only.
+  const aggregationTemporalitySelector = () => AggregationTemporality.DELTA
+  const create = () => new TestReader({ aggregationTemporalitySelector })
+  return { gauge, reader: reportTo('ReplicationLagInstrumentation', { ...options, gauge }, create) }
 }
 
 export function attachProducer(options: ReplicationLagOptions = {}): Attachment {
-  const producer = new ReplicationLagMetricProducer(options)
-  const reader = new TestReader({ metricProducers: [producer] })
-  provide(reader)
-  onTestFinished(() => producer.shutdown())
-  return { gauge: producer.gauge, reader }
+  const gauge = options.gauge ?? new ReplicationLagGauge()
+  const create = (readerOptions: object) => new TestReader(readerOptions)
+  return { gauge, reader: reportTo('ReplicationLagMetricProducer', { ...options, gauge }, create) }
 }
 
 /** A meter provider with these readers, until the end of the test. */
