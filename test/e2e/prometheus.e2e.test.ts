@@ -4,7 +4,7 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { ATTACHMENTS} from '../support/attachments.js';
+import type { ATTACHMENTS } from '../support/attachments.js'
 import { reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
