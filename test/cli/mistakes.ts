@@ -16,14 +16,7 @@ export const SECRET = /hunt|unter|ter2/
 const ORDERS = 'orders=postgres://monitor@127.0.0.1:1/postgres'
 const source = { name: 'orders', url: 'postgres://monitor@127.0.0.1:1/postgres' }
 
-/** The characters that end a part of a URL. */
-const unencoded = ['@', '/', '?', '#', ':'].map((character) => ({
-  name: `a password with ${character} that is not encoded`,
-  args: [`a=postgres://u:hun${character}ter2@db/postgres`],
-  message: 'a: expected a URL such as postgres://monitor@db/postgres. Encode special characters',
-}))
-
-/** Each is one line, and exit code 2. */
+/** Each is one line, and exit code 2. environment.test.ts has all mistakes in a list of sources and in the file. */
 export const MISTAKES: readonly Mistake[] = [
   { name: 'nothing to poll', args: [], message: 'nothing to poll: name a source, as in replica' },
   {
@@ -36,21 +29,15 @@ export const MISTAKES: readonly Mistake[] = [
     args: ['a=mongodb://db'],
     message: 'a: unknown scheme mongodb, expected one of postgres',
   },
-  ...unencoded,
   {
-    name: 'a password with % that is not encoded',
-    args: ['a=redis://u:hun%ter2@db'],
-    message: 'a: encode a % in the user or password as %25',
+    name: 'a password with @ that is not encoded',
+    args: ['a=postgres://u:hun@ter2@db/postgres'],
+    message: 'a: expected a URL such as postgres://monitor@db/postgres. Encode special characters',
   },
   {
     name: 'one name twice',
     args: ['a=redis://a', 'a=redis://b'],
     message: 'argument 2: expected a name other than a',
-  },
-  {
-    name: 'several hosts in a URL of PostgreSQL',
-    args: ['a=postgres://a,b/postgres'],
-    message: 'a: expected one host. Add a source for each server',
   },
   {
     name: 'a misspelled option',
@@ -65,11 +52,6 @@ export const MISTAKES: readonly Mistake[] = [
   {
     name: 'a port that is not a number',
     args: ['--port', '80a', ORDERS],
-    message: '--port: expected a number from 0',
-  },
-  {
-    name: 'a port that does not exist',
-    args: ['--port', '65536', ORDERS],
     message: '--port: expected a number from 0',
   },
   {
@@ -89,33 +71,16 @@ export const MISTAKES: readonly Mistake[] = [
     message: 'check --host',
   },
   {
-    name: 'a parameter of a URL that takes one value, twice',
-    args: ['a=mysql://a?ssl=true&ssl=false'],
-    message: 'a: ssl: expected one, got several',
-  },
-  {
     name: 'a misspelled option in the file',
     args: [],
     config: { sources: [source], polIntervalMillis: 100 },
     message: 'unknown property "polIntervalMillis", expected one of pollIntervalMillis,',
   },
   {
-    name: 'a misspelled option of a source in the file',
-    args: [],
-    config: { sources: [{ ...source, passwrdFile: '/secret' }] },
-    message: 'orders: unknown property "passwrdFile", expected one of name, url, passwordFile',
-  },
-  {
     name: 'a file that does not exist',
     args: [],
     env: { REPLICATION_LAG_CONFIG: '/none/lag.json' },
     message: 'REPLICATION_LAG_CONFIG, /none/lag.json: ENOENT',
-  },
-  {
-    name: 'quotes that became part of the variable',
-    args: [],
-    env: { REPLICATION_LAG_SOURCES: '"orders=redis://a"' },
-    message: 'entry 1 of REPLICATION_LAG_SOURCES: remove the quotes',
   },
   {
     name: 'commas in the variable',

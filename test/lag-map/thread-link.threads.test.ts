@@ -51,16 +51,6 @@ it('a worker reports what the main thread stores', async () => {
   expect(await worker.call('collect')).toMatchObject([{ appliedSeqno: 2 ** 64 }])
 })
 
-it('followers of several workers meet the leader of the main thread', async () => {
-  main.updateLeaderSeqno('a', 9)
-  const [first, second] = [await startPublisher(), await startPublisher()]
-  await first.call('updateApplied', 'a', 4n, 'r1')
-  await second.call('updateApplied', 'a', 6n, 'r2')
-  await eventually(() => {
-    expect(main.collectMetrics()).toMatchObject([{ lagSeqno: 5 }, { lagSeqno: 3 }])
-  })
-})
-
 it('a worker that is terminated leaves its followers, until another takes its place', async () => {
   main.updateLeaderSeqno('a', 9)
   const worker = await startPublisher()

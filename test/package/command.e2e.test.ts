@@ -115,18 +115,6 @@ describe('exits with 2 and one line in time:', () => {
     expect(stdout).toBe('')
     expect(millis).toBeLessThan(PATIENCE_MILLIS)
   })
-
-  test('a port that is in use', async () => {
-    const server = await listen(() => undefined)
-    onTestFinished(() => server.close())
-    const { port } = new URL(server.url)
-    const { code, stderr, millis } = await run(['--port', port, `orders=${primary.url()}`])
-    expect(code).toBe(2)
-    expect(stderr).toBe(
-      `replication-lag: port ${port} is in use by another process. Choose another one with --port\n`,
-    )
-    expect(millis).toBeLessThan(PATIENCE_MILLIS)
-  })
 })
 
 /** Starts a PostgreSQL server with a certificate that no authority has signed. Returns its port. */
@@ -239,18 +227,6 @@ for (const kind of [postgres, redis, currentRedis, mariadb, mysql, jetstream, et
       await eventually(async () =>
         expect(await readJson()).toMatchObject({ code: 0, lags: [0, 0] }),
       )
-    })
-
-    test('is one problem and exit code 1 while a follower is dead', async () => {
-      const [first] = system().followers
-      await system().kill(first)
-      await eventually(async () => {
-        const { code, stdout, stderr } = await run(['--once', `orders=${system().url}`])
-        expect(code).toBe(1)
-        expect(stderr).toMatch(/ is not connected\n/)
-        expect(stdout).toMatch(/ yes$/m)
-      })
-      await system().restart(first)
     })
   })
 }
