@@ -65,18 +65,6 @@ describe('the service of the README', () => {
     expect(await greet()).toBe('ok\n')
     expect(output()).not.toContain(PASSWORD)
   })
-
-  test('stays while its server is dead, and recovers', async () => {
-    const node = await cluster.startPrimary({ name: 'mortal' })
-    const { output, until, scrape } = await start(service, { DATABASE_URL: node.url() })
-    const up = async () => (await scrape()).value('replication_source_up', UP)
-    await until(async () => expect(await up()).toBe(1))
-    await node.kill()
-    await until(async () => expect(await up()).toBe(0))
-    await until(() => expect(output()).toMatch(/cannot be read/))
-    await node.start()
-    await until(async () => expect(await up()).toBe(1))
-  })
 })
 
 test('the own log of the README reports what it shows', async () => {

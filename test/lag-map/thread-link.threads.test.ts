@@ -1,60 +1,82 @@
+import { once } from 'node:events'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { beforeEach, expect, it, onTestFinished } from 'vitest'
 import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
-import { GaugeWorker } from '../support/gauge-worker.js'
 
 const built = await useBuiltPackage()
 
 let main: ReplicationLagGauge
-let workers: GaugeWorker[]
 beforeEach(() => {
   main = new ReplicationLagGauge()
-  workers = []
 })
-afterEach(() => Promise.all(workers.map((worker) => worker.terminate())))
 
-function startWorker(): GaugeWorker {
-  const worker = new GaugeWorker(built)
-  workers.push(worker)
-  return worker
+/** A thread with a `gauge` of its own and one end of a channel, `port`, which evaluates what it receives. */
+const PROGRAM = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  const { implementation, port, stop } = workerData
+  const { ReplicationLagGauge } = require(implementation)
+  const gauge = new ReplicationLagGauge()
+  parentPort.on('message', (code) => parentPort.postMessage(eval(code)))`
+
+/** Starts a thread, which ends with the test. It uses the compiled package, because workers cannot load TypeScript. */
+function startWorker(stop?: Int32Array) {
+  const { port1, port2 } = new MessageChannel()
+  const { implementation } = built
+  const workerData = { implementation, port: port2, stop }
+  const worker = new Worker(PROGRAM, { eval: true, workerData, transferList: [port2] })
+  onTestFinished(async () => {
+    await worker.terminate()
+  })
+  return {
+    worker,
+    /** This thread's end of the channel. */
+    port: port1,
+    /** Evaluates an expression in the thread. */
+    evaluate: async (code: string): Promise<unknown> => {
+      worker.postMessage(code)
+      return ((await once(worker, 'message')) as unknown[])[0]
+    },
+  }
 }
 
-/** A worker that publishes to the main thread. */
-async function startPublisher(): Promise<GaugeWorker> {
-  const worker = startWorker()
-  main.subscribe(worker.port)
-  await worker.call('publish')
-  return worker
+/** A thread that publishes to the main thread. */
+async function startPublisher(stop?: Int32Array) {
+  const started = startWorker(stop)
+  main.subscribe(started.port)
+  await started.evaluate('void gauge.publish(port)')
+  return started
 }
 
 it('the main thread reports what a worker adds, stores and removes', async () => {
-  const worker = await startPublisher()
+  const { evaluate } = await startPublisher()
   main.updateLeaderSeqno('a', 9)
-  await worker.call('updateApplied', 'a', 4n, 'r1')
+  await evaluate(`gauge.updateAppliedSeqno('a', 4, 'r1')`)
   await eventually(() => expect(main.lagSeqno('a', 'r1')).toBe(5))
-  await worker.call('updateApplied', 'a', 7n, 'r1')
+  await evaluate(`gauge.updateAppliedSeqno('a', 7, 'r1')`)
   expect(main.lagSeqno('a', 'r1')).toBe(2)
-  await worker.call('remove', 'a', 'r1')
+  await evaluate(`gauge.remove('a', 'r1')`)
   await eventually(() => expect(main.collectMetrics()).toEqual([]))
 })
 
 it('a worker reports what the main thread stores', async () => {
   main.updateLeaderSeqno('a', 9)
   main.updateAppliedSeqno('a', 4, 'r1')
-  const worker = startWorker()
-  main.publish(worker.port)
-  await worker.call('subscribe')
+  const { port, evaluate } = startWorker()
+  main.publish(port)
+  await evaluate('gauge.subscribe(port)')
   const lag = { shard: 'a', replica: 'r1', lagSeqno: 5, leaderSeqno: 9, appliedSeqno: 4 }
-  await eventually(async () => expect(await worker.call('collect')).toMatchObject([lag]))
+  const collect = () => evaluate('gauge.collectMetrics()')
+  await eventually(async () => expect(await collect()).toMatchObject([lag]))
   main.updateAppliedSeqno('a', 2n ** 64n - 1n, 'r1')
-  expect(await worker.call('collect')).toMatchObject([{ appliedSeqno: 2 ** 64 }])
+  expect(await collect()).toMatchObject([{ appliedSeqno: 2 ** 64 }])
 })
 
 it('a worker that is terminated leaves its followers, until another takes its place', async () => {
   main.updateLeaderSeqno('a', 9)
-  const worker = await startPublisher()
-  await worker.call('updateApplied', 'a', 4n, 'r1')
+  const { worker, evaluate } = await startPublisher()
+  await evaluate(`gauge.updateAppliedSeqno('a', 4, 'r1')`)
   await eventually(() => expect(main.lagSeqno('a', 'r1')).toBe(5))
   await worker.terminate()
   await eventually(() => expect(main.collectMetrics()).toMatchObject([{ connected: false }]))
@@ -62,27 +84,31 @@ it('a worker that is terminated leaves its followers, until another takes its pl
   expect(main.lagSeqno('a', 'r1')).toBe(15)
 
   const next = await startPublisher()
-  await next.call('updateApplied', 'a', 5n, 'r1')
+  await next.evaluate(`gauge.updateAppliedSeqno('a', 5, 'r1')`)
   await eventually(() => {
     expect(main.collectMetrics()).toMatchObject([{ lagSeqno: 14, connected: true }])
   })
 })
 
 it('neither publishing nor subscribing keeps a worker running', async () => {
-  const worker = await startPublisher()
-  await worker.call('subscribe')
-  await worker.call('finish')
-  expect(await worker.ended).toBe(0)
+  const { worker, evaluate } = await startPublisher()
+  const ended = once(worker, 'exit')
+  await evaluate('gauge.subscribe(port)')
+  await evaluate('void parentPort.unref()')
+  expect(await ended).toEqual([0])
 })
 
 it('a seqno is never torn', async () => {
   const seqnos = [0x1234_5678_1234_5678n, 0xfedc_ba98_fedc_ba98n]
   const stop = new Int32Array(new SharedArrayBuffer(4))
   main.updateAppliedSeqno('a', 0)
-  const worker = await startPublisher()
-  await worker.call('updateLeader', 'a', seqnos[0] as bigint)
+  const { evaluate } = await startPublisher(stop)
+  await evaluate(`gauge.updateLeaderSeqno('a', ${seqnos[0]}n)`)
   await eventually(() => expect(main.collectMetrics()).toHaveLength(1))
-  const stored = worker.call('storeInTurn', 'a', seqnos, stop)
+  const stored = evaluate(`
+    while (Atomics.load(stop, 0) === 0) {
+      for (const seqno of [${seqnos.map((seqno) => `${seqno}n`).join()}]) gauge.leader('a').store(seqno)
+    }`)
   const seen = new Map<bigint | undefined, number>()
   // Most reads find the one that the read before has found.
   const isEnough = () => seqnos.every((seqno) => (seen.get(seqno) ?? 0) > 10_000)

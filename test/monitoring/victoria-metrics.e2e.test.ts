@@ -7,7 +7,7 @@ import { freePort } from '../servers/postgres/processes.mjs'
 import { run, Servers } from '../servers/servers.mjs'
 import { encodeGauge } from '../support/otlp-metrics.js'
 import { readText } from '../support/repository.js'
-import { readRules, readRuleTests, RULES, type RuleGroups, type RuleTest } from './files.js'
+import { readRuleTests, RULES, type RuleGroups, type RuleTest } from './files.js'
 
 // The tests of the rules on VictoriaMetrics: their series are imported, and vmalert evaluates the rules over that time.
 
@@ -98,20 +98,6 @@ describe.skipIf(!victoriaMetrics || !vmalert)('the rules on VictoriaMetrics', ()
     return data.result.map(({ metric, value: [, value] }) => ({ metric, value: Number(value) }))
   }
 
-  /** When an alert fires in a test, in minutes from its start. */
-  async function firingMinutes(alert: string, index: number) {
-    const body = new URLSearchParams({
-      query: `ALERTS{alertname="${alert}",alertstate="firing"}`,
-      ...{ start: `${timeOf(index)}`, end: `${timeOf(index + 1) - MINUTE}`, step: '1m' },
-    })
-    const response = await fetch(`${url}/api/v1/query_range`, { method: 'POST', body })
-    const { data } = (await response.json()) as {
-      data: { result: { values: [number, string][] }[] }
-    }
-    const times = data.result.flatMap(({ values }) => values.map(([time]) => time))
-    return new Set(times.map((time) => (time - timeOf(index)) / MINUTE))
-  }
-
   const sort = <T>(values: T[]) =>
     values.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
   const sorted = (labels: Readonly<Record<string, unknown>>) =>
@@ -143,17 +129,6 @@ describe.skipIf(!victoriaMetrics || !vmalert)('the rules on VictoriaMetrics', ()
       }
     },
   )
-
-  const names = [...new Set(readRules().flatMap(({ alert }) => alert ?? []))]
-  test.each(names)('%s fires and resolves', async (alert) => {
-    const minutes = await Promise.all(cases.map((_, index) => firingMinutes(alert, index)))
-    const hasResolved = minutes.some((firing, index) => {
-      const first = Math.min(...firing)
-      const length = Math.max(...(cases[index]?.input_series ?? []).map(lengthOf))
-      return [...Array(length).keys()].some((minute) => minute > first && !firing.has(minute))
-    })
-    expect(hasResolved).toBe(true)
-  })
 })
 
 /** The samples of promtool's notation, one a minute, `undefined` where one is missing. */
@@ -166,10 +141,6 @@ function expand(values: string): (number | 'stale' | undefined)[] {
     if (first === 'stale') return ['stale']
     return Array.from({ length: Number(count) + 1 }, (_, n) => Number(first) + n * Number(step))
   })
-}
-
-function lengthOf({ values }: { readonly values: string }): number {
-  return expand(values).length
 }
 
 function minutesOf(time: string): number {
