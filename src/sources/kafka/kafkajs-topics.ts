@@ -138,8 +138,12 @@ function parseLogs(topic: string, rows: unknown): Partition[] {
   const partitions = list(rows, 'offsets').map((row) => {
     const { partition, low, high } = fieldsOf(row)
     const log = createPartition(topic, index(partition, 'partition'))
-    log.start = offset(low, 'low')
-    log.end = offset(high, 'high')
+    try {
+      log.start = offset(low, 'low')
+      log.end = offset(high, 'high')
+    } catch (error) {
+      log.error = error
+    }
     return log
   })
   return partitions.sort((a, b) => a.partition - b.partition)

@@ -1,3 +1,4 @@
+import { parseName } from '../../support/names.js'
 import {
   addOffsets,
   fieldsOf,
@@ -156,7 +157,8 @@ export class KafkajsClient implements KafkaClient {
     for (const row of list(fieldsOf(answer)['groups'], 'groups')) {
       const { groupId, protocolType } = fieldsOf(row)
       const all = protocolType === 'share' ? shareGroups : groups
-      all.push(name(groupId, 'groupId'))
+      const group = parseName(groupId)
+      if (group !== undefined) all.push(group)
     }
     return { groups, shareGroups }
   }

@@ -92,9 +92,9 @@ export class Followers {
     this.timeline = timeline ?? (last > restart_timeline ? last : restart_timeline)
     const isSameHistory = isSame && last === this.timeline
     // The position of a primary never falls, unless its files were replaced by older ones.
-    const [now = 0n, before = 0n] = [leader, this.leader]
-    const isRestored = isSameHistory && !in_recovery && now < before
-    this.leader = leader
+    const { leader: before = 0n } = this
+    const isRestored = isSameHistory && !in_recovery && leader !== undefined && leader < before
+    this.leader = leader ?? (isSameHistory ? before : undefined)
     if (isSameHistory && !isRestored) return
     this.restores = isRestored ? this.restores + 1 : 0
     const history = `${system_identifier}/${this.timeline}`

@@ -462,6 +462,15 @@ describe('the epoch', () => {
     expect([first, third]).not.toContain(fifth)
   })
 
+  it('of a primary stays while its position is unknown', async () => {
+    const read = createReader()
+    const epochs = []
+    for (const leader of ['1000', null, '1100']) {
+      epochs.push((await read({ ...IDLE_SLOT, applied: '100', leader })).shards[0]?.epoch)
+    }
+    expect(epochs[2]).toBe(epochs[0])
+  })
+
   it('of another cluster is another one', async () => {
     const read = createReader()
     await read({ ...standby, timeline: '5' })
