@@ -341,6 +341,15 @@ describe('a publisher', () => {
   })
 })
 
+it('publishing throws where there is no shared memory', () => {
+  vi.stubGlobal('SharedArrayBuffer', undefined)
+  const { port1 } = new MessageChannel()
+  worker.updateLeaderSeqno('a', 9)
+  expect(() => worker.publish(port1)).toThrow('publish: this environment has no SharedArrayBuffer')
+  expect(worker.lagSeqno('a')).toBe(9)
+  port1.close()
+})
+
 describe('a leader from another thread', () => {
   it('counts as one without followers only after a second', async () => {
     stopClock()
@@ -353,6 +362,23 @@ describe('a leader from another thread', () => {
     vi.advanceTimersByTime(1)
     expect(main.collectMetrics()).toMatchObject([{ shard: 'a', lagSeqno: 9, leaderSeqno: 9 }])
     expect(main.lagSeqno('a')).toBe(9)
+  })
+
+  it.each([true, false])('comes before that of a source (thread first: %s)', async (isFirst) => {
+    const source = new ScriptedSource()
+    const poller = new ReplicationPoller({ gauge: main })
+    onTestFinished(() => poller.stop())
+    worker.updateLeaderSeqno('a', 11)
+    if (isFirst) await connect()
+    poller.start()
+    poller.add(source)
+    await vi.waitFor(() => source.last.answer(reading('a', 10, {})))
+    main.updateAppliedSeqno('a', 4, 'own')
+    if (!isFirst) {
+      await vi.waitFor(() => expect(main.lagSeqno('a', 'own')).toBe(6))
+      await connect()
+    }
+    expect(main.lagSeqno('a', 'own')).toBe(7)
   })
 
   it('does not count as one without followers when another thread has one', async () => {
