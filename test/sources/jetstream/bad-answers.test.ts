@@ -7,8 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
 import { fakeFetch, FakeResponse } from '../shared/http-fakes.js'
 import { mutated, validate } from '../shared/http-fuzz.js'
-import { ANSWERS } from './answers.js'
-import { createFake } from './fakes.js'
+import { answersOf, createFake } from './fakes.js'
 
 describe('what is invalid in an answer', () => {
   const change = (change: (fake: ReturnType<typeof createFake>) => void) => {
@@ -17,46 +16,34 @@ describe('what is invalid in an answer', () => {
     return fake
   }
 
-  it.each<[string, object, string]>([
-    [
-      'last_seq',
-      { state: { messages: 1, last_seq: -1 } },
-      'field last_seq has an invalid value: -1',
-    ],
-    ['created', { created: '' }, 'field created has an invalid value: ""'],
-    ['state', { state: 'none' }, 'field state has an invalid value: "none"'],
-    ['leader', { cluster: { leader: 7 } }, 'field leader has an invalid value: 7'],
-    ['replicas', { cluster: { replicas: 7 } }, 'field replicas has an invalid value: 7'],
-    ['cluster', { cluster: 7 }, 'field cluster has an invalid value: 7'],
-  ])('leaves out the position of one stream only, and is named: %s', async (_, fields, fault) => {
-    const { read } = change(({ stream }) => {
-      Object.assign(stream('nats_2'), fields)
-      if ('cluster' in fields) stream('nats_2').consumer_detail = []
-    })
-    const { shards, complete } = await read()
-    expect(shards).toMatchObject([
-      { shard: 'ORDERS', problem: `nats_2: ${fault}` },
-      { shard: 'PART', leaderSeqno: 0n },
-      { shard: 'COPY', leaderSeqno: 31n },
-    ])
-    expect(shards[0]?.leaderSeqno).toBeUndefined()
-    expect(complete).toBe(false)
-  })
+  it.each<[string, object, unknown]>([
+    ['last_seq', { state: { messages: 1, last_seq: -1 } }, -1],
+    ['created', { created: '' }, '""'],
+    ['state', { state: 'none' }, '"none"'],
+    ['leader', { cluster: { leader: 7 }, consumer_detail: [] }, 7],
+    ['replicas', { cluster: { replicas: 7 }, consumer_detail: [] }, 7],
+    ['cluster', { cluster: 7, consumer_detail: [] }, 7],
+  ])(
+    'leaves out the position of one stream only, and is named: %s',
+    async (field, fields, value) => {
+      const { read } = change(({ stream }) => Object.assign(stream('nats_2'), fields))
+      const { shards, complete } = await read()
+      expect(shards).toMatchObject([
+        { shard: 'ORDERS', problem: `nats_2: field ${field} has an invalid value: ${value}` },
+        { shard: 'PART', leaderSeqno: 0n },
+        { shard: 'COPY', leaderSeqno: 31n },
+      ])
+      expect(shards[0]?.leaderSeqno).toBeUndefined()
+      expect(complete).toBe(false)
+    },
+  )
 
   it.each<[string, object, string]>([
-    [
-      'a replica',
-      { replicas: [{ name: 'nats_1', active: 'long' }, { name: 'nats_3' }] },
-      'replica nats_1: field active',
-    ],
-    [
-      'without a name',
-      { replicas: [{ name: 7 }, { name: 'nats_3' }] },
-      'replica without a name: field name',
-    ],
-  ])('leaves out one replica only, and is named: %s', async (_, group, fault) => {
+    ['the age', { name: 'nats_1', active: 'long' }, 'replica nats_1: field active'],
+    ['the name', { name: 7 }, 'replica without a name: field name'],
+  ])('leaves out one replica only, and is named: %s', async (_, replica, fault) => {
     const { readShard } = change(({ stream }) => {
-      Object.assign(stream('nats_2').cluster ?? {}, group)
+      Object.assign(stream('nats_2').cluster ?? {}, { replicas: [replica, { name: 'nats_3' }] })
     })
     const { names, problem, leaderSeqno, complete } = await readShard()
     expect(names).toEqual(['nats_3', 'consumer/billing', 'consumer/temp', 'mirror/COPY'])
@@ -68,9 +55,11 @@ describe('what is invalid in an answer', () => {
     const { readShard } = change(({ stream }) => {
       Object.assign(stream('nats_2'), { consumer_detail: 7 })
     })
-    const { problem, leaderSeqno, complete } = await readShard()
-    expect(problem).toBe('nats_2: field consumer_detail has an invalid value: 7')
-    expect({ leaderSeqno, complete }).toEqual({ leaderSeqno: 31n, complete: false })
+    expect(await readShard()).toMatchObject({
+      problem: 'nats_2: field consumer_detail has an invalid value: 7',
+      leaderSeqno: 31n,
+      complete: false,
+    })
   })
 
   it('makes one copy of a stream unknown, and not the stream', async () => {
@@ -102,29 +91,21 @@ describe('what is invalid in an answer', () => {
   })
 
   it('is named if it is the name of a consumer', async () => {
-    const { readShard } = change(({ consumer }) => {
-      Object.assign(consumer('nats_2', 'temp'), { name: '' })
+    const { readShard } = change(({ consumer }) => (consumer('nats_2', 'temp').name = ''))
+    expect(await readShard()).toMatchObject({
+      names: ['nats_1', 'nats_3', 'consumer/billing', 'mirror/COPY'],
+      problem: 'nats_2: consumer without a name: field name has an invalid value: ""',
+      complete: false,
     })
-    const { names, problem, complete } = await readShard()
-    expect(names).toEqual(['nats_1', 'nats_3', 'consumer/billing', 'mirror/COPY'])
-    expect(problem).toBe('nats_2: consumer without a name: field name has an invalid value: ""')
-    expect(complete).toBe(false)
   })
 
-  it.each<[string, unknown, object]>([
-    [
-      'active',
-      { name: 'ORDERS', active: 'x' },
-      { problem: 'field active has an invalid value: "x"' },
-    ],
-    ['error', { name: 'ORDERS', error: 'x' }, { problem: 'field error has an invalid value: "x"' }],
-  ])('makes one mirror disconnected: %s', async (_, mirror, expected) => {
+  it.each(['active', 'error'])('makes one mirror disconnected: %s', async (field) => {
     const { readShard } = change(({ stream }) => {
-      Object.assign(stream('nats_2', 'COPY'), { mirror })
+      Object.assign(stream('nats_2', 'COPY'), { mirror: { name: 'ORDERS', [field]: 'x' } })
     })
     expect((await readShard()).follower('mirror/COPY')).toMatchObject({
       connected: false,
-      ...expected,
+      problem: `field ${field} has an invalid value: "x"`,
     })
   })
 
@@ -144,8 +125,8 @@ describe('what is invalid in an answer', () => {
   })
 
   it('fails the server if nothing can be read', async () => {
-    const { readShard } = change(({ answers }) => {
-      Object.assign(answers['nats_1']?.jsz as object, { account_details: 7 })
+    const { readShard } = change(({ change }) => {
+      change('nats_1', { jsz: { account_details: 7 } })
     })
     expect((await readShard()).follower('nats_1')).toMatchObject({
       connected: false,
@@ -154,29 +135,21 @@ describe('what is invalid in an answer', () => {
   })
 })
 
-describe('a large number', () => {
-  it('is exact', async () => {
-    const { readShard, text } = createFake()
-    text.replace = (json) => json.replaceAll('"last_seq":31', '"last_seq":9007199254740993')
-    const { leaderSeqno, follower } = await readShard()
-    expect(leaderSeqno).toBe(2n ** 53n + 1n)
-    expect(follower('nats_1')).toMatchObject({ connected: true, appliedSeqno: 2n ** 53n + 1n })
-  })
-
-  it('is a time since long ago', async () => {
-    const { readShard, text } = createFake()
-    text.replace = (json) => json.replaceAll('"active":96190370', '"active":9007199254740993')
-    expect((await readShard()).leaderSeqno).toBe(31n)
-  })
+it('a large number is exact in a position, and is a long time', async () => {
+  const { readShard, text } = createFake()
+  text.replace = (json) => json.replace(/"(last_seq|active)":\d+/g, '"$1":9007199254740993')
+  const { leaderSeqno, problem, follower } = await readShard()
+  expect({ leaderSeqno, problem }).toEqual({ leaderSeqno: 2n ** 53n + 1n, problem: undefined })
+  expect(follower('nats_1')).toMatchObject({ connected: false, appliedSeqno: 2n ** 53n + 1n })
 })
 
 it('any answers make a valid reading or one clear error', async () => {
-  const server = (answer: { jsz: unknown; varz: unknown }) =>
-    fc.record({ jsz: mutated(answer.jsz), varz: fc.constant(answer.varz) })
+  const server = ({ jsz, varz }: ReturnType<typeof answersOf>) =>
+    fc.record({ jsz: mutated(jsz) as fc.Arbitrary<object>, varz: fc.constant(varz) })
   const answers = fc.record({
-    nats_1: server(ANSWERS.nats_1),
-    nats_2: server(ANSWERS.nats_2),
-    nats_3: server(ANSWERS.nats_3),
+    nats_1: server(answersOf('nats_1')),
+    nats_2: server(answersOf('nats_2')),
+    nats_3: server(answersOf('nats_3')),
   })
   await fc.assert(
     fc.asyncProperty(fc.array(answers, { maxLength: 4 }), async (reads) => {
@@ -194,11 +167,10 @@ it('any answers make a valid reading or one clear error', async () => {
 })
 
 describe('an error says what to do', () => {
-  const read = (answer: (path: string) => unknown) =>
-    jetstreamSource({ servers: ['http://nats_1:8222'], fetch: fakeFetch(answer) }).read(
-      AbortSignal.timeout(5000),
-    )
-  const { server_id } = ANSWERS.nats_1.varz
+  const { varz } = answersOf('nats_1')
+  const disabled = { server_id: varz.server_id, disabled: true }
+  const withoutJetStream = (health: unknown) => (path: string) =>
+    path === '/varz' ? varz : path === '/healthz' ? health : disabled
 
   it.each<[string, RegExp, (path: string) => unknown]>([
     [
@@ -224,34 +196,23 @@ describe('an error says what to do', () => {
     [
       'a server without JetStream',
       /^JetStream is not enabled on these servers\. Enable it in their configuration/,
-      (path) =>
-        path === '/varz'
-          ? ANSWERS.nats_1.varz
-          : path === '/healthz'
-            ? { status: 'ok' }
-            : { server_id, disabled: true },
+      withoutJetStream({ status: 'ok' }),
     ],
     [
       'a server whose JetStream has failed',
       /JetStream is enabled in the configuration of this server, but does not run\. Its log says why/,
-      (path) =>
-        path === '/varz'
-          ? ANSWERS.nats_1.varz
-          : path === '/healthz'
-            ? new FakeResponse(503, '{"status":"unavailable"}')
-            : { server_id, disabled: true },
+      withoutJetStream(new FakeResponse(503, '{"status":"unavailable"}')),
     ],
   ])('for %s', async (_, message, answer) => {
-    await expect(read(answer)).rejects.toThrow(message)
+    const source = jetstreamSource({ servers: ['http://nats_1:8222'], fetch: fakeFetch(answer) })
+    await expect(source.read(AbortSignal.timeout(5000))).rejects.toThrow(message)
   })
 
   it('and a server without JetStream is no fault where others have it', async () => {
-    const fake = createFake()
-    Object.assign(fake.answers['nats_1'] ?? {}, {
-      jsz: { server_id: ANSWERS.nats_1.varz.server_id, disabled: true },
-    })
-    Object.assign(fake.meta('nats_2'), { replicas: [{ name: 'nats_3' }], cluster_size: 2 })
-    expect(await fake.read()).toMatchObject({ complete: true, note: undefined })
+    const { read, answers, meta } = createFake()
+    answers['nats_1'] = { varz, jsz: disabled }
+    Object.assign(meta('nats_2'), { replicas: [{ name: 'nats_3' }], cluster_size: 2 })
+    expect(await read()).toMatchObject({ complete: true, note: undefined })
   })
 })
 

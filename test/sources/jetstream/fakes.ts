@@ -4,16 +4,15 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fakeFetch, FakeResponse } from '../shared/http-fakes.js'
-import { ANSWERS } from './answers.js'
 
-/** The parts of the recorded answers that tests change. */
+/** The parts of an answer that tests change. */
 export interface Stream {
   name: string
   created: string
   cluster?: Group
   config: { name: string; num_replicas: number; mirror?: unknown }
   state: { messages: number; last_seq: unknown; last_ts: string }
-  mirror?: { name: string; active: number; lag: number; error?: unknown }
+  mirror?: { name: string; active: number; error?: unknown }
   consumer_detail?: Consumer[]
 }
 
@@ -23,8 +22,6 @@ export interface Consumer {
   num_pending: number
   num_ack_pending: number
   created?: string
-  delivered?: { stream_seq: number }
-  ack_floor?: { stream_seq: number }
   cluster?: Group
 }
 
@@ -33,12 +30,78 @@ export interface Group {
   replicas?: { name: string; active: number; offline?: boolean }[]
 }
 
-export type Server = 'nats_1' | 'nats_2' | 'nats_3'
+interface Answers {
+  varz: object
+  jsz: object
+  routez?: object
+}
 
-/** A source of three servers, which answer as it was recorded: nats_2 leads ORDERS. */
+export const SERVERS = ['nats_1', 'nats_2', 'nats_3'] as const
+export type Server = (typeof SERVERS)[number]
+
+/** What a server of NATS 2.9 answers: nats_2 leads ORDERS, which all three hold. Most of the configuration is left out. */
+export function answersOf(server: Server) {
+  const server_id = `ID_OF_${server}`
+  const replicas = SERVERS.filter((each) => each !== server).map((name) => ({
+    name,
+    current: true,
+    active: 90_680_922,
+    lag: 4,
+  }))
+  const state = { messages: 31, first_seq: 1, last_seq: 31, last_ts: '2026-11-25T23:39:27.44Z' }
+  const createConsumer = (name: string, durable_name?: string, others?: typeof replicas) => ({
+    stream_name: 'ORDERS',
+    name,
+    created: '2026-11-25T23:39:27.017281459Z',
+    config: { durable_name, name, ack_policy: 'explicit' },
+    delivered: { consumer_seq: 0, stream_seq: 0 },
+    ack_floor: { consumer_seq: 0, stream_seq: 0 },
+    num_ack_pending: 0,
+    num_pending: 31,
+    cluster: { leader: 'nats_2', replicas: others },
+  })
+  const orders = {
+    name: 'ORDERS',
+    created: '2026-11-25T23:39:26.225380622Z',
+    cluster: { leader: 'nats_2', replicas },
+    config: { name: 'ORDERS', subjects: ['orders.>'], num_replicas: 3 },
+    state,
+    consumer_detail: [
+      createConsumer('billing', 'billing', replicas),
+      ...(server === 'nats_2' ? [createConsumer('temp')] : []),
+    ],
+  }
+  const createMirror = (name: string, state: object, filter_subject?: string) => ({
+    name,
+    created: '2026-11-25T23:39:27.291109574Z',
+    cluster: { leader: server },
+    config: { name, num_replicas: 1, mirror: { name: 'ORDERS', filter_subject } },
+    state,
+    mirror: { name: 'ORDERS', lag: 0, active: 510_565_233 },
+  })
+  const empty = { messages: 0, first_seq: 0, last_seq: 0, last_ts: '0001-01-01T00:00:00Z' }
+  const mirrors = {
+    nats_1: [createMirror('PART', empty, 'orders.a')],
+    nats_2: [createMirror('COPY', state)],
+    nats_3: [],
+  }
+  const others = server === 'nats_2' ? replicas : undefined
+  const answers = {
+    varz: { server_id, server_name: server, version: '2.9.10' },
+    jsz: {
+      server_id,
+      meta_cluster: { name: 'demo', leader: 'nats_2', replicas: others, cluster_size: 3 },
+      account_details: [{ name: '$G', id: '$G', stream_detail: [orders, ...mirrors[server]] }],
+    },
+  }
+  // No two parts share an object.
+  return JSON.parse(JSON.stringify(answers)) as typeof answers
+}
+
+/** A source of three servers. */
 export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
-  const answers: Record<string, { varz: unknown; jsz: unknown; routez?: unknown } | undefined> =
-    structuredClone(ANSWERS)
+  const answers: Record<string, Answers | undefined> = {}
+  for (const server of SERVERS) answers[server] = answersOf(server)
   const asked: string[] = []
   const fake = {
     answers,
@@ -55,6 +118,14 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
     text: { replace: (json: string) => json },
     /** What `/healthz` answers. */
     health: { status: 'ok' } as object,
+    /** Changes fields of a server's answers. */
+    change: (server: string, { jsz = {}, varz = {} }: Partial<Answers>): void => {
+      Object.assign(answers[server]?.jsz ?? {}, jsz)
+      Object.assign(answers[server]?.varz ?? {}, varz)
+    },
+    /** Gives a server another id, as a restart does. */
+    restart: (server: string): void =>
+      fake.change(server, { jsz: { server_id: 'NEW' }, varz: { server_id: 'NEW' } }),
     /** A stream, as one server reports it. */
     stream: (server: Server, name = 'ORDERS'): Stream => {
       const jsz = answers[server]?.jsz as { account_details: { stream_detail: Stream[] }[] }
@@ -72,11 +143,7 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
     },
     /** Makes all copies of a stream agree on its leader. */
     lead: (leader: string | undefined): void => {
-      for (const server of ['nats_1', 'nats_2', 'nats_3'] as const) {
-        const { cluster } = fake.stream(server)
-        if (leader === undefined) delete cluster?.leader
-        else if (cluster) cluster.leader = leader
-      }
+      for (const server of SERVERS) Object.assign(fake.stream(server).cluster ?? {}, { leader })
     },
     read: (timeoutMillis?: number) => source.read(new AbortController().signal, timeoutMillis),
     /** Reads once, and returns one shard with its followers by name. */
@@ -94,7 +161,7 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
     },
   }
   const source = jetstreamSource({
-    servers: ['http://nats_1:8222', 'http://nats_2:8222', 'http://nats_3:8222'],
+    servers: SERVERS.map((server) => `http://${server}:8222`),
     fetch: fakeFetch(async (path, { url, headers, signal }) => {
       const { hostname } = new URL(url)
       asked.push(`${hostname} ${path.replace(/\?.*/, '')}`)

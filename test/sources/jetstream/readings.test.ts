@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
-import { createFake } from './fakes.js'
+import { createFake, SERVERS } from './fakes.js'
 
-const NO_LEADER = /^it has no leader: most of the servers that hold it must be up and connected$/
-const SERVERS = ['nats_1', 'nats_3']
+const FOLLOWERS = ['nats_1', 'nats_3']
+const CONSUMERS = { consumers: true }
+const NOT_GIVEN = 'cannot be read: no server of this name is among the monitoring URLs'
+const OLD_DATE = '2026-11-25T20:00:00Z'
 
 /** What a follower has that answered, when the leader was at 31. */
 const applied = (appliedSeqno: bigint, leaderSeqno = 31n) => ({
@@ -11,13 +15,14 @@ const applied = (appliedSeqno: bigint, leaderSeqno = 31n) => ({
   comparedWith: { leaderSeqno, at: expect.any(Number) as number },
 })
 
+const unreadable = (replica: string, problem: string) => ({ replica, connected: false, problem })
+
 describe('a reading', () => {
   it('has a shard for each stream, with the servers that do not lead it and its mirrors', async () => {
     const { read, stream } = createFake()
     stream('nats_1').state.last_seq = 20
     const { shards, note, complete } = await read()
-    expect(note).toBeUndefined()
-    expect(complete).toBe(true)
+    expect({ note, complete }).toEqual({ note: undefined, complete: true })
     expect(shards).toEqual([
       {
         shard: 'ORDERS',
@@ -36,7 +41,7 @@ describe('a reading', () => {
   })
 
   it('takes one request to each server, and the leader is asked after its followers', async () => {
-    const { read, asked } = createFake()
+    const { read, asked, restart } = createFake()
     await read()
     expect(asked).toContain('nats_1 /varz')
     // The second reading finds nothing new.
@@ -46,6 +51,10 @@ describe('a reading', () => {
     }
     expect(asked.slice(0, -1).sort()).toEqual(['nats_1 /jsz', 'nats_3 /jsz'])
     expect(asked.at(-1)).toBe('nats_2 /jsz')
+    // Another id can be another server.
+    restart('nats_1')
+    await read()
+    expect(asked).toContain('nats_1 /varz')
   })
 
   it('compares each follower with where the leader was when it answered', async () => {
@@ -63,80 +72,40 @@ describe('a reading', () => {
     })
   })
 
-  it('asks for the name of a server again only if its id is another one', async () => {
-    const { read, asked, answers } = createFake()
-    await read()
-    asked.length = 0
-    await read()
-    expect(asked).not.toContain('nats_1 /varz')
-    Object.assign(answers['nats_1']?.jsz as object, { server_id: 'NEW' })
-    Object.assign(answers['nats_1']?.varz as object, { server_id: 'NEW' })
-    await read()
-    expect(asked).toContain('nats_1 /varz')
-  })
-
   it('asks for the configuration only of what is new', async () => {
-    const fake = createFake({ consumers: true })
-    const asked: string[] = []
-    fake.setOnAsk(() => asked.push(fake.asked.at(-1) ?? ''))
-    await fake.read()
-    await fake.read()
+    const { read, readShard, asked, stream, consumer } = createFake(CONSUMERS)
+    await read()
+    await read()
     asked.length = 0
-    await fake.read()
+    await read()
     expect(asked).toHaveLength(3)
-    fake.stream('nats_1').consumer_detail?.push({
-      ...fake.consumer('nats_1', 'billing'),
-      name: 'late',
-      cluster: { leader: 'nats_1' },
-    })
+    const late = { ...consumer('nats_1', 'billing'), name: 'late', cluster: { leader: 'nats_1' } }
+    stream('nats_1').consumer_detail?.push(late)
     asked.length = 0
-    expect((await fake.readShard()).names).toContain('consumer/late')
+    expect((await readShard()).names).toContain('consumer/late')
     expect(asked.filter((each) => each === 'nats_1 /jsz')).toHaveLength(2)
-  })
-
-  it('has a server that does not answer as disconnected, without a position', async () => {
-    const { readShard, answers } = createFake()
-    delete answers['nats_3']
-    expect((await readShard()).follower('nats_3')).toEqual({
-      replica: 'nats_3',
-      connected: false,
-      problem: 'cannot be read: http://nats_3:8222/jsz: fetch failed',
-    })
-  })
-
-  it('has a server that is not among the URLs as disconnected', async () => {
-    const { readShard } = createFake({ servers: ['http://nats_1', 'http://nats_2'] })
-    expect((await readShard()).follower('nats_3')).toEqual({
-      replica: 'nats_3',
-      connected: false,
-      problem: 'cannot be read: no server of this name is among the monitoring URLs',
-    })
   })
 
   it('fails if no server answers, and says why for each', async () => {
     const { read, answers } = createFake()
-    for (const server of Object.keys(answers)) answers[server] = undefined
+    for (const server of SERVERS) delete answers[server]
     await expect(read()).rejects.toThrow(
       /^no server of JetStream can be read: http:\/\/nats_1:8222\/jsz: fetch failed; http:\/\/nats_2/,
     )
   })
 
-  it('fails for a URL that different servers answer at', async () => {
-    const { read, answers } = createFake({ servers: ['http://nats_1'] })
-    Object.assign(answers['nats_1']?.varz as object, { server_id: 'OTHER' })
-    await expect(read()).rejects.toThrow(
+  it('fails for a URL that different servers answer at, even if the answers are of two servers', async () => {
+    const first = createFake({ servers: ['http://nats_1'] })
+    first.change('nats_1', { varz: { server_id: 'OTHER' } })
+    await expect(first.read()).rejects.toThrow(
       /http:\/\/nats_1: different servers answer in turn\. Give the monitoring URL of each server/,
     )
-  })
-
-  it('fails for such a URL even when the answers are of two servers', async () => {
-    const { read, asked, answers, setOnAsk, stream } = createFake({ servers: ['http://nats_2'] })
+    const { read, asked, change, setOnAsk, stream } = createFake({ servers: ['http://nats_2'] })
     for (let i = 0; i < 3; i++) await read()
-    Object.assign(stream('nats_2', 'COPY'), { created: '2026-11-26T00:00:00Z' })
+    stream('nats_2', 'COPY').created = '2026-11-26T00:00:00Z'
     asked.length = 0
     setOnAsk(() => {
-      if (asked.length === 2)
-        Object.assign(answers['nats_2']?.jsz as object, { server_id: 'OTHER' })
+      if (asked.length === 2) change('nats_2', { jsz: { server_id: 'OTHER' } })
     })
     await expect(read()).rejects.toThrow('http://nats_2: different servers answer in turn')
   })
@@ -147,15 +116,25 @@ describe('a reading', () => {
     delays.set('nats_3', 250)
     const { shards, note } = await read(200)
     expect(note).toContain('http://nats_3:8222: no answer in time')
-    expect(shards[0]?.followers[1]).toEqual({
-      replica: 'nats_3',
-      connected: false,
-      problem: `cannot be read: ${String(note)}`,
-    })
+    expect(shards[0]?.followers[1]).toEqual(unreadable('nats_3', `cannot be read: ${String(note)}`))
     await sleep(150)
     const late = await read(200)
     expect(late.shards[0]?.followers[1]).toMatchObject({ connected: true, ...applied(31n) })
     expect(late.complete).toBe(false)
+  })
+
+  it('does not fail if a server hangs, even if garbage is collected meanwhile', async () => {
+    setFlagsFromString('--expose-gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    const { readShard, delays } = createFake()
+    delays.set('nats_3', 60_000)
+    const collecting = setTimeout(collectGarbage, 100)
+    const { follower } = await readShard()
+    clearTimeout(collecting)
+    const why = 'no answer in time: check host, port, network, firewall and server'
+    expect(follower('nats_3')).toEqual(
+      unreadable('nats_3', `cannot be read: http://nats_3:8222: ${why}`),
+    )
   })
 
   it('fails with the reason if it is aborted', async () => {
@@ -170,7 +149,6 @@ describe('the leader of a stream', () => {
     const { read, lead } = createFake()
     lead(undefined)
     const { shards, complete } = await read()
-    const lost = SERVERS.map((replica) => ({ replica, connected: false }))
     expect(shards.map(({ shard, leaderSeqno }) => [shard, leaderSeqno])).toEqual([
       ['ORDERS', undefined],
       ['PART', 0n],
@@ -178,12 +156,11 @@ describe('the leader of a stream', () => {
     ])
     expect(shards[0]).toEqual({
       shard: 'ORDERS',
-      followers: expect.arrayContaining([
-        ...lost,
-        { replica: 'nats_2', connected: false },
-        { replica: 'mirror/COPY', connected: false },
-      ]) as unknown,
-      problem: expect.stringMatching(NO_LEADER) as string,
+      followers: ['nats_1', 'nats_2', 'nats_3', 'mirror/COPY'].map((replica) => ({
+        replica,
+        connected: false,
+      })),
+      problem: 'it has no leader: most of the servers that hold it must be up and connected',
     })
     expect(complete).toBe(false)
   })
@@ -196,32 +173,28 @@ describe('the leader of a stream', () => {
     )
   })
 
-  it('is not a follower of its own, although it was one, also while the old leader is down', async () => {
+  it('is not a follower of its own, although it was one, even while the old leader is down', async () => {
     const { readShard, answers, lead, stream } = createFake()
     await readShard()
     lead('nats_1')
     delete answers['nats_2']
-    const group = stream('nats_1').cluster
-    if (group)
-      group.replicas = [
+    Object.assign(stream('nats_1').cluster ?? {}, {
+      replicas: [
         { name: 'nats_2', active: 1, offline: true },
         { name: 'nats_3', active: 1 },
-      ]
+      ],
+    })
     const { names, removed, follower, complete } = await readShard()
     expect(names).toEqual(['nats_2', 'nats_3'])
-    expect(follower('nats_2')).toEqual({
-      replica: 'nats_2',
-      connected: false,
-      problem: 'cannot be read: http://nats_2:8222/jsz: fetch failed',
-    })
+    expect(follower('nats_2')).toEqual(
+      unreadable('nats_2', 'cannot be read: http://nats_2:8222/jsz: fetch failed'),
+    )
     expect({ removed, complete }).toEqual({ removed: ['nats_1'], complete: false })
   })
 
   it('must answer once more for its followers to have a position', async () => {
-    const fake = createFake({ consumers: true })
-    const { readShard, answers, asked, setOnAsk } = fake
-    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const)
-      Object.assign(fake.consumer(server, 'billing'), { cluster: { leader: 'nats_1' } })
+    const { readShard, answers, asked, setOnAsk, consumer } = createFake(CONSUMERS)
+    for (const server of SERVERS) consumer(server, 'billing').cluster = { leader: 'nats_1' }
     setOnAsk(() => {
       if (asked.length === 7) delete answers['nats_2']
     })
@@ -236,35 +209,30 @@ describe('the leader of a stream', () => {
     ])
   })
 
-  it.each(['messages', 'date'])(
-    'is the one with the newest %s, if two claim to lead',
-    async (by) => {
-      const { readShard, stream } = createFake()
-      const old = stream('nats_1')
-      Object.assign(old.cluster ?? {}, { leader: 'nats_1' })
-      if (by === 'messages') old.state.last_seq = 30
-      else
-        Object.assign(old, {
-          created: '2026-11-25T23:37:51.1Z',
-          state: { ...old.state, last_seq: 99 },
-        })
-      expect(await readShard()).toMatchObject({
-        leaderSeqno: 31n,
-        names: [...SERVERS, 'mirror/COPY'],
-        problem: 'nats_1 and nats_2 say that they lead it',
-      })
-      Object.assign(stream('nats_3').cluster ?? {}, { leader: 'nats_3' })
-      stream('nats_3').state.last_seq = 32
-      expect(await readShard()).toMatchObject({ leaderSeqno: 32n })
-    },
-  )
+  it.each([
+    ['messages', { last_seq: 30 }, {}],
+    ['date', { last_seq: 99 }, { created: '2026-11-25T23:37:51.1Z' }],
+  ])('is the one with the newest %s, if two claim to lead', async (_, state, fields) => {
+    const { readShard, stream } = createFake()
+    const old = stream('nats_1')
+    Object.assign(old, { cluster: { leader: 'nats_1' }, ...fields })
+    Object.assign(old.state, state)
+    expect(await readShard()).toMatchObject({
+      leaderSeqno: 31n,
+      names: [...FOLLOWERS, 'mirror/COPY'],
+      problem: 'nats_1 and nats_2 say that they lead it',
+    })
+    Object.assign(stream('nats_3').cluster ?? {}, { leader: 'nats_3' })
+    stream('nats_3').state.last_seq = 32
+    expect(await readShard()).toMatchObject({ leaderSeqno: 32n })
+  })
 
   it('is the one that more servers follow, if two with the same messages claim to lead', async () => {
     const { readShard, stream } = createFake()
     Object.assign(stream('nats_1').cluster ?? {}, { leader: 'nats_1' })
     expect(await readShard()).toMatchObject({
       removed: ['nats_2'],
-      names: [...SERVERS, 'mirror/COPY'],
+      names: [...FOLLOWERS, 'mirror/COPY'],
     })
   })
 
@@ -272,10 +240,9 @@ describe('the leader of a stream', () => {
     const { readShard, stream } = createFake()
     const { epoch } = await readShard()
     expect((await readShard()).epoch).toBe(epoch)
-    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const) stream(server).state.last_seq = 2
-    const after = await readShard()
-    expect(after).toMatchObject({ leaderSeqno: 2n, epoch: `${epoch}/1` })
-    expect((await readShard()).epoch).toBe(after.epoch)
+    for (const server of SERVERS) stream(server).state.last_seq = 2
+    for (let i = 0; i < 2; i++)
+      expect(await readShard()).toMatchObject({ leaderSeqno: 2n, epoch: `${epoch}/1` })
   })
 
   it('leads all that it has if it is not in a cluster', async () => {
@@ -291,32 +258,33 @@ describe('the leader of a stream', () => {
 })
 
 describe('a server that holds a stream', () => {
-  it.each([{ offline: true }, { active: 16e9 }, { active: -1 }])(
-    'is disconnected if the leader has lost it: %o',
-    async (state) => {
-      const { readShard, stream } = createFake()
-      Object.assign(stream('nats_2').cluster?.replicas?.[0] ?? {}, state)
-      expect((await readShard()).follower('nats_1')).toEqual({
-        replica: 'nats_1',
-        connected: false,
-        ...applied(31n),
-      })
-    },
-  )
+  it.each([
+    ['does not answer', {}, 'cannot be read: http://nats_3:8222/jsz: fetch failed'],
+    ['is not among the URLs', { servers: ['http://nats_1', 'http://nats_2'] }, NOT_GIVEN],
+  ])('is disconnected and has no position if it %s', async (_, options, problem) => {
+    const { readShard, answers } = createFake(options)
+    delete answers['nats_3']
+    expect((await readShard()).follower('nats_3')).toEqual(unreadable('nats_3', problem))
+  })
 
-  it('is connected if the leader does not say when it was heard of', async () => {
+  it.each([
+    ['disconnected if the leader says that it is offline', { offline: true }, false],
+    ['disconnected if the leader has not heard of it for 16 s', { active: 16e9 }, false],
+    ['disconnected if the leader has never heard of it', { active: -1 }, false],
+    ['connected if the leader does not say when it heard of it', { active: undefined }, true],
+  ])('is %s', async (_, state, connected) => {
     const { readShard, stream } = createFake()
-    Object.assign(stream('nats_2').cluster?.replicas?.[0] ?? {}, { active: undefined })
-    expect((await readShard()).follower('nats_1')).toMatchObject({ connected: true })
+    Object.assign(stream('nats_2').cluster?.replicas?.[0] ?? {}, state)
+    const expected = { replica: 'nats_1', connected, ...applied(31n) }
+    expect((await readShard()).follower('nats_1')).toEqual(expected)
   })
 
   it('has no position while it has no copy, or the copy of a stream of another date', async () => {
     const { readShard, stream } = createFake()
-    stream('nats_1').created = '2026-11-25T20:00:00Z'
+    stream('nats_1').created = OLD_DATE
     stream('nats_3').name = 'OTHER'
     const { follower } = await readShard()
-    expect(follower('nats_1')).toEqual({ replica: 'nats_1', connected: true })
-    expect(follower('nats_3')).toEqual({ replica: 'nats_3', connected: true })
+    for (const replica of FOLLOWERS) expect(follower(replica)).toEqual({ replica, connected: true })
   })
 
   it('has no position if it has more than its leader', async () => {
@@ -354,7 +322,7 @@ describe('a reading is complete', () => {
     const { read, answers, meta, stream } = createFake()
     await read()
     delete answers['nats_3']
-    Object.assign(meta('nats_2'), { replicas: [{ name: 'nats_1', active: 1 }], cluster_size: 2 })
+    Object.assign(meta('nats_2'), { replicas: [{ name: 'nats_1' }], cluster_size: 2 })
     stream('nats_2').cluster?.replicas?.pop()
     const { shards, complete, note } = await read()
     expect(complete).toBe(true)
@@ -362,16 +330,11 @@ describe('a reading is complete', () => {
     expect(note).toBe('http://nats_3:8222/jsz: fetch failed')
   })
 
+  const replicas = (...names: string[]) => ({ replicas: names.map((name) => ({ name })) })
   it.each([
-    [
-      'is not among the URLs',
-      { replicas: [{ name: 'nats_1' }, { name: 'nats_3' }, { name: 'nats_4' }] },
-    ],
-    [
-      'has no known name',
-      { replicas: [{ name: 'nats_1' }, { name: 'Server name unknown at this time' }] },
-    ],
-    ['is missing in the list', { replicas: [{ name: 'nats_1' }] }],
+    ['is not among the URLs', replicas('nats_1', 'nats_3', 'nats_4')],
+    ['has no known name', replicas('nats_1', 'Server name unknown at this time')],
+    ['is missing in the list', replicas('nats_1')],
     ['leads it cannot be found', { leader: '' }],
   ])('only if no server of the cluster %s', async (_, state) => {
     const { read, meta } = createFake()
@@ -383,10 +346,8 @@ describe('a reading is complete', () => {
     const fake = createFake()
     await fake.read()
     fake.health = { status: 'unavailable' }
-    for (const part of ['jsz', 'varz'] as const)
-      Object.assign(fake.answers['nats_1']?.[part] as object, { server_id: 'NEW' })
-    expect(await fake.read()).toMatchObject({ complete: false })
-    expect(await fake.read()).toMatchObject({ complete: false })
+    fake.restart('nats_1')
+    for (let i = 0; i < 2; i++) expect(await fake.read()).toMatchObject({ complete: false })
     fake.health = { status: 'ok' }
     expect(await fake.read()).toMatchObject({ complete: true })
     fake.asked.length = 0
@@ -398,16 +359,15 @@ describe('a reading is complete', () => {
     ['2026-11-25T23:39:00.1Z', true],
     ['2026-11-25T23:39:30.1Z', false],
   ])('if a server that was never read before started a minute ago: %s', async (start, complete) => {
-    const { read, answers } = createFake()
-    Object.assign(answers['nats_1']?.varz as object, { start, now: '2026-11-25T23:40:20Z' })
+    const { read, change } = createFake()
+    change('nats_1', { varz: { start, now: '2026-11-25T23:40:20Z' } })
     expect(await read()).toMatchObject({ complete })
   })
 
-  it('also without any stream, when the last one was deleted', async () => {
-    const { read, answers, meta } = createFake()
+  it('even without any stream, when the last one was deleted', async () => {
+    const { read, change, meta } = createFake()
     await read()
-    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const)
-      Object.assign(answers[server]?.jsz as object, { account_details: undefined })
+    for (const server of SERVERS) change(server, { jsz: { account_details: undefined } })
     expect(await read()).toEqual({
       shards: [],
       complete: true,
@@ -421,7 +381,7 @@ describe('a reading is complete', () => {
 describe('a consumer', () => {
   /** Here the only replica of one of the consumers is on another server than the leader of the stream. */
   const withConsumers = () => {
-    const fake = createFake({ consumers: true })
+    const fake = createFake(CONSUMERS)
     const temp = fake.consumer('nats_2', 'temp')
     fake.stream('nats_2').consumer_detail?.pop()
     fake.stream('nats_1').consumer_detail?.push({ ...temp, cluster: { leader: 'nats_1' } })
@@ -447,10 +407,8 @@ describe('a consumer', () => {
     const { readShard, consumer, stream } = withConsumers()
     Object.assign(consumer('nats_2', 'billing'), { num_pending: 2 ** 64, num_ack_pending: 50 })
     stream('nats_2').state.messages = 30
-    expect((await readShard()).follower('consumer/billing')).toMatchObject({
-      receivedSeqno: 1n,
-      appliedSeqno: 0n,
-    })
+    const expected = { receivedSeqno: 1n, appliedSeqno: 0n }
+    expect((await readShard()).follower('consumer/billing')).toMatchObject(expected)
   })
 
   it('is at most as far as the leader of the stream', async () => {
@@ -462,29 +420,19 @@ describe('a consumer', () => {
 
   it('has no position without a leader, or with one that has another stream', async () => {
     const { readShard, consumer, stream } = withConsumers()
-    for (const server of ['nats_1', 'nats_2', 'nats_3'] as const) {
-      delete consumer(server, 'billing').cluster?.leader
-    }
-    stream('nats_1').created = '2026-11-25T20:00:00Z'
+    for (const server of SERVERS) delete consumer(server, 'billing').cluster?.leader
+    stream('nats_1').created = OLD_DATE
     const { follower } = await readShard()
-    for (const replica of ['consumer/billing', 'consumer/temp']) {
+    for (const replica of ['consumer/billing', 'consumer/temp'])
       expect(follower(replica)).toEqual({ replica, connected: false })
-    }
   })
 
   it('has no position if its leader cannot be read', async () => {
-    const { readShard, consumer } = createFake({
-      consumers: true,
-      servers: ['http://nats_1', 'http://nats_2'],
-    })
-    for (const server of ['nats_1', 'nats_2'] as const) {
-      Object.assign(consumer(server, 'billing').cluster ?? {}, { leader: 'nats_3' })
-    }
-    expect((await readShard()).follower('consumer/billing')).toEqual({
-      replica: 'consumer/billing',
-      connected: false,
-      problem: 'cannot be read: no server of this name is among the monitoring URLs',
-    })
+    const servers = ['http://nats_1', 'http://nats_2']
+    const { readShard, consumer } = createFake({ ...CONSUMERS, servers })
+    for (const server of SERVERS) consumer(server, 'billing').cluster = { leader: 'nats_3' }
+    const { follower } = await readShard()
+    expect(follower('consumer/billing')).toEqual(unreadable('consumer/billing', NOT_GIVEN))
   })
 
   it('is missing in a complete reading when it was removed', async () => {
@@ -498,58 +446,51 @@ describe('a consumer', () => {
 
   describe('has applied everything', () => {
     const at = async (fake: ReturnType<typeof createFake>, last: number, state: object) => {
-      for (const server of ['nats_1', 'nats_2', 'nats_3'] as const)
+      for (const server of SERVERS)
         Object.assign(fake.stream(server).state, { last_seq: last, messages: last })
-      Object.assign(
-        fake.consumer('nats_2', 'billing'),
-        { num_pending: 0, num_ack_pending: 0 },
-        state,
-      )
+      const caughtUp = { num_pending: 0, num_ack_pending: 0 }
+      Object.assign(fake.consumer('nats_2', 'billing'), caughtUp, state)
       const { follower } = await fake.readShard()
       return follower('consumer/billing')?.appliedUpTo
     }
-
-    it('up to the first message that it has not acknowledged', async () => {
-      const fake = createFake({ consumers: true })
-      const state = {
-        num_ack_pending: 1,
-        ack_floor: { stream_seq: 40 },
-        delivered: { stream_seq: 100 },
-      }
-      expect(await at(fake, 100, state)).toBe(40n)
+    const seen = (delivered: number | undefined, acknowledged: number | undefined, more = {}) => ({
+      delivered: { stream_seq: delivered },
+      ack_floor: acknowledged === undefined ? undefined : { stream_seq: acknowledged },
+      ...more,
     })
 
-    it('up to the last message that it was sent, if it acknowledged all', async () => {
-      const fake = createFake({ consumers: true })
-      const state = { num_pending: 2, ack_floor: { stream_seq: 40 }, delivered: { stream_seq: 60 } }
-      expect(await at(fake, 100, state)).toBe(60n)
+    it.each([
+      [
+        'to the first message that it has not acknowledged',
+        seen(100, 40, { num_ack_pending: 1 }),
+        40n,
+      ],
+      [
+        'to the last message that it was sent, if it acknowledged all',
+        seen(60, 40, { num_pending: 2 }),
+        60n,
+      ],
+      [
+        'to the start, if nothing more is known',
+        seen(undefined, undefined, { num_pending: 2 }),
+        0n,
+      ],
+      ['to its position at most', seen(0, 99, { num_ack_pending: 70 }), 30n],
+    ])('up %s', async (_, state, expected) => {
+      expect(await at(createFake(CONSUMERS), 100, state)).toBe(expected)
     })
 
     it('up to the end of the stream at the last reading in which it waited for nothing', async () => {
-      const fake = createFake({ consumers: true })
-      const old = { ack_floor: { stream_seq: 10 }, delivered: { stream_seq: 10 } }
-      expect(await at(fake, 100, old)).toBe(100n)
-      expect(await at(fake, 200, { ...old, num_pending: 1 })).toBe(100n)
-      expect(await at(fake, 300, { ...old, num_pending: 2 })).toBe(100n)
-      const sent = { delivered: { stream_seq: 250 }, ack_floor: { stream_seq: 10 } }
-      expect(await at(fake, 400, { ...sent, num_ack_pending: 1 })).toBe(100n)
-      expect(await at(fake, 500, sent)).toBe(500n)
-    })
-
-    it('up to the start, if nothing more is known', async () => {
-      const fake = createFake({ consumers: true })
-      const state = { num_pending: 2, delivered: {}, ack_floor: undefined }
-      expect(await at(fake, 100, state)).toBe(0n)
-    })
-
-    it('never beyond its position', async () => {
-      const fake = createFake({ consumers: true })
-      const state = { num_ack_pending: 70, ack_floor: { stream_seq: 99 } }
-      expect(await at(fake, 100, state)).toBe(30n)
+      const fake = createFake(CONSUMERS)
+      expect(await at(fake, 100, seen(10, 10))).toBe(100n)
+      expect(await at(fake, 200, seen(10, 10, { num_pending: 1 }))).toBe(100n)
+      expect(await at(fake, 300, seen(10, 10, { num_pending: 2 }))).toBe(100n)
+      expect(await at(fake, 400, seen(250, 10, { num_ack_pending: 1 }))).toBe(100n)
+      expect(await at(fake, 500, seen(250, 10))).toBe(500n)
     })
 
     it('in the history of this consumer and stream only', async () => {
-      const fake = createFake({ consumers: true })
+      const fake = createFake(CONSUMERS)
       expect(await at(fake, 100, {})).toBe(100n)
       const again = { created: '2026-11-26T00:00:00Z', num_pending: 40 }
       expect(await at(fake, 100, again)).toBe(0n)
@@ -562,15 +503,15 @@ describe('a consumer', () => {
 
 describe('a mirror', () => {
   it.each([
-    { name: 'ORDERS', filter_subject: 'orders.a' },
-    { name: 'ORDERS', subject_transforms: [{ src: 'orders.a', dest: '' }] },
-    { name: 'ORDERS', external: { api: '$JS.hub.API' } },
-    { name: 'ELSEWHERE' },
-    undefined,
-  ])('of a part, or of another domain, is not compared with the upstream: %#', async (mirror) => {
+    ['a filter', { name: 'ORDERS', filter_subject: 'orders.a' }],
+    ['transforms', { name: 'ORDERS', subject_transforms: [{ src: 'orders.a', dest: '' }] }],
+    ['another domain', { name: 'ORDERS', external: { api: '$JS.hub.API' } }],
+    ['another stream', { name: 'ELSEWHERE' }],
+    ['no configuration', undefined],
+  ])('with %s is not compared with the upstream', async (_, mirror) => {
     const { readShard, stream } = createFake()
     stream('nats_2', 'COPY').config.mirror = mirror
-    expect((await readShard()).names).toEqual(SERVERS)
+    expect((await readShard()).names).toEqual(FOLLOWERS)
   })
 
   it.each<[object, object]>([
@@ -581,15 +522,11 @@ describe('a mirror', () => {
   ])('is disconnected if it hears nothing or has an error: %o', async (state, more) => {
     const { readShard, stream } = createFake()
     Object.assign(stream('nats_2', 'COPY').mirror ?? {}, state)
-    expect((await readShard()).follower('mirror/COPY')).toEqual({
-      replica: 'mirror/COPY',
-      connected: false,
-      ...applied(31n),
-      ...more,
-    })
+    const expected = { replica: 'mirror/COPY', connected: false, ...applied(31n), ...more }
+    expect((await readShard()).follower('mirror/COPY')).toEqual(expected)
   })
 
-  it.each([{ last_seq: 32 }, { last_ts: '2026-11-25T20:00:00Z' }])(
+  it.each([{ last_seq: 32 }, { last_ts: OLD_DATE }])(
     'has no position if its messages are of an older upstream: %o',
     async (state) => {
       const { readShard, stream } = createFake()
@@ -604,18 +541,15 @@ describe('a mirror', () => {
 
   it('of a mirror has a position, although its messages are older than that', async () => {
     const { readShard, stream } = createFake()
-    stream('nats_2', 'COPY').state.last_ts = '2026-11-25T20:00:00Z'
-    const upstream = {
-      mirror: { name: 'ORIGIN', active: 0 },
-      config: { num_replicas: 3, mirror: { name: 'ORIGIN' } },
-    }
-    Object.assign(stream('nats_2'), upstream)
+    stream('nats_2', 'COPY').state.last_ts = OLD_DATE
+    const mirror = { name: 'ORIGIN', active: 0 }
+    Object.assign(stream('nats_2'), { mirror, config: { num_replicas: 3, mirror } })
     expect((await readShard()).follower('mirror/COPY')).toMatchObject({ appliedSeqno: 31n })
   })
 
   it('has a position before it has any message', async () => {
     const { readShard, stream } = createFake()
-    Object.assign(stream('nats_2', 'COPY').state, { last_seq: 0, last_ts: '0001-01-01T00:00:00Z' })
+    stream('nats_2', 'COPY').state = stream('nats_1', 'PART').state
     expect((await readShard()).follower('mirror/COPY')).toMatchObject({ appliedSeqno: 0n })
   })
 })
@@ -623,19 +557,15 @@ describe('a mirror', () => {
 describe('accounts', () => {
   const withAccounts = (...accounts: { name: string; id?: string }[]) => {
     const fake = createFake({ servers: ['http://nats_2'] })
-    const jsz = fake.answers['nats_2']?.jsz as { account_details: object[] }
-    const [first] = jsz.account_details
+    const { account_details } = fake.answers['nats_2']?.jsz as { account_details: object[] }
     const set = (...names: { name: string; id?: string }[]) => {
-      jsz.account_details = names.map((each) =>
-        structuredClone({ ...first, id: undefined, ...each }),
-      )
+      const details = names.map((each) => ({ ...account_details[0], id: undefined, ...each }))
+      fake.change('nats_2', { jsz: { account_details: details } })
     }
     set(...accounts)
     const shards = async () => {
       const reading = await fake.read()
-      return reading.shards
-        .map(({ shard }) => shard)
-        .filter((shard) => String(shard).includes('ORDERS'))
+      return reading.shards.map(({ shard }) => String(shard)).filter((each) => /ORDERS/.test(each))
     }
     return { ...fake, set, shards }
   }
@@ -646,11 +576,8 @@ describe('accounts', () => {
   })
 
   it('of the same name are distinguished by their ids, for as long as both exist', async () => {
-    const [first, second] = [
-      { name: 'B', id: 'ID1' },
-      { name: 'B', id: 'ID2' },
-    ]
-    const { shards, set, meta } = withAccounts(first, second)
+    const first = { name: 'B', id: 'ID1' }
+    const { shards, set, meta } = withAccounts(first, { name: 'B', id: 'ID2' })
     expect(await shards()).toEqual(['ID1/ORDERS', 'ID2/ORDERS'])
     set(first)
     expect(await shards()).toEqual(['ID1/ORDERS'])
@@ -670,22 +597,20 @@ describe('accounts', () => {
     for (const streams of [['ORDERS'], ['A/X', 'B/X'], ['A/X', 'X'], []])
       expect(await pathsFor(...streams)).not.toContain('acc=')
   })
+
+  it.each([
+    ['ORDERS', ['ORDERS', 'A/ORDERS']],
+    ['A/ORDERS', ['A/ORDERS']],
+  ])('can be named in the option `streams`: %s', async (name, expected) => {
+    const { read, answers } = createFake({ streams: [name], servers: ['http://nats_2'] })
+    const { account_details } = answers['nats_2']?.jsz as { account_details: object[] }
+    account_details.push({ ...account_details[0], name: 'A', id: undefined })
+    const { shards } = await read()
+    expect(shards.map(({ shard }) => shard)).toEqual(expected)
+  })
 })
 
 describe('an option', () => {
-  it.each([['ORDERS'], ['A/ORDERS']])(
-    '`streams` takes names of streams and shards: %s',
-    async (name) => {
-      const { read, answers } = createFake({ streams: [name], servers: ['http://nats_2'] })
-      const { account_details } = answers['nats_2']?.jsz as { account_details: object[] }
-      account_details.push({ ...account_details[0], name: 'A', id: undefined })
-      const { shards } = await read()
-      expect(shards.map(({ shard }) => shard)).toEqual(
-        name === 'ORDERS' ? ['ORDERS', 'A/ORDERS'] : ['A/ORDERS'],
-      )
-    },
-  )
-
   it('`streams` that do not exist are noted', async () => {
     const { read, answers } = createFake({ streams: ['NONE'] })
     expect(await read()).toEqual({
@@ -700,7 +625,7 @@ describe('an option', () => {
   it('`filter` sees what each follower is', async () => {
     const seen: unknown[] = []
     const { readShard } = createFake({
-      consumers: true,
+      ...CONSUMERS,
       filter: (follower) => {
         seen.push(follower)
         return follower.kind === 'consumer' && !follower.isEphemeral
@@ -710,15 +635,11 @@ describe('an option', () => {
     const of = { account: '$G', stream: 'ORDERS', isEphemeral: false }
     expect(seen).toContainEqual({ kind: 'server', replica: 'nats_1', ...of })
     expect(seen).toContainEqual({ kind: 'mirror', replica: 'mirror/COPY', ...of })
-    expect(seen).toContainEqual({
-      ...of,
-      kind: 'consumer',
-      replica: 'consumer/temp',
-      isEphemeral: true,
-    })
+    const temp = { kind: 'consumer', replica: 'consumer/temp', ...of, isEphemeral: true }
+    expect(seen).toContainEqual(temp)
   })
 
-  it('fails if the filter does not return a boolean', async () => {
+  it('`filter` must return a boolean', async () => {
     const { read } = createFake({ filter: () => 1 as never })
     await expect(read()).rejects.toThrow(
       'filter: expected a function that returns a boolean, got 1',

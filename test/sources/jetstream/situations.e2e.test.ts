@@ -3,17 +3,25 @@ import type {
   ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
-import { jetstream as clientOf, jetstreamManager } from '@nats-io/jetstream'
+import { jetstream as clientOf, jetstreamManager, type StreamConfig } from '@nats-io/jetstream'
 import { connect as connectTo } from '@nats-io/transport-node'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { jetstream, JetStreamCluster } from '../../servers/jetstream.mjs'
+import { jetstream, JetStreamCluster, newestJetStream } from '../../servers/jetstream.mjs'
 import { freePort } from '../../servers/postgres/processes.mjs'
 import { findProgram, Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled, useStarted } from '../contract.js'
+import { describeContract, describeInstalled, useStarted } from '../contract.js'
 import { readShard, untilSeen } from '../shared/http-systems.js'
+
+for (const kind of [jetstream, newestJetStream])
+  await describeInstalled(kind, () =>
+    describeContract(kind, {
+      findsLeader: true,
+      cannot: { claim: 'a server that was replaced steps down by itself' },
+    }),
+  )
 
 await describeInstalled(jetstream, () => {
   const cluster = useStarted((servers) => JetStreamCluster.start(servers))
@@ -77,28 +85,12 @@ await describeInstalled(jetstream, () => {
     })
     await untilSeen(source, stream, 'consumer/once', { lag: 0 })
     await cluster().manage(({ consumers }) => consumers.delete(stream, 'once'))
-    await eventually(async () => {
-      const { shards, complete } = await source.read(AbortSignal.timeout(5_000))
+    await untilComplete(source, (shards) => {
       expect(shards.find(({ shard }) => shard === stream)?.followers).toEqual([])
-      expect(complete).toBe(true)
     })
     await cluster().manage(({ streams }) => streams.delete(stream))
-    await eventually(async () => {
-      const { shards, complete } = await source.read(AbortSignal.timeout(5_000))
+    await untilComplete(source, (shards) => {
       expect(shards.map(({ shard }) => shard)).not.toContain(stream)
-      expect(complete).toBe(true)
-    })
-  })
-
-  it('reports 0 for followers of a stream that was purged', async () => {
-    const source = await connect()
-    const stream = await addStream('PURGED', 3)
-    await cluster().publish('PURGED.a', 20)
-    await cluster().manage(({ streams }) => streams.purge(stream))
-    await eventually(async () => {
-      const { leaderSeqno, seen } = await readShard(source, stream)
-      expect(leaderSeqno).toBe(20n)
-      expect(Object.values(seen).map(({ lag }) => lag)).toEqual([0, 0])
     })
   })
 
@@ -117,26 +109,6 @@ await describeInstalled(jetstream, () => {
       expect(after.leaderSeqno).toBe(5n)
       expect(after.epoch).not.toBe(before.epoch)
       expect(Object.values(after.seen).map(({ lag }) => lag)).toEqual([0, 0])
-    })
-  })
-
-  it('reports a stream of one replica, which has no followers', async () => {
-    const stream = await addStream('SINGLE', 1)
-    await cluster().publish('SINGLE.a', 3)
-    const source = await connect({ streams: [stream] })
-    const read = () => source.read(AbortSignal.timeout(5_000))
-    await eventually(async () => expect((await read()).complete).toBe(true))
-    expect(await read()).toEqual({
-      shards: [
-        {
-          shard: 'SINGLE',
-          leaderSeqno: 3n,
-          epoch: expect.any(String) as string,
-          followers: [],
-          removed: [expect.stringMatching(/^nats_\d$/)],
-        },
-      ],
-      complete: true,
     })
   })
 
@@ -187,7 +159,7 @@ await describeInstalled(jetstream, () => {
     const lost = { connected: false, lag: undefined }
     expect(seen).toMatchObject({ [first]: lost, [second]: lost })
     const isRefused = () =>
-      expect(source.read(AbortSignal.timeout(5_000))).rejects.toThrow(
+      expect(read(source)).rejects.toThrow(
         /no stream can be read: ORDERS: it has no leader: .*; http:\/\/127\.0\.0\.1/,
       )
     await vi.waitFor(isRefused, { timeout: 60_000, interval: 500 })
@@ -196,8 +168,6 @@ await describeInstalled(jetstream, () => {
 
 await describeInstalled(jetstream, () => {
   const cluster = useStarted((servers) => JetStreamCluster.start(servers))
-  const read = (source: ReplicationSource) => source.read(AbortSignal.timeout(5_000))
-
   it('is never complete without the streams of a server that starts, and is afterwards', async () => {
     const { source } = await cluster().connect()
     const [first] = cluster().followers
@@ -206,27 +176,23 @@ await describeInstalled(jetstream, () => {
     await cluster().manage(async ({ streams }) => {
       for (const name of names) await streams.add({ name, subjects: [name], placement })
     })
-    const missingIn = ({ shards }: ReplicationReading) =>
+    const missingIn = (shards: Shards) =>
       names.filter((name) => !shards.some(({ shard }) => shard === name))
-    await eventually(async () => expect(missingIn(await read(source))).toEqual([]))
+    await untilComplete(source, (shards) => expect(missingIn(shards)).toEqual([]))
     await cluster().kill(first)
-    const { complete, ...reading } = await read(source)
+    const { complete, shards } = await read(source)
     expect(complete).toBe(false)
-    expect(missingIn(reading)).toEqual(names)
+    expect(missingIn(shards)).toEqual(names)
     const ended = new AbortController()
     const restarting = cluster()
       .restart(first)
       .finally(() => ended.abort())
     while (!ended.signal.aborted) {
       const each = await read(source)
-      if (each.complete) expect(missingIn(each)).toEqual([])
+      if (each.complete) expect(missingIn(each.shards)).toEqual([])
     }
     await restarting
-    await eventually(async () => {
-      const each = await read(source)
-      expect(each.complete).toBe(true)
-      expect(missingIn(each)).toEqual([])
-    })
+    await untilComplete(source, (all) => expect(missingIn(all)).toEqual([]))
   })
 
   it('begins a new history when a stream that is kept in memory has started again at 0', async () => {
@@ -255,16 +221,14 @@ await describeInstalled(jetstream, () => {
   it('is complete without a server that was killed and removed from the cluster', async () => {
     const { source } = await cluster().connect()
     const [, second] = cluster().followers
-    await eventually(async () => expect((await read(source)).complete).toBe(true))
+    await untilComplete(source)
     await cluster().kill(second)
     await eventually(async () => {
       const { seen } = await readShard(source, 'ORDERS')
       expect(seen[second]?.connected).toBe(false)
     })
     await cluster().removeServer(second)
-    await eventually(async () => {
-      const { complete, shards } = await read(source)
-      expect(complete).toBe(true)
+    await untilComplete(source, (shards) => {
       const orders = shards.find(({ shard }) => shard === 'ORDERS')
       expect(orders?.followers.map(({ replica }) => replica)).not.toContain(second)
     })
@@ -277,9 +241,39 @@ await describeInstalled(jetstream, () => {
     await publish('a', 3)
     await publish('b', 7)
     const source = jetstreamSource({ servers: urls, consumers: true })
-    const { shards } = await source.read(AbortSignal.timeout(5_000))
+    const { shards } = await read(source)
     const positions = shards.map(({ shard, leaderSeqno }) => [shard, leaderSeqno])
     expect(Object.fromEntries(positions)).toEqual({ 'A/EVENTS': 3n, 'B/EVENTS': 7n })
+  })
+})
+
+await describeInstalled(jetstream, () => {
+  const hosts = useStarted(startHosts)
+  const namesIn = async (source: ReplicationSource) => {
+    const { seen, removed = [] } = await readShard(source, 'ORDERS')
+    const known = Object.entries(seen).filter(([, { lag, connected }]) => lag === 0 && connected)
+    return [...known.map(([name]) => name), ...removed].sort()
+  }
+
+  it('finds the other servers from the URL of one', async () => {
+    const source = jetstreamSource({ servers: [hosts().url] })
+    await eventually(async () => {
+      expect(await namesIn(source)).toEqual(['nats-127.0.0.2', 'nats-127.0.0.3', 'nats-127.0.0.4'])
+    })
+    expect(await read(source)).toMatchObject({ complete: true, note: undefined })
+  })
+
+  it('reads a server that joins', async () => {
+    const source = jetstreamSource({ servers: [hosts().url] })
+    await eventually(async () => expect(await namesIn(source)).toHaveLength(3))
+    const [, , , joining] = HOSTS
+    await hosts().start(joining)
+    // It holds nothing of the old stream.
+    const placement = { cluster: 'hosts', tags: [joining] }
+    await eventually(() => hosts().addStream({ name: 'MORE', placement }))
+    await untilComplete(source, (shards) => {
+      expect(shards.map(({ shard }) => shard).sort()).toEqual(['MORE', 'ORDERS'])
+    })
   })
 })
 
@@ -296,8 +290,7 @@ async function startAccounts() {
       A { jetstream: enabled, users: [{ user: a, password: a }] }
       B { jetstream: enabled, users: [{ user: b, password: b }] }
     }`
-  await writeFile(join(await servers.folderOf('single'), 'nats.conf'), config)
-  await servers.start('single', (await findProgram('nats-server')) ?? '', ['-c', 'nats.conf'])
+  await startServer(servers, 'single', config)
   const publish = async (user: string, count: number) => {
     const connection = await servers.until('the server answers', () =>
       connectTo({ servers: `127.0.0.1:${port}`, user, pass: user, reconnect: false }),
@@ -308,4 +301,63 @@ async function startAccounts() {
     await connection.close()
   }
   return { urls: [`http://127.0.0.1:${monitoringPort}`], publish }
+}
+
+const HOSTS = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'] as const
+type Host = (typeof HOSTS)[number]
+
+/** Servers that each have an address of their own and the same ports, as on machines of their own. */
+async function startHosts(servers: Servers) {
+  const [port, http, route] = [await freePort(), await freePort(), await freePort()]
+  const routes = HOSTS.slice(0, 3)
+    .map((each) => `"nats://${each}:${route}"`)
+    .join(', ')
+  const start = async (host: Host) => {
+    const config = `
+      server_name: "nats-${host}", server_tags: ["${host}"], listen: "${host}:${port}", http: "${host}:${http}"
+      jetstream { store_dir: "data" }
+      cluster { name: hosts, listen: "${host}:${route}", routes: [${routes}] }`
+    await startServer(servers, host, config)
+    await servers.until(
+      `${host} has joined the cluster`,
+      async () => (await fetch(`http://${host}:${http}/healthz`)).ok,
+    )
+  }
+  await Promise.all(HOSTS.slice(0, 3).map(start))
+  const addStream = async (config: { readonly name: string } & Partial<StreamConfig>) => {
+    const connection = await connectTo({ servers: `${HOSTS[0]}:${port}`, reconnect: false })
+    try {
+      const { streams } = await jetstreamManager(connection)
+      await streams.add({ subjects: [config.name], ...config })
+      await clientOf(connection).publish(config.name, 'x')
+    } finally {
+      await connection.close()
+    }
+    return true
+  }
+  await servers.until('there is a stream', () => addStream({ name: 'ORDERS', num_replicas: 3 }))
+  return { start, addStream, url: `http://${HOSTS[0]}:${http}` }
+}
+
+async function startServer(servers: Servers, name: string, config: string): Promise<void> {
+  await writeFile(join(await servers.folderOf(name), 'nats.conf'), config)
+  await servers.start(name, (await findProgram('nats-server')) ?? '', ['-c', 'nats.conf'])
+}
+
+type Shards = ReplicationReading['shards']
+
+function read(source: ReplicationSource): Promise<ReplicationReading> {
+  return source.read(AbortSignal.timeout(5_000))
+}
+
+/** Waits until a reading is complete, and its shards are as expected. */
+async function untilComplete(
+  source: ReplicationSource,
+  check: (shards: Shards) => void = () => undefined,
+): Promise<void> {
+  await eventually(async () => {
+    const { complete, shards } = await read(source)
+    expect(complete).toBe(true)
+    check(shards)
+  })
 }
