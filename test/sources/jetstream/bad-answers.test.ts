@@ -16,13 +16,13 @@ describe('what is invalid in an answer', () => {
     return fake
   }
 
-  it.each<[string, object, unknown]>([
-    ['last_seq', { state: { messages: 1, last_seq: -1 } }, -1],
+  it.each<[string, object, string]>([
+    ['last_seq', { state: { messages: 1, last_seq: -1 } }, '-1'],
     ['created', { created: '' }, '""'],
     ['state', { state: 'none' }, '"none"'],
-    ['leader', { cluster: { leader: 7 }, consumer_detail: [] }, 7],
-    ['replicas', { cluster: { replicas: 7 }, consumer_detail: [] }, 7],
-    ['cluster', { cluster: 7, consumer_detail: [] }, 7],
+    ['leader', { cluster: { leader: 7 }, consumer_detail: [] }, '7'],
+    ['replicas', { cluster: { replicas: 7 }, consumer_detail: [] }, '7'],
+    ['cluster', { cluster: 7, consumer_detail: [] }, '7'],
   ])(
     'leaves out the position of one stream only, and is named: %s',
     async (field, fields, value) => {

@@ -8,7 +8,7 @@ function createHosts(urls: readonly string[] = ['http://nats_1:8222/nats']) {
   const fake = createFake({ servers: urls, streams: ['ORDERS'] })
   const { answers } = fake
   for (const { varz } of Object.values(answers).flatMap((each) => each ?? []))
-    Object.assign(varz as object, { cluster: { name: 'demo' } })
+    Object.assign(varz, { cluster: { name: 'demo' } })
   const know = (varz: object, routez: object = {}) => {
     const { nats_1 } = answers
     Object.assign(nats_1?.varz as object, varz)

@@ -1,4 +1,3 @@
-import type { ReplicationReading } from 'opentelemetry-instrumentation-replication-lag'
 import {
   postgresSource,
   type PostgresSourceOptions,
@@ -71,6 +70,23 @@ export const IDLE_SLOT: AnswerRow = {
   retained: '950',
 }
 
+/** The same slot before its first use. */
+export const UNUSED_SLOT: AnswerRow = {
+  ...IDLE_SLOT,
+  applied: null,
+  retained: null,
+  wal_status: null,
+}
+
+/** The same slot when it needs WAL that is gone. */
+export const LOST_SLOT: AnswerRow = { ...UNUSED_SLOT, wal_status: 'lost', lost: 'wal_removed' }
+
+/** The same slot while its standby connects, and has not reported a position. */
+export const CONNECTING: AnswerRow = { ...SLOT, applied: null, received: null, reply: null }
+
+/** The same slot while it is used only to receive WAL. */
+export const RECEIVING: AnswerRow = { ...SLOT, applied: null, receives_only: 'true' }
+
 /** A logical slot without a consumer. */
 export const LOGICAL_SLOT: AnswerRow = {
   ...IDLE_SLOT,
@@ -92,7 +108,7 @@ export function onStandby(...rows: AnswerRow[]): AnswerRow[] {
   return rows.map((row) => ({ ...row, in_recovery: 'true' }))
 }
 
-/** Returns a function that lets one source read one answer after another. */
+/** Returns a function that lets one source read one answer after another, and returns its only shard. */
 export function createReader(options: Partial<PostgresSourceOptions> = {}) {
   let answer: unknown
   const source = postgresSource({
@@ -100,23 +116,17 @@ export function createReader(options: Partial<PostgresSourceOptions> = {}) {
     shard: 'pg',
     ...options,
   })
-  return (...rows: unknown[]): Promise<ReplicationReading> => {
+  return async (...rows: unknown[]) => {
     answer = { rows }
-    return source.read(new AbortController().signal)
+    const reading = await source.read(new AbortController().signal)
+    const [shard] = reading.shards
+    const { followers = [] } = shard ?? {}
+    return {
+      reading,
+      ...shard,
+      followers,
+      names: followers.map(({ replica }) => replica),
+      first: followers[0],
+    }
   }
-}
-
-/** Returns the followers of the only shard. */
-export function followersOf({ shards }: ReplicationReading) {
-  return shards[0]?.followers
-}
-
-/** Returns what is wrong with the only shard. */
-export function problemOf({ shards }: ReplicationReading) {
-  return shards[0]?.problem
-}
-
-/** Returns the names of the followers of the only shard. */
-export function namesOf(reading: ReplicationReading) {
-  return followersOf(reading)?.map(({ replica }) => replica)
 }

@@ -1,12 +1,15 @@
-import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import {
+  postgresSource,
+  type PostgresSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { execa } from 'execa'
-import { once } from 'node:events'
 import { chmod, chown, writeFile } from 'node:fs/promises'
-import { createServer, Socket, type AddressInfo } from 'node:net'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { postgresUser } from '../../servers/postgres/binaries.mjs'
+import { recordLog } from '../../support/postgres-monitor.js'
 import { read, startCluster } from '../../support/postgres.js'
 
 const { cluster, primary } = await startCluster()
@@ -23,18 +26,11 @@ async function messageOf(config: pg.PoolConfig): Promise<string> {
 }
 
 describe('an error', () => {
-  const failing = async (code: string | undefined, message: string, client: object = {}) => {
-    const error = Object.assign(new Error(message), code !== undefined && { code })
-    const query = () => Promise.reject(error)
-    const source = postgresSource({ client: { ...client, query }, shard: 'pg' })
-    return source.read(new AbortController().signal).catch((reason: unknown) => reason as Error)
-  }
-
   it.each([
     [
       '28P01',
-      'password authentication failed for user "monitor"',
-      'check the password and the role. In a URL, encode special characters (%40 for @)',
+      'password authentication failed',
+      'check the password and the role. In a URL, encode',
     ],
     ['28000', 'no pg_hba.conf entry for host', 'and whether the server wants SSL'],
     ['42501', 'permission denied for view pg_stat_replication', 'grant pg_monitor to the role'],
@@ -42,71 +38,43 @@ describe('an error', () => {
     ['53300', 'sorry, too many clients already', 'use fewer connections, or raise max_connections'],
     ['57014', 'canceling statement due to statement timeout', 'raise the statement_timeout'],
     ['42P01', 'relation "pg_stat_replication" does not exist', 'needs PostgreSQL 10 or newer'],
-    [
-      '0A000',
-      'Function pg_last_wal_receive_lsn() is currently not supported for Aurora',
-      'Aurora replicates in',
-    ],
-    [
-      'ECONNREFUSED',
-      'connect ECONNREFUSED 10.0.0.1:5432',
-      'check host and port, and whether the server runs',
-    ],
-    ['ENOTFOUND', 'getaddrinfo ENOTFOUND db.example', 'check the host name'],
-    ['ETIMEDOUT', 'connect ETIMEDOUT 10.0.0.1:5432', 'check host, port, network, firewall'],
+    ['0A000', 'currently not supported for Aurora', 'Aurora replicates in'],
     [undefined, 'Connection terminated due to connection timeout', 'check host, port, network'],
     [undefined, 'timeout exceeded when trying to connect', 'give the source a Pool of its own'],
     [undefined, 'Client has encountered a connection error and is not queryable', 'use a Pool'],
-    [
-      '08P01',
-      'unsupported startup parameter: statement_timeout',
-      'see ignore_startup_parameters of PgBouncer',
-    ],
+    ['08P01', 'unsupported startup parameter: statement_timeout', 'see ignore_startup_parameters'],
   ])('names server and role, and says what to do: %s %s', async (code, message, advice) => {
-    const client = { host: 'db.example', port: 5433, user: 'monitor', password: 'secret' }
-    const error = (await failing(code, message, client)) as NodeJS.ErrnoException
-    expect(error.message).toMatch(/^PostgreSQL at db\.example:5433, role monitor: /)
-    expect(error.message).toContain(message)
-    expect(error.message).toContain(advice)
-    expect(error.message).not.toContain('secret')
-    expect(error.code).toBe(code)
+    const error = Object.assign(new Error(message), code !== undefined && { code })
+    const query = () => Promise.reject(error)
+    const client = { host: 'db.example', port: 5433, user: 'monitor', password: 'secret', query }
+    const reading = read(postgresSource({ client, shard: 'pg' }))
+    const thrown = (await reading.catch((each: unknown) => each)) as NodeJS.ErrnoException
+    const text = thrown.message
+    expect(text).toMatch(/^PostgreSQL at db\.example:5433, role monitor: /)
+    expect(text).toContain(message)
+    expect(text).toContain(advice)
+    expect(text).not.toContain('secret')
+    expect(thrown.code).toBe(code)
   })
 
-  it('that is not known is passed on', async () => {
-    expect(await failing('XX000', 'could not open file')).toMatchObject({
-      message: 'PostgreSQL: XX000: could not open file',
-      code: 'XX000',
-    })
-    const query = vi.fn().mockRejectedValue(null)
-    const source = postgresSource({ client: { query }, shard: 'pg' })
-    await expect(source.read(new AbortController().signal)).rejects.toThrow('PostgreSQL: null')
+  it('may be anything', async () => {
+    const client = { query: vi.fn().mockRejectedValue(null) }
+    await expect(read(postgresSource({ client, shard: 'pg' }))).rejects.toThrow('PostgreSQL: null')
   })
 
-  it.each<[pg.PoolConfig, string, string]>([
-    [{ host: '127.0.0.1', user: 'monitor', password: 'secret' }, '127.0.0.1', 'monitor'],
-    [{ connectionString: 'postgres://monitor:secret@127.0.0.1:PORT/x' }, '127.0.0.1', 'monitor'],
-    [{ connectionString: 'postgres://monitor:se%2Fcret@localhost:PORT/x' }, 'localhost', 'monitor'],
-  ])('of a Pool names host, port and role, never the password: %#', async (config, host, user) => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    server.close()
-    const { connectionString, ...rest } = config
-    const pool = new pg.Pool({
-      ...rest,
-      port,
-      ...(connectionString !== undefined && {
-        connectionString: connectionString.replace('PORT', `${port}`),
-      }),
-    })
-    onTestFinished(() => pool.end())
-    const read = postgresSource({ client: pool, shard: 'pg' }).read(new AbortController().signal)
-    const error = await read.catch((reason: unknown) => reason as Error)
-    const message = (error as Error).message
-    expect(message).toMatch(
-      new RegExp(`^PostgreSQL at ${host}:${port}, role ${user}: .*ECONNREFUSED`),
-    )
-    expect(message).not.toMatch(/se.*cret/)
+  const url = (password: string, host: string) => ({
+    connectionString: `postgres://monitor:${password}@${host}:1/x`,
+  })
+  it.each<[pg.PoolConfig, string]>([
+    [{ host: '127.0.0.1', port: 1, user: 'monitor', password: 'secret' }, '127.0.0.1'],
+    [url('secret', '127.0.0.1'), '127.0.0.1'],
+    [url('se%2Fcret', 'localhost'), 'localhost'],
+    // The last @ counts.
+    [url('se@cret', '127.0.0.1'), '127.0.0.1'],
+  ])('of a Pool names host, port and role, never the password: %#', async (config, host) => {
+    const message = await messageOf(config)
+    expect(message).toMatch(new RegExp(`^PostgreSQL at ${host}:1, role monitor: .*ECONNREFUSED`))
+    expect(message).not.toMatch(/cret/)
   })
 
   it('of a Pool with a stream names no address, because the stream reaches the server', async () => {
@@ -129,52 +97,28 @@ describe('an error', () => {
 })
 
 describe('a URL', () => {
-  const PASSWORDS = [
-    'se/cret',
-    'se@c/ret',
-    '12/secret',
-    'se#cret',
-    'se?cret@9',
-    '9#se@cret',
-    '7?secret',
-  ]
-
+  const PASSWORDS = 'se/cret se@c/ret 12/secret se#cret se?cret@9 9#se@cret 7?secret'.split(' ')
   it.each(PASSWORDS)(
     'with an unencoded password is explained, without any part of it: %s',
     async (password) => {
-      const message = await messageOf({
-        connectionString: `postgres://monitor:${password}@127.0.0.1:1/postgres`,
-      })
-      expect(message).toBe(
+      const connectionString = `postgres://monitor:${password}@127.0.0.1:1/postgres`
+      expect(await messageOf({ connectionString })).toBe(
         'PostgreSQL: the URL has an @ after its host. Encode special characters of the password: ' +
           '%40 for @, %2F for /, %23 for #, %3F for ?',
       )
     },
   )
 
-  it('may have an @ in its password, because the last one counts', async () => {
-    const message = await messageOf({
-      connectionString: 'postgres://monitor:se@cret@127.0.0.1:1/x',
-    })
-    expect(message).toMatch(/^PostgreSQL at 127\.0\.0\.1:1, role monitor: .*ECONNREFUSED/)
-    expect(message).not.toContain('cret')
-  })
-
-  it.each([
-    'postgres://monitor:secret@h1,h2:5432/x',
-    'postgres://monitor:secret@h1:5432,h2:5432/x',
-  ])('with several hosts is explained: %s', async (connectionString) => {
-    expect(await messageOf({ connectionString })).toBe(
+  it.each<pg.PoolConfig>([
+    { connectionString: 'postgres://monitor:secret@h1,h2:5432/x' },
+    { connectionString: 'postgres://monitor:secret@h1:5432,h2:5432/x' },
+    { connectionString: 'postgres://monitor:secret@/x?host=h1,h2' },
+    { host: 'h1,h2' },
+  ])('with several hosts is explained: %o', async (config) => {
+    expect(await messageOf(config)).toBe(
       'PostgreSQL: pg does not support several hosts in one URL. Use an address that follows the primary, ' +
         'or one source for each host',
     )
-  })
-
-  it('with several hosts is explained, as a parameter and as an option', async () => {
-    const connectionString = 'postgres://monitor:secret@/x?host=h1,h2'
-    for (const config of [{ connectionString }, { host: 'h1,h2' }]) {
-      expect(await messageOf(config)).toMatch(/^PostgreSQL: pg does not support several hosts/)
-    }
   })
 
   it.each(['host=db password=secret', '"postgres://monitor:secret@db/x"', 'monitor:secret@db'])(
@@ -239,25 +183,15 @@ describe('TLS', () => {
   })
 
   it('is explained if the certificate is foreign or for another host, and works with sslrootcert', async () => {
-    const [key, certificate] = ['key', 'cert'].map((name) =>
-      join(cluster.folder, `tls-${name}.pem`),
-    )
-    const subject = ['-subj', '/CN=db.example', '-addext', 'subjectAltName=DNS:localhost']
-    const parameters = [
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '3650',
-      ...subject,
-    ]
-    await execa('openssl', [...parameters, '-keyout', key ?? '', '-out', certificate ?? ''])
-    await chmod(key ?? '', 0o600)
+    const key = join(cluster.folder, 'tls-key.pem')
+    const certificate = join(cluster.folder, 'tls-cert.pem')
+    const command = `req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=db.example
+      -addext subjectAltName=DNS:localhost -keyout ${key} -out ${certificate}`
+    await execa('openssl', command.split(/\s+/))
+    await chmod(key, 0o600)
     const user = postgresUser()
-    if (user) await chown(key ?? '', user.uid, user.gid)
-    const conf = { ssl: true, ssl_key_file: key ?? '', ssl_cert_file: certificate ?? '' }
+    if (user) await chown(key, user.uid, user.gid)
+    const conf = { ssl: true, ssl_key_file: key, ssl_cert_file: certificate }
     const node = await cluster.startPrimary({ name: 'secure', conf })
     const url = (host: string, more = '') =>
       `postgres://postgres@${host}:${node.port}/postgres?sslmode=verify-full${more}`
@@ -275,12 +209,74 @@ describe('TLS', () => {
   })
 })
 
-describe('the hint of PostgreSQL', () => {
-  it('is kept', async () => {
-    const error = Object.assign(new Error('no such thing'), { code: '42883', hint: 'Cast it.' })
-    const client = { query: () => Promise.reject(error) }
-    await expect(read(postgresSource({ client, shard: 'pg' }))).rejects.toThrow(
-      /no such thing.*\(HINT: Cast it\.\)/,
+describe('an option', () => {
+  const client = { query: () => Promise.resolve({ rows: [] }) }
+  const create = (options: unknown) => postgresSource(options as PostgresSourceOptions)
+
+  it.each<[unknown, RegExp]>([
+    [undefined, /^options: expected an object, got undefined/],
+    [null, /^options: expected an object, got null/],
+    [{ shard: 'a' }, /^client: expected a Pool or a connected Client of pg, got undefined/],
+    [{ client: null, shard: 'a' }, /^client: expected a Pool or .*, got null/],
+    [{ client: { connect: () => 1 }, shard: 'a' }, /^client: expected a Pool or .*, got an object/],
+    [
+      { client: { totalCount: 0, query: 1 }, shard: 'a' },
+      /^client: expected a Pool or .*, got an object/,
+    ],
+    [{ client }, /^shard: expected a non-empty, .*, got undefined/],
+    [{ client, shard: '' }, /^shard: expected .*, got ""/],
+    [{ client, shard: -1 }, /^shard: expected .*, got -1/],
+    [{ client, shard: 'a', name: '' }, /^name: expected .*, got ""/],
+    [{ client, shard: 'a', name: 7 }, /^name: expected .*, got 7/],
+    [{ client, shard: 'a', filter: 's1' }, /^filter: expected a function, got "s1"/],
+    [{ client, shard: 'a', intermittent: true }, /^intermittent: expected a function, got true/],
+    [{ client, shard: 'a', expect: 's1' }, /^expect: expected an array of names, got "s1"/],
+    [
+      { client, shard: 'a', expect: ['s1', ''] },
+      /^expect: expected an array of names, got an array/,
+    ],
+  ])('that is invalid is refused with a TypeError that names it: %#', (options, message) => {
+    expect(() => create(options)).toThrow(TypeError)
+    expect(() => create(options)).toThrow(message)
+  })
+
+  it.each([
+    ['postgres://monitor:secret@db/postgres', '"postgres:…"'],
+    ['host=db password=secret', '"host=…"'],
+    // Drizzle has an object `query`, Prisma and Kysely have other methods.
+    [{ query: {}, execute: () => Promise.resolve() }, 'an object'],
+    [{ $queryRaw: () => Promise.resolve() }, 'an object'],
+  ])(
+    'that is a string or an ORM is refused as a client, and its password is not shown: %j',
+    (client, shown) => {
+      expect(() => create({ client, shard: 'a' })).toThrow(
+        `client: expected a Pool or a connected Client of pg, got ${shown}`,
+      )
+    },
+  )
+
+  it.each([
+    ['undefined', undefined],
+    // Sequelize answers with rows and metadata, TypeORM and pg-promise with the rows.
+    ['an array', [[{ role_name: 'monitor' }], {}]],
+    ['an object', { rows: 1 }],
+  ])('an ORM that answers with %s is refused at the first read', async (shown, answer) => {
+    const source = create({ client: { query: () => Promise.resolve(answer) }, shard: 'a' })
+    await expect(source.read(new AbortController().signal)).rejects.toThrow(
+      `client: expected a Pool or a connected Client of pg, whose queries return rows, got ${shown}`,
     )
+  })
+
+  it('that is unknown is logged and ignored', () => {
+    const log = recordLog()
+    expect(create({ client, shard: 'a', slot: 'b' }).name).toBe('postgres:a')
+    expect(log.messages).toEqual([
+      expect.stringMatching(/^warn: .*postgresSource: unknown option "slot" is ignored/),
+    ])
+  })
+
+  it('`name` is that of the shard unless it is set', () => {
+    expect(create({ client, shard: 7 }).name).toBe('postgres:7')
+    expect(create({ client, shard: 7, name: 'node-1' }).name).toBe('node-1')
   })
 })

