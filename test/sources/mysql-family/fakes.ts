@@ -41,6 +41,15 @@ export class FakeClient {
   }
 }
 
+/** A client whose server answers as `answering` does, and hangs after some questions. */
+export function hangAfter(count: number, answering: FakeClient) {
+  let asked = 0
+  return {
+    query: (sql: string) =>
+      ++asked > count ? new Promise<never>(() => undefined) : answering.query(sql),
+  }
+}
+
 /** An error of a server, as both clients throw it. */
 export function serverError(errno: number, code: string, message: string): Error {
   return Object.assign(new Error(message), { errno, code, sqlMessage: message })
@@ -78,4 +87,119 @@ export function checkReading({ shards }: ReplicationReading): void {
       if (!isValid || seqno > BigInt(leaderSeqno ?? 0)) throw new Error(`position ${seqno}`)
     }
   }
+}
+
+const LEADER_UUID = 'f1ccbf41-e929-11f1-8ec3-02fc00000001'
+const FOLLOWER_UUID = 'f1f380de-e929-11f1-a735-02fc00000001'
+const GROUP = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa'
+
+const MYSQL_LEADER: Row = {
+  gtid_owned: '',
+  gtid_executed: `${LEADER_UUID}:1-108:blue:1-3`,
+  server_uuid: LEADER_UUID,
+  gtid_mode: 'ON',
+  address: 'db:3306',
+  read_only: '0',
+  innodb_read_only: '0',
+}
+
+const MYSQL_FOLLOWER: Row = {
+  ...MYSQL_LEADER,
+  gtid_executed: `${LEADER_UUID}:1-8:blue:1-3`,
+  server_uuid: FOLLOWER_UUID,
+  address: 'db:3307',
+  read_only: '1',
+}
+
+const CHANNEL: Row = {
+  channel_name: '',
+  group_name: '',
+  source_uuid: LEADER_UUID,
+  service_state: 'ON',
+  last_error_number: '0',
+  received_transaction_set: `${LEADER_UUID}:9-107`,
+}
+
+/** The answers of MySQL 9.7, as they were recorded. */
+export const mysql = {
+  LEADER_UUID,
+  FOLLOWER_UUID,
+  LEADER: MYSQL_LEADER,
+  /** It has not applied the last 100 transactions. */
+  FOLLOWER: MYSQL_FOLLOWER,
+  /** It has received all but one of them since it was started. */
+  CHANNEL,
+  /** It was written to. */
+  ERRANT: {
+    ...MYSQL_FOLLOWER,
+    gtid_executed: `${LEADER_UUID}:1-8:blue:1-3,\n${FOLLOWER_UUID}:1`,
+  } as Row,
+  GROUP,
+  /** What a member of a group says of that group. The first row is there whether it is used or not. */
+  MEMBERSHIP: [
+    {
+      ...CHANNEL,
+      channel_name: 'group_replication_recovery',
+      source_uuid: '',
+      service_state: 'OFF',
+      received_transaction_set: '',
+    },
+    {
+      ...CHANNEL,
+      channel_name: 'group_replication_applier',
+      group_name: GROUP,
+      source_uuid: GROUP,
+      received_transaction_set: `${GROUP}:1-27`,
+    },
+  ] as readonly Row[],
+}
+
+const MARIADB_LEADER: Row = {
+  gtid_slave_pos: '',
+  gtid_binlog_pos: '0-1-107',
+  gtid_binlog_state: '0-1-107',
+  server_id: '1',
+  address: 'db:3306',
+  gtid_domain_id: '0',
+  log_bin: 'ON',
+  read_only: 'OFF',
+}
+
+const MARIADB_FOLLOWER: Row = {
+  ...MARIADB_LEADER,
+  gtid_slave_pos: '0-1-7',
+  gtid_binlog_pos: '0-1-7',
+  gtid_binlog_state: '0-1-7',
+  server_id: '2',
+  address: 'db:3307',
+  read_only: 'ON',
+}
+
+/** The answers of MariaDB 10.11, as they were recorded. */
+export const mariadb = {
+  LEADER: MARIADB_LEADER,
+  /** It has two domains, and had another leader before. */
+  DOMAINS: {
+    ...MARIADB_LEADER,
+    gtid_binlog_state: '0-9-40,0-1-107,7-1-2',
+    gtid_binlog_pos: '0-1-107,7-1-2',
+  } as Row,
+  /** It has not applied the last 100 transactions. */
+  FOLLOWER: MARIADB_FOLLOWER,
+  /** It was written to. */
+  ERRANT: { ...MARIADB_FOLLOWER, gtid_binlog_state: '0-1-7,0-2-8' } as Row,
+  /** Its link to its leader. It has received all but one of the transactions. */
+  LINK: {
+    Connection_name: '',
+    Slave_SQL_State: 'Slave has read all relay log; waiting for more updates',
+    Slave_IO_State: 'Waiting for master to send event',
+    Slave_IO_Running: 'Yes',
+    Slave_SQL_Running: 'Yes',
+    Last_IO_Errno: 0,
+    Last_SQL_Errno: 0,
+    Master_Server_Id: 1,
+    Gtid_IO_Pos: '0-1-106',
+    Replicate_Do_Domain_Ids: '',
+    Replicate_Ignore_Domain_Ids: '',
+  } as Row,
 }

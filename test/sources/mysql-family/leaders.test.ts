@@ -1,9 +1,7 @@
 import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { describe, expect, it } from 'vitest'
-import { FakeClient, onlyShard, read, serverError, type Row } from './fakes.js'
-import * as mariadb from './mariadb-answers.js'
-import * as mysql from './mysql-answers.js'
+import { FakeClient, mariadb, mysql, onlyShard, read, serverError, type Row } from './fakes.js'
 
 /** What a server says of itself. Servers have the numbers of their ids; 9 is one that is not among the nodes. */
 interface Server {

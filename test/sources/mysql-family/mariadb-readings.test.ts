@@ -2,14 +2,23 @@ import {
   mariadbSource,
   type MariadbSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
-import { describe, expect, it } from 'vitest'
-import { AT, FakeClient, onlyShard, read, serverError, type Row } from './fakes.js'
-import { DOMAINS, ERRANT, FOLLOWER, LEADER, LINK } from './mariadb-answers.js'
+import { describe, expect, it, vi } from 'vitest'
+import {
+  AT,
+  FakeClient,
+  hangAfter,
+  mariadb,
+  onlyShard,
+  read,
+  serverError,
+  type Row,
+} from './fakes.js'
 
+const { DOMAINS, ERRANT, FOLLOWER, LEADER, LINK } = mariadb
 const REFUSED = serverError(1227, 'ER_SPECIFIC_ACCESS_DENIED_ERROR', 'Access denied; you need …')
 const MOMENT = { leaderSeqno: 107n, at: AT }
 
-function sourceOf(nodes: Record<string, FakeClient>, more: Partial<MariadbSourceOptions> = {}) {
+function sourceOf(nodes: MariadbSourceOptions['nodes'], more: Partial<MariadbSourceOptions> = {}) {
   return mariadbSource({ nodes, shard: 'a', ...more })
 }
 
@@ -33,30 +42,22 @@ describe('a follower', () => {
     async (form) => {
       const leader = new FakeClient([LEADER], [], form)
       const r1 = new FakeClient([FOLLOWER], [LINK], form)
+      const follower = {
+        replica: 'r1',
+        connected: true,
+        appliedSeqno: 7n,
+        comparedWith: MOMENT,
+        receivedSeqno: 106n,
+      }
       expect(await read(sourceOf({ leader, r1 }))).toEqual({
         complete: true,
-        shards: [
-          {
-            shard: 'a',
-            leaderSeqno: 107n,
-            epoch: '0.0',
-            followers: [
-              {
-                replica: 'r1',
-                connected: true,
-                appliedSeqno: 7n,
-                comparedWith: MOMENT,
-                receivedSeqno: 106n,
-              },
-            ],
-          },
-        ],
+        shards: [{ shard: 'a', leaderSeqno: 107n, epoch: '0.0', followers: [follower] }],
       })
     },
   )
 
   it('counts as not connected without the privilege to see it, and the shard says so', async () => {
-    const [shard] = await readAll(LEADER, new FakeClient([FOLLOWER], REFUSED))
+    const [shard] = await readAll(LEADER, followerWith({}, REFUSED))
     expect(shard).toMatchObject({
       problem:
         'the replication state of r1 cannot be seen, so followers there count as not connected: GRANT REPLICA MONITOR ON *.* TO it (before 10.5 REPLICATION CLIENT)',
@@ -91,104 +92,91 @@ describe('a follower', () => {
   })
 
   it('is not connected if it has no link at all', async () => {
-    expect(await readOne(followerWith({}, []))).toEqual({
-      replica: 'r1',
-      connected: false,
-      appliedSeqno: 7n,
-      comparedWith: MOMENT,
-      problem: 'it is not set up as a replica',
-    })
+    const problem = 'it is not set up as a replica'
+    const expected = { connected: false, appliedSeqno: 7n, comparedWith: MOMENT, problem }
+    expect(await readOne(followerWith({}, []))).toEqual({ replica: 'r1', ...expected })
   })
 
-  it('is connected and has received as its link to the leader says, regardless of others', async () => {
-    const other = { ...LINK, Master_Server_Id: 5, Gtid_IO_Pos: '0-1-90' }
-    const off = { Slave_IO_Running: 'No' }
-    const found = (...links: Row[]) => readOne(followerWith({}, links))
-    expect(await found({ ...other, ...off }, LINK)).toMatchObject({
-      connected: true,
-      receivedSeqno: 106n,
-    })
-    expect(await found(other, { ...LINK, ...off })).toMatchObject({ connected: false })
-    expect(await found({ ...LINK, Gtid_IO_Pos: '0-1-108' })).toMatchObject({ receivedSeqno: 107n })
+  const other = { Master_Server_Id: 5, Gtid_IO_Pos: '0-1-90' }
+  const off = { Slave_IO_Running: 'No' }
+  it.each<[string, Row[], object]>([
+    ['another is off', [{ ...other, ...off }, {}], { connected: true, receivedSeqno: 106n }],
+    ['it is off and another is on', [other, off], { connected: false }],
+    [
+      'it has more than the leader had',
+      [{ Gtid_IO_Pos: '0-1-108' }],
+      { connected: true, receivedSeqno: 107n },
+    ],
     // What it has applied it has received, although that was asked before.
-    expect(await found({ ...LINK, Gtid_IO_Pos: '0-1-5' })).toMatchObject({ receivedSeqno: 7n })
-    const [older, later] = ['0-1-50', '0-1-60'].map((Gtid_IO_Pos) => ({ ...LINK, Gtid_IO_Pos }))
-    for (const links of [
-      [older, later],
-      [later, older],
-    ] as Row[][]) {
-      expect(await found(...links)).toMatchObject({ receivedSeqno: 60n })
-    }
+    ['it has less than was applied', [{ Gtid_IO_Pos: '0-1-5' }], { receivedSeqno: 7n }],
+    [
+      'the second of two has more',
+      [{ Gtid_IO_Pos: '0-1-50' }, { Gtid_IO_Pos: '0-1-60' }],
+      { receivedSeqno: 60n },
+    ],
+    [
+      'the first of two has more',
+      [{ Gtid_IO_Pos: '0-1-60' }, { Gtid_IO_Pos: '0-1-50' }],
+      { receivedSeqno: 60n },
+    ],
+  ])('is as its link to the leader says, if %s', async (_, changes, expected) => {
+    const links = changes.map((change) => ({ ...LINK, ...change }))
+    expect(await readOne(followerWith({}, links))).toMatchObject(expected)
   })
 
   it('is not judged if its leader has not answered since', async () => {
-    let count = 0
-    const answering = new FakeClient([LEADER])
-    const leader = {
-      query: (sql: string) =>
-        ++count > 2 ? new Promise<never>(() => undefined) : answering.query(sql),
-    }
+    const leader = hangAfter(2, new FakeClient([LEADER]))
     const r1 = followerWith({ gtid_slave_pos: '0-1-108', gtid_binlog_state: '0-1-108' })
-    const source = mariadbSource({ nodes: { leader, r1 }, shard: 'a' })
-    const { followers } = onlyShard(await source.read(new AbortController().signal, 200))
-    expect(followers['r1']).toEqual({ replica: 'r1', connected: true, receivedSeqno: 107n })
+    const reading = await sourceOf({ leader, r1 }).read(new AbortController().signal, 200)
+    const expected = { replica: 'r1', connected: true, receivedSeqno: 107n }
+    expect(onlyShard(reading).followers['r1']).toEqual(expected)
+  })
+
+  it('that cannot be read is not connected, in each domain', async () => {
+    const follower = followerWith({})
+    follower.error = new Error('connect ECONNREFUSED 127.0.0.1:1')
+    const problem =
+      'cannot be read: MariaDB r1: connect ECONNREFUSED 127.0.0.1:1: check host and port, and whether the server runs'
+    const followers = [{ replica: 'r1', connected: false, problem }]
+    expect(await readAll(DOMAINS, follower)).toMatchObject([{ followers }, { followers }])
   })
 })
 
 describe('a position', () => {
   const LOST =
     'which its leader wrote and no longer has: find out whether the leader was restored or reset'
+  const diverged = (gtid: string) =>
+    `it has diverged: it has ${gtid}, which its leader does not have`
 
-  it.each<[string, Row, bigint | undefined, string | undefined]>([
-    ['is that of the leader', { gtid_slave_pos: '0-1-107' }, 107n, undefined],
-    ['is lower', { gtid_slave_pos: '0-1-1' }, 1n, undefined],
-    ['is lower, from an earlier leader', { gtid_slave_pos: '0-9-106' }, 106n, undefined],
-    [
-      'is the same, from another server',
-      { gtid_slave_pos: '0-9-107' },
-      undefined,
-      'it has diverged: it has 0-9-107, which its leader does not have',
-    ],
-    ['is higher', { gtid_slave_pos: '0-1-108' }, undefined, `it has 0-1-108, ${LOST}`],
-    [
-      'is higher, from another server',
-      { gtid_slave_pos: '0-9-108' },
-      undefined,
-      'it has diverged: it has 0-9-108, which its leader does not have',
-    ],
-    ['has other domains', { gtid_slave_pos: '1-1-9,\n 0-1-7, 2-1-9' }, 7n, undefined],
-    ['is 0-1-0', { gtid_slave_pos: '0-1-0' }, 0n, undefined],
-    [
-      'is lower, and it was written to',
-      ERRANT,
-      undefined,
-      'it has diverged: it has 0-2-8, which its leader does not have',
-    ],
-    [
-      'is of another domain than a write of its own',
-      { gtid_binlog_state: '3-2-900' },
-      7n,
-      undefined,
-    ],
+  it.each<[string, Row, bigint | string]>([
+    ['is that of the leader', { gtid_slave_pos: '0-1-107' }, 107n],
+    ['is lower', { gtid_slave_pos: '0-1-1' }, 1n],
+    ['is lower, from an earlier leader', { gtid_slave_pos: '0-9-106' }, 106n],
+    ['is the same, from another server', { gtid_slave_pos: '0-9-107' }, diverged('0-9-107')],
+    ['is higher', { gtid_slave_pos: '0-1-108' }, `it has 0-1-108, ${LOST}`],
+    ['is higher, from another server', { gtid_slave_pos: '0-9-108' }, diverged('0-9-108')],
+    ['has other domains', { gtid_slave_pos: '1-1-9,\n 0-1-7, 2-1-9' }, 7n],
+    ['is 0-1-0', { gtid_slave_pos: '0-1-0' }, 0n],
+    ['is lower, and it was written to', ERRANT, diverged('0-2-8')],
+    ['is of another domain than a write of its own', { gtid_binlog_state: '3-2-900' }, 7n],
     [
       'is of a server with the id of the leader',
       { server_id: '1' },
-      undefined,
       'its server_id is also that of leader: give each server its own',
     ],
-  ])('of a follower %s', async (_, change, appliedSeqno, problem) => {
+  ])('of a follower %s', async (_, change, expected) => {
     const found = await readOne(followerWith({ gtid_binlog_state: '', ...change }))
-    expect(found?.appliedSeqno).toBe(appliedSeqno)
-    expect(found?.problem).toBe(problem)
-    if (appliedSeqno !== undefined) return
-    expect(Object.keys(found ?? {})).toEqual(['replica', 'diverged', 'problem'])
+    if (typeof expected === 'string')
+      expect(found).toEqual({ replica: 'r1', diverged: true, problem: expected })
+    else expect(found).toMatchObject({ appliedSeqno: expected })
+    if (typeof expected === 'bigint') expect(found).not.toHaveProperty('problem')
   })
 
   it('is another history if the leader has less of a server, although its number is higher', async () => {
     const leader = { ...LEADER, gtid_binlog_state: '0-3-50,0-1-107' }
     expect(await readOne(followerWith({ gtid_binlog_state: '0-3-60' }), leader)).toMatchObject({
       diverged: true,
-      problem: 'it has diverged: it has 0-3-60, which its leader does not have',
+      problem: diverged('0-3-60'),
     })
   })
 
@@ -209,57 +197,45 @@ describe('a position', () => {
 
   it('is exact up to 2^64 − 1', async () => {
     const last = 2n ** 64n - 1n
-    const leader = {
-      ...LEADER,
-      gtid_binlog_pos: `4294967295-4294967295-${last}`,
-      gtid_binlog_state: '',
-    }
+    const gtid_binlog_pos = `4294967295-4294967295-${last}`
     const follower = followerWith({ gtid_slave_pos: `4294967295-1-${last - 1n}` })
-    expect(await readAll(leader, follower)).toMatchObject([
+    expect(
+      await readAll({ ...LEADER, gtid_binlog_pos, gtid_binlog_state: '' }, follower),
+    ).toMatchObject([
       { leaderSeqno: last, epoch: '4294967295.0', followers: [{ appliedSeqno: last - 1n }] },
     ])
   })
 
   it('of two followers with one server_id is left out', async () => {
-    const leader = new FakeClient([LEADER])
-    const nodes = { leader, r1: followerWith({}), r2: followerWith({ address: 'db:3308' }) }
-    const r3 = followerWith({ server_id: '3', address: 'db:3309' })
-    const { followers } = onlyShard(await read(sourceOf({ ...nodes, r3 })))
+    const nodes = {
+      leader: new FakeClient([LEADER]),
+      r1: followerWith({}),
+      r2: followerWith({ address: 'db:3308' }),
+      r3: followerWith({ server_id: '3', address: 'db:3309' }),
+    }
+    const { followers } = onlyShard(await read(sourceOf(nodes)))
     const positions = Object.values(followers).map(({ appliedSeqno }) => appliedSeqno)
     expect(positions).toEqual([undefined, undefined, 7n])
   })
 })
 
-describe('an epoch', () => {
-  it('ends when the leader does not have what a leader had before', async () => {
-    const leader = new FakeClient([LEADER])
-    const source = sourceOf({ leader, r1: followerWith({}) })
-    const found = []
-    for (const [gtid_binlog_pos, gtid_binlog_state] of [
-      ['0-1-107', '0-1-107'],
-      ['0-1-109', '0-1-109'],
-      // Another server leads, with all that the first one wrote.
-      ['0-2-112', '0-1-109,0-2-112'],
-      // It has lost something, also where it has more than before.
-      ['0-2-110', '0-1-109,0-2-110'],
-      ['0-1-150', '0-2-109,0-1-150'],
-      ['', ''],
-      ['0-1-1', '0-1-1'],
-    ] as const) {
-      leader.states.splice(0, 1, { ...LEADER, gtid_binlog_pos, gtid_binlog_state })
-      const { epoch, leaderSeqno } = onlyShard(await read(source))
-      found.push([epoch, leaderSeqno])
-    }
-    expect(found).toEqual([
-      ['0.0', 107n],
-      ['0.0', 109n],
-      ['0.0', 112n],
-      ['0.1', 110n],
-      ['0.2', 150n],
-      ['0.3', 0n],
-      ['0.3', 1n],
-    ])
-  })
+it('an epoch ends when the leader does not have what a leader had before', async () => {
+  const leader = new FakeClient([LEADER])
+  const source = sourceOf({ leader, r1: followerWith({}) })
+  for (const [gtid_binlog_pos, gtid_binlog_state, epoch, leaderSeqno] of [
+    ['0-1-107', '0-1-107', '0.0', 107n],
+    ['0-1-109', '0-1-109', '0.0', 109n],
+    // Another server leads, with all that the first one wrote.
+    ['0-2-112', '0-1-109,0-2-112', '0.0', 112n],
+    // It has lost something, even where it has more than before.
+    ['0-2-110', '0-1-109,0-2-110', '0.1', 110n],
+    ['0-1-150', '0-2-109,0-1-150', '0.2', 150n],
+    ['', '', '0.3', 0n],
+    ['0-1-1', '0-1-1', '0.3', 1n],
+  ] as const) {
+    leader.states.splice(0, 1, { ...LEADER, gtid_binlog_pos, gtid_binlog_state })
+    expect(onlyShard(await read(source))).toMatchObject({ epoch, leaderSeqno })
+  }
 })
 
 describe('several domains', () => {
@@ -270,15 +246,12 @@ describe('several domains', () => {
     ])
   })
 
+  const without7 = { ...LINK, Replicate_Ignore_Domain_Ids: '7, 9' }
   it.each<[string, Row[], string[]]>([
     ['leaves none out', [LINK], ['a/0', 'a/7']],
-    ['leaves one out', [{ ...LINK, Replicate_Ignore_Domain_Ids: '7, 9' }], ['a/0']],
+    ['leaves one out', [without7], ['a/0']],
     ['replicates only one', [{ ...LINK, Replicate_Do_Domain_Ids: '7' }], ['a/7']],
-    [
-      'has another link that does not leave it out',
-      [{ ...LINK, Replicate_Ignore_Domain_Ids: '7' }, LINK],
-      ['a/0', 'a/7'],
-    ],
+    ['has another link that does not leave it out', [without7, LINK], ['a/0', 'a/7']],
   ])('have no row for a follower that leaves them out: %s', async (_, links, expected) => {
     const shards = await readAll(DOMAINS, followerWith({}, links))
     const reported = shards.filter(({ followers }) => followers.length > 0)
@@ -286,52 +259,40 @@ describe('several domains', () => {
   })
 
   it('are seen by the filter', async () => {
-    const seen: unknown[] = []
-    const filter: MariadbSourceOptions['filter'] = (follower) => {
-      seen.push(follower)
-      return follower.domain === '0'
-    }
+    const filter = vi.fn(({ domain }: { domain: string }) => domain === '0')
     const shards = await readAll(DOMAINS, followerWith({}), { filter })
-    expect(seen).toEqual([
-      { replica: 'r1', domain: '0' },
-      { replica: 'r1', domain: '7' },
-    ])
+    const seen = ['0', '7'].map((domain) => [{ replica: 'r1', domain }])
+    expect(filter.mock.calls).toEqual(seen)
     expect(shards.map(({ followers }) => followers.length)).toEqual([1, 0])
   })
 
   it('that are new have no lag until the leader has answered after the follower', async () => {
     const leader = new FakeClient([LEADER, DOMAINS, LEADER, DOMAINS])
-    const shards = (await read(sourceOf({ leader, r1: followerWith({}) }))).shards
+    const { shards } = await read(sourceOf({ leader, r1: followerWith({}) }))
     expect(shards.map(({ shard }) => shard)).toEqual(['a/0', 'a/7'])
   })
 
-  it('are shards without a leader while two nodes claim to lead', async () => {
-    const rival = new FakeClient([{ ...DOMAINS, server_id: '2', address: 'db:3307' }])
-    const { shards } = await read(sourceOf({ leader: new FakeClient([DOMAINS]), rival }))
+  it.each<[string, Row, string[]]>([
+    ['in two domains', DOMAINS, ['a/0', 'a/7']],
+    ['that have written nothing', { gtid_binlog_pos: '', gtid_binlog_state: '' }, ['a']],
+    ['whose position cannot be read', { gtid_binlog_pos: null }, ['a']],
+  ])('are shards without a leader while two nodes %s claim to lead', async (_, state, names) => {
+    const leader = new FakeClient([{ ...LEADER, ...state }])
+    const rival = new FakeClient([{ ...LEADER, ...state, server_id: '2', address: 'db:3307' }])
     const followers = ['leader', 'rival'].map((replica) => ({ replica, connected: false }))
     const problem = expect.stringMatching(/^two nodes claim to lead: leader and rival/) as string
-    expect(shards).toEqual([
-      { shard: 'a/0', problem, followers },
-      { shard: 'a/7', problem, followers },
-    ])
-    const empty = { gtid_binlog_pos: '', gtid_binlog_state: '' }
-    const nodes = {
-      leader: new FakeClient([{ ...LEADER, ...empty }]),
-      rival: new FakeClient([{ ...LEADER, ...empty, server_id: '2' }]),
-    }
-    expect((await read(sourceOf(nodes))).shards).toEqual([{ shard: 'a', problem, followers }])
-    const unreadable = new FakeClient([{ ...LEADER, gtid_binlog_pos: null }])
-    expect((await read(sourceOf({ ...nodes, leader: unreadable }))).shards).toEqual([
-      { shard: 'a', problem, followers },
-    ])
+    const { shards } = await read(sourceOf({ leader, rival }))
+    expect(shards).toEqual(names.map((shard) => ({ shard, problem, followers })))
   })
 })
 
 describe('a leader without a position', () => {
+  const empty = { ...LEADER, gtid_binlog_state: '', gtid_binlog_pos: '' }
+
   it.each(['1', 'ON'])('has written nothing yet, with log_bin %s', async (log_bin) => {
-    const leader = { ...LEADER, gtid_binlog_state: '', gtid_binlog_pos: '', log_bin }
-    const empty = followerWith({ gtid_slave_pos: '', gtid_binlog_state: '' })
-    expect(await readAll(leader, empty)).toMatchObject([
+    const leader = { ...empty, log_bin }
+    const follower = followerWith({ gtid_slave_pos: '', gtid_binlog_state: '' })
+    expect(await readAll(leader, follower)).toMatchObject([
       { shard: 'a', leaderSeqno: 0n, followers: [{ replica: 'r1', connected: true }] },
     ])
     const older = { ...leader, gtid_domain_id: undefined }
@@ -341,18 +302,8 @@ describe('a leader without a position', () => {
   })
 
   it('is an error if its binary log is off', async () => {
-    const leader = { ...LEADER, gtid_binlog_state: '', gtid_binlog_pos: '', log_bin: '0' }
-    await expect(readAll(leader, followerWith({}))).rejects.toThrow(
+    await expect(readAll({ ...empty, log_bin: '0' }, followerWith({}))).rejects.toThrow(
       'MariaDB leader leader: its gtid_binlog_pos is empty: its binary log is off: start it with log_bin',
     )
   })
-})
-
-it('a follower that cannot be read is not connected, in each domain', async () => {
-  const follower = followerWith({})
-  follower.error = new Error('connect ECONNREFUSED 127.0.0.1:1')
-  const problem =
-    'cannot be read: MariaDB r1: connect ECONNREFUSED 127.0.0.1:1: check host and port, and whether the server runs'
-  const followers = [{ replica: 'r1', connected: false, problem }]
-  expect(await readAll(DOMAINS, follower)).toMatchObject([{ followers }, { followers }])
 })

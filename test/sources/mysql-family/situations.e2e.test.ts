@@ -3,7 +3,7 @@ import { mariadb } from '../../servers/mariadb.mjs'
 import { mysql } from '../../servers/mysql.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
-import { read, startForTest, untilSeen, useFamily } from './scenarios.js'
+import { read, untilSeen, useFamily } from './scenarios.js'
 
 // What happens to MySQL and MariaDB alike, in the words of each.
 
@@ -168,43 +168,6 @@ for (const words of SYSTEMS) {
       )
       await leader.start()
       await untilSeen(source, 'replica-1', { lag: 0 })
-    })
-  })
-
-  await describeInstalled(kind, () => {
-    it('names nodes that lead in addition to the leader', async () => {
-      const { system, connect } = await startForTest(kind)
-      const source = await connect()
-      await untilSeen(source, 'replica-2', { lag: 0 })
-      const { leader } = system
-      await system.promote('replica-2')
-      system.leader = leader
-      await system.write(4)
-      const problem = 'it is not set up as a replica'
-      await untilSeen(source, 'replica-2', { connected: false, lag: 4, problem })
-      await untilSeen(source, 'replica-1', { lag: 0 })
-      expect((await read(source)).shards[0]?.problem).toMatch(
-        /^two nodes claim to lead: leader and replica-2 do not follow each other/,
-      )
-      await system.promote('replica-1')
-      const [shard] = (await read(source)).shards
-      expect(shard?.problem).toMatch(/^3 nodes claim to lead: leader, replica-1 and replica-2/)
-      expect(shard?.followers).toEqual(
-        system.members.map(({ name }) => ({ replica: name, connected: false })),
-      )
-      expect(shard).not.toHaveProperty('leaderSeqno')
-    })
-
-    it('reports the old leader of a failover when it is back', async () => {
-      const { system, connect } = await startForTest(kind)
-      const source = await connect()
-      for (const replica of system.followers) await untilSeen(source, replica, { lag: 0 })
-      const other = await system.failOver()
-      await untilSeen(source, 'leader', { lag: 0 })
-      await system.cut(other)
-      await system.write(3)
-      await untilSeen(source, other, { lag: 3 })
-      await untilSeen(source, 'leader', { lag: 0 })
     })
   })
 }

@@ -1,27 +1,16 @@
+import { createPool } from 'mysql2/promise'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
+import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { expect, it, onTestFinished } from 'vitest'
-import { mariadb } from '../../servers/mariadb.mjs'
+import { galera, mariadb, startGalera } from '../../servers/mariadb.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
+import { describeInstalled, useStarted } from '../contract.js'
 import { read, seen, startForTest, untilSeen, useFamily } from './scenarios.js'
 
 const CLIENTS = ['mysql2', 'mariadb']
 
 await describeInstalled(mariadb, () => {
   const started = useFamily(mariadb)
-
-  it('reports no position of a follower with the server_id of its leader', async () => {
-    const replica = started().system.member('replica-2')
-    const source = await started().connect()
-    await replica.query('set global server_id = 1')
-    onTestFinished(() => replica.run(['set global server_id = 3']))
-    expect(seen(await read(source), 'replica-2')).toMatchObject({
-      diverged: true,
-      lag: undefined,
-      problem: 'its server_id is also that of leader: give each server its own',
-    })
-    expect(seen(await read(source), 'replica-1')).toMatchObject({ lag: 0 })
-  })
 
   it('reports a follower that writes no binary log of its own', async () => {
     const { system } = started()
@@ -147,15 +136,31 @@ await describeInstalled(mariadb, () => {
     await untilSeen(source, 'replica-1', lost)
     expect((await read(source)).shards).toMatchObject([{ leaderSeqno: 1n, epoch: '0.1' }])
   })
+})
 
-  it('says so when the leader has no binary log', async () => {
-    const started = await startForTest(mariadb)
-    const { leader } = started.system
-    const source = await started.connect()
-    await leader.kill()
-    await leader.start(['--skip-log-bin', '--skip-log-slave-updates'])
-    await eventually(async () => {
-      await expect(read(source)).rejects.toThrow('its binary log is off: start it with log_bin')
-    })
+await describeInstalled(galera, () => {
+  const ports = useStarted(startGalera)
+
+  it('has no leader, and a warning says what to do', async () => {
+    const nodes = Object.fromEntries(
+      ports().map((port, index) => {
+        const pool = createPool({ host: '127.0.0.1', port, user: 'root' })
+        onTestFinished(() => pool.end())
+        return [`node-${index + 1}`, pool]
+      }),
+    )
+    const { shards } = await read(mariadbSource({ nodes, shard: 'orders' }))
+    expect(shards).toEqual([
+      {
+        shard: 'orders',
+        problem: expect.stringMatching(
+          /^node-1 and node-2 are nodes of a Galera cluster, which has no leader: list one of them/,
+        ) as string,
+        followers: [
+          { replica: 'node-1', connected: false },
+          { replica: 'node-2', connected: false },
+        ],
+      },
+    ])
   })
 })

@@ -1,11 +1,9 @@
-import { createConnection, createPool } from 'mysql2/promise'
+import { createConnection } from 'mysql2/promise'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
-import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
-import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { expect, it, onTestFinished } from 'vitest'
-import { mysql } from '../../servers/mysql.mjs'
+import { mysql, startGroup } from '../../servers/mysql.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
+import { describeInstalled, useStarted } from '../contract.js'
 import { read, seen, sourceFor, startForTest, untilSeen, useFamily } from './scenarios.js'
 
 await describeInstalled(mysql, () => {
@@ -18,12 +16,19 @@ await describeInstalled(mysql, () => {
     return connection
   }
 
-  /** A client of the monitoring user, which ends with the test. */
-  function client({ port }: { port: number }) {
-    const pool = createPool({ host: '127.0.0.1', port, user: 'monitor', password: 'monitor' })
-    onTestFinished(() => pool.end())
-    return pool
-  }
+  it('counts transactions with a tag', async () => {
+    const { system } = started()
+    const source = await started().connect()
+    await untilSeen(source, 'replica-1', { lag: 0 })
+    await system.cut('replica-1')
+    await system.leader.query("set session gtid_next = 'AUTOMATIC:blue'")
+    await system.write(3)
+    await system.leader.query("set session gtid_next = 'AUTOMATIC'")
+    await system.write(1)
+    await untilSeen(source, 'replica-1', { lag: 4, receiveLag: 4 })
+    await system.mend('replica-1')
+    await untilSeen(source, 'replica-1', { lag: 0 })
+  })
 
   it('has no warning while a semi-synchronous leader waits for another replica', async () => {
     const { system } = started()
@@ -118,22 +123,6 @@ await describeInstalled(mysql, () => {
     await holder.query('rollback')
     await eventually(() => expect(shown()).toMatchObject({ lagSeqno: 0, lagSeconds: 0 }))
   })
-
-  it('names two nodes that reach the same server', async () => {
-    const { system } = started()
-    const servers = system.members.map((member) => [member.name, client(member)] as const)
-    const nodes = { vip: client(system.leader), ...Object.fromEntries(servers) }
-    const source = mysqlSource({ nodes, shard: 'orders' })
-    await untilSeen(source, 'replica-1', { lag: 0 })
-    const { shards } = await read(source)
-    expect(shards[0]?.problem).toMatch(/^vip and leader reach the same server/)
-    expect(shards[0]?.followers.map(({ replica }) => replica)).toEqual(['replica-1', 'replica-2'])
-  })
-
-  it('says which source to use for MySQL', async () => {
-    const source = mariadbSource({ nodes: { a: client(started().system.leader) }, shard: 'orders' })
-    await expect(read(source)).rejects.toThrow(/its version is 9\..*: use mysqlSource for MySQL/)
-  })
 })
 
 await describeInstalled(mysql, () => {
@@ -149,5 +138,94 @@ await describeInstalled(mysql, () => {
     await untilSeen(source, 'replica-2', { connected: undefined, diverged: true, problem })
     await untilSeen(source, 'replica-1', { lag: 0 })
     expect((await read(source)).shards[0]).not.toHaveProperty('problem')
+  })
+
+  it('reports a follower that was written to as diverged', async () => {
+    const started = await startForTest(mysql)
+    const { system } = started
+    const replica = system.member('replica-1')
+    const source = await started.connect()
+    await untilSeen(source, 'replica-1', { lag: 0 })
+    await replica.query('insert into app.t values (-1)')
+    const [row] = await replica.query('select @@server_uuid as uuid')
+    const problem = `it has transactions that its leader does not have, of ${String(row?.['uuid'])}: compare the gtid_executed of both`
+    const diverged = { connected: undefined, diverged: true, lag: undefined, problem }
+    await untilSeen(source, 'replica-1', diverged)
+    await system.write(6)
+    await untilSeen(source, 'replica-2', { lag: 0 })
+    await untilSeen(source, 'replica-1', diverged)
+  })
+
+  it.each([true, false])(
+    'reports no lag against a leader that has lost its history, seen before: %s',
+    async (wasRead) => {
+      const started = await startForTest(mysql)
+      const { system } = started
+      const source = await started.connect()
+      if (wasRead) await untilSeen(source, 'replica-1', { lag: 0 })
+      await system.leader.query('reset binary logs and gtids')
+      const problem = expect.stringMatching(
+        /^it has transactions of its leader that the leader itself no longer has/,
+      ) as string
+      const lost = { connected: undefined, diverged: true, lag: undefined, problem }
+      await untilSeen(source, 'replica-1', lost)
+      await system.write(2)
+      await untilSeen(source, 'replica-1', lost)
+      const epoch = wasRead ? '1' : '0'
+      expect((await read(source)).shards).toMatchObject([{ leaderSeqno: 2n, epoch }])
+    },
+  )
+})
+
+await describeInstalled(mysql, () => {
+  const group = useStarted(startGroup)
+
+  it('reports how far the secondaries of a group are behind its primary', async () => {
+    const system = group()
+    const source = await sourceFor(system)
+    await untilSeen(source, 'member-2', { lag: 0, receiveLag: 0 })
+    await untilSeen(source, 'member-3', { lag: 0, receiveLag: 0 })
+    const secondary = system.member('member-2')
+    await secondary.query('flush tables with read lock')
+    await system.write(5)
+    await untilSeen(source, 'member-2', { lag: 5, receiveLag: 0 })
+    await untilSeen(source, 'member-3', { lag: 0, receiveLag: 0 })
+    await secondary.query('unlock tables')
+    await untilSeen(source, 'member-2', { lag: 0 })
+  })
+
+  it('reports a member that has left its group as disconnected', async () => {
+    const system = group()
+    const source = await sourceFor(system)
+    const secondary = system.member('member-3')
+    await secondary.query('stop group_replication')
+    await system.write(3)
+    const problem = 'it is not an active member of its group'
+    await untilSeen(source, 'member-3', { connected: false, lag: 3, problem })
+    await untilSeen(source, 'member-2', { lag: 0 })
+    await secondary.query('start group_replication')
+    await untilSeen(source, 'member-3', { lag: 0 })
+  })
+
+  it('finds the primary that is elected when the last one is killed', async () => {
+    const system = group()
+    const source = await sourceFor(system)
+    await untilSeen(source, 'member-3', { lag: 0 })
+    await system.leader.kill()
+    await expect(read(source)).rejects.toThrow(/^MySQL leader member-1 at /)
+    await eventually(async () => {
+      const { shards } = await read(source)
+      expect(shards[0]?.followers).toHaveLength(2)
+    })
+    const { shards } = await read(source)
+    const names = shards[0]?.followers.map(({ replica }) => String(replica)) ?? []
+    const [secondary = ''] = names.filter((name) => name !== 'member-1')
+    system.leader = system.member(secondary === 'member-2' ? 'member-3' : 'member-2')
+    await system.write(2)
+    await untilSeen(source, secondary, { lag: 0 })
+    expect(seen(await read(source), 'member-1')).toMatchObject({ connected: false })
+    expect((await read(source)).shards).toMatchObject([
+      { leaderSeqno: await system.position(), epoch: '0' },
+    ])
   })
 })
