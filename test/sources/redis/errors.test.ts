@@ -1,9 +1,26 @@
 import fc from 'fast-check'
 import { EventEmitter } from 'node:events'
-import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
-import { describe, expect, it } from 'vitest'
-import { edit, LEADER, LEADER_WITH_TOOL, PROMOTED, REPLICA, REPLICA_ALONE } from './answers.js'
-import { answering, failing, nodesReader, readClient } from './fakes.js'
+import { Cluster, Redis } from 'ioredis'
+import {
+  redisSource,
+  type RedisClient,
+  type RedisSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/redis'
+import { createClient, createCluster } from 'redis'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { recordDiag } from '../../support/diag.js'
+import {
+  answering,
+  edit,
+  failing,
+  LEADER,
+  LEADER_WITH_TOOL,
+  nodesReader,
+  PROMOTED,
+  readClient,
+  REPLICA,
+  REPLICA_ALONE,
+} from './fakes.js'
 
 describe('an error', () => {
   it.each([
@@ -12,10 +29,7 @@ describe('an error', () => {
       'grant the user the permission: ACL SETUSER name +info',
     ],
     ['NOAUTH Authentication required.', 'check the user and its password'],
-    ['connect ECONNREFUSED 127.0.0.1:1', 'check host and port, and whether the server runs'],
     ['Connection is closed.', 'check host, port and server, and whether the port expects TLS'],
-    ['read ECONNRESET', 'check the server, and whether it expects TLS'],
-    ['self-signed certificate', 'the certificate is not trusted'],
     ['LOADING Redis is loading the dataset in memory', 'wait until it has loaded its data'],
   ])('says what to do: %s', async (message, advice) => {
     await expect(readClient(failing(new Error(message)))).rejects.toThrow(
@@ -167,4 +181,56 @@ it('answers with exact positions or one clear error, whatever the server says', 
     }),
     { numRuns: 300 },
   )
+})
+
+describe('an option', () => {
+  const client = answering(LEADER)
+
+  it.each([
+    ['client', { client: 'redis://:secret@host' }],
+    ['client', { client: undefined }],
+    ['client', { nodes: { n1: client } }],
+    ['nodes', { client: undefined, nodes: 7 }],
+    ['nodes', { client: undefined, nodes: {} }],
+    ['nodes["n1"]', { client: undefined, nodes: { n1: {} } }],
+    ['nodes', { client: undefined, nodes: { '': client } }],
+    // An option of earlier versions.
+    ['replicas', { replicas: { r1: client } }, ' the option nodes in its place'],
+  ])('is named in an error: %s', (option, options, expected = '') => {
+    const create = () =>
+      redisSource({ client, shard: 'cache', ...options } as unknown as RedisSourceOptions)
+    expect(create).toThrow(TypeError)
+    expect(create).toThrow(`${option}: expected${expected}`)
+    expect(create).not.toThrow(/secret/)
+  })
+
+  it('is not a client of a cluster, which asks any node', () => {
+    const ioredis = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true })
+    onTestFinished(() => ioredis.disconnect())
+    const nodeRedis = createCluster({ rootNodes: [{ url: 'redis://127.0.0.1:1' }] })
+    for (const cluster of [ioredis, nodeRedis] as unknown as RedisClient[]) {
+      expect(() => redisSource({ client: cluster, shard: 1 })).toThrow('client: expected')
+      const nodes = { n1: cluster }
+      expect(() => redisSource({ nodes, shard: 1 })).toThrow('nodes["n1"]: expected')
+    }
+    for (const plain of [new Redis({ lazyConnect: true }), createClient()]) {
+      expect(redisSource({ client: plain, shard: 1 }).name).toBe('redis:1')
+    }
+  })
+
+  it('is ignored and logged if it does not exist', () => {
+    const logged = recordDiag()
+    onTestFinished(() => logged.stop())
+    const source = redisSource({ client, shard: 7, nam: 'x' } as unknown as RedisSourceOptions)
+    expect(source.name).toBe('redis:7')
+    expect(logged.matching('redisSource', '"nam"')).toHaveLength(1)
+  })
+
+  it('can name the source and leave out followers', async () => {
+    const unset = { nodes: undefined, filter: undefined }
+    expect(redisSource({ client, shard: 1, name: 'main', ...unset }).name).toBe('main')
+    const filter = ({ replica }: { replica: string }) => replica !== 'n2'
+    const { followers } = await nodesReader({ filter })({ n1: LEADER, n2: REPLICA, n3: REPLICA })
+    expect(followers).toMatchObject([{ replica: 'n3' }])
+  })
 })

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import { Redis, type RedisOptions } from 'ioredis'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
@@ -7,9 +7,7 @@ import { freePort } from '../../servers/postgres/processes.mjs'
 import { currentRedis, redis, valkey } from '../../servers/redis.mjs'
 import { run, Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
-
-// What servers answer in situations of their own, in each version.
+import { describeContract, describeInstalled } from '../contract.js'
 
 let servers: Servers
 beforeEach(async () => {
@@ -17,20 +15,65 @@ beforeEach(async () => {
 })
 afterEach(() => servers.stop())
 
-function connect(options: { port: number; tls?: { ca?: Buffer } }): Redis {
-  const client = new Redis({
-    ...{ host: '127.0.0.1', maxRetriesPerRequest: 0, connectTimeout: 1000, ...options },
-    retryStrategy: () => 50,
-  })
+type Kind = typeof redis
+
+function connect(options: RedisOptions): Redis {
+  const defaults = { host: '127.0.0.1', maxRetriesPerRequest: 0, connectTimeout: 1000 }
+  const all: RedisOptions = { ...defaults, retryStrategy: () => 50, ...options }
+  const client = new Redis(all)
   client.on('error', () => undefined)
   onTestFinished(() => client.disconnect())
   return client
 }
 
-const read = async (client: Redis) => {
+/** Starts a server without a disk, which forgets everything when it ends. */
+async function start(kind: Kind, name: string, options: readonly (string | number)[] = []) {
+  const { program, parameters } = await kind.command()
+  const port = await freePort()
+  const run = () =>
+    servers.start(name, program, [
+      ...[...parameters, '--port', port, '--bind', '127.0.0.1', '--save', ''],
+      ...['--appendonly', 'no', '--repl-diskless-sync-delay', 0],
+      ...['--replica-announce-port', port, ...options],
+    ])
+  const server = await run()
+  const admin = connect({ port })
+  await eventually(() => admin.ping())
+  const follow = ['--replicaof', `127.0.0.1 ${port}`]
+  return { port, server, admin, follow, restart: run }
+}
+
+/** Starts a Sentinel, which watches the leader at a port. */
+async function startSentinel(kind: Kind, ...config: readonly string[]): Promise<Redis> {
+  const { program, parameters } = await kind.command()
+  const port = await freePort()
+  const file = join(await servers.folderOf('sentinel'), 'sentinel.conf')
+  await writeFile(file, [`port ${port}`, 'bind 127.0.0.1', ...config, ''].join('\n'))
+  await servers.start('sentinel', program, [...parameters, file, '--sentinel'])
+  const client = connect({ port })
+  await eventually(() => client.ping())
+  return client
+}
+
+/** Returns a function that reads the only shard of a source. */
+function readerOf(client: Redis) {
   const source = redisSource({ client, shard: 'cache' })
-  const { shards } = await source.read(AbortSignal.timeout(10_000), 3000)
-  return shards[0]
+  return async () => {
+    const [shard] = (await source.read(AbortSignal.timeout(10_000), 3000)).shards
+    if (!shard) throw new Error('the source has read no shard')
+    return { ...shard, leaderSeqno: BigInt(shard.leaderSeqno ?? 0) }
+  }
+}
+
+async function untilCaughtUp(read: ReturnType<typeof readerOf>, followers: number) {
+  return eventually(async () => {
+    const shard = await read()
+    const caughtUp = { connected: true, appliedSeqno: shard.leaderSeqno }
+    expect(shard.followers).toEqual(
+      Array.from({ length: followers }, () => expect.objectContaining(caughtUp) as unknown),
+    )
+    return shard
+  })
 }
 
 async function fill(client: Redis): Promise<void> {
@@ -47,27 +90,22 @@ const TWO_CONNECTIONS = new Map([
 
 for (const kind of [redis, currentRedis, valkey]) {
   await describeInstalled(kind, () => {
-    async function start(name: string, more: readonly (string | number)[] = []) {
-      const { program, parameters } = await kind.command()
-      const port = await freePort()
-      await servers.start(name, program, [
-        ...[...parameters, '--port', port, '--bind', '127.0.0.1', '--save', ''],
-        ...['--repl-diskless-sync-delay', 0, '--replica-announce-port', port, ...more],
-      ])
-      const admin = connect({ port })
-      await eventually(() => admin.ping())
-      return { port, admin }
+    for (const client of ['ioredis', 'redis']) {
+      describeContract(kind, {
+        client,
+        countsWrites: false,
+        findsLeader: true,
+        claims: /claim to lead/,
+        cannot: { join: 'the source asks the nodes that it was given' },
+        faults: {
+          'wrong password': /WRONGPASS.*check the user/,
+          'missing right': /NOPERM.*\+info/,
+        },
+      })
     }
 
     it('names a Sentinel', async () => {
-      const { program, parameters } = await kind.command()
-      const port = await freePort()
-      const file = join(await servers.folderOf('sentinel'), 'sentinel.conf')
-      await writeFile(file, `port ${port}\nbind 127.0.0.1\n`)
-      await servers.start('sentinel', program, [...parameters, file, '--sentinel'])
-      const client = connect({ port })
-      await eventually(() => client.ping())
-      await expect(read(client)).rejects.toThrow(
+      await expect(readerOf(await startSentinel(kind))()).rejects.toThrow(
         'Redis: this is a Sentinel: give the ports of the servers that it watches',
       )
     })
@@ -80,28 +118,21 @@ for (const kind of [redis, currentRedis, valkey]) {
         ...['-keyout', key, '-out', certificate, '-subj', '/CN=other.example'],
       ])
       const port = await freePort()
-      const files = ['--tls-cert-file', certificate, '--tls-key-file', key]
-      const plain = await start('leader', [
+      const plain = await start(kind, 'leader', [
         ...['--tls-port', port, '--tls-auth-clients', 'no', '--tls-ca-cert-file', certificate],
-        ...files,
+        ...['--tls-cert-file', certificate, '--tls-key-file', key],
       ])
-      const errorOf = (client: Redis) =>
-        eventually(async () => {
-          const error = await read(client).then(
-            () => undefined,
-            (error: unknown) => String(error),
-          )
-          // The first one can be that of a client that is not connected yet.
-          expect(error).toMatch(/ECONNRESET|ETIMEDOUT|SELF_SIGNED|ALTNAME/)
-          return error
-        })
-      expect(await errorOf(connect({ port }))).toMatch(
-        /check the server, and whether it expects TLS/,
-      )
-      expect(await errorOf(connect({ port: plain.port, tls: {} }))).toMatch(/check host, port/)
-      expect(await errorOf(connect({ port, tls: {} }))).toMatch(/the certificate is not trusted/)
       const ca = await readFile(certificate)
-      expect(await errorOf(connect({ port, tls: { ca } }))).toMatch(/is for another host/)
+      for (const [options, advice] of [
+        [{ port }, /ECONNRESET.*: check the server, and whether it expects TLS/],
+        [{ port: plain.port, tls: {} }, /ETIMEDOUT.*: check host, port/],
+        [{ port, tls: {} }, /SELF_SIGNED.*: the certificate is not trusted/],
+        [{ port, tls: { ca } }, /ALTNAME.*: the certificate is for another host/],
+      ] as const) {
+        const read = readerOf(connect(options))
+        // The first error can be that of a client that is not connected yet.
+        await eventually(() => expect(read()).rejects.toThrow(advice))
+      }
     })
 
     describe.each([false, true])(
@@ -112,11 +143,8 @@ for (const kind of [redis, currentRedis, valkey]) {
           'has no position until it has loaded them, is one follower, and never has the whole history as lag',
           async () => {
             const more = two ? [`--${option}`, 'yes'] : []
-            const leader = await start('leader', [...more, '--repl-diskless-sync', 'yes'])
-            const replica = await start('replica', [
-              ...more,
-              ...['--replicaof', `127.0.0.1 ${leader.port}`],
-            ])
+            const leader = await start(kind, 'leader', [...more, '--repl-diskless-sync', 'yes'])
+            const replica = await start(kind, 'replica', [...more, ...leader.follow])
             const nodes = { leader: leader.admin, replica: replica.admin }
             const ofNodes = redisSource({ nodes, shard: 'cache' })
             const follower = async () =>
@@ -124,6 +152,8 @@ for (const kind of [redis, currentRedis, valkey]) {
             await eventually(async () =>
               expect(await follower()).toMatchObject({ connected: true }),
             )
+            const read = readerOf(leader.admin)
+            const { epoch } = await read()
             for (let i = 0; i < 20; i++) await fill(leader.admin)
             // It needs all data again. The leader saves and the replica loads slowly.
             await leader.admin.config('SET', 'repl-backlog-size', '16384')
@@ -136,27 +166,23 @@ for (const kind of [redis, currentRedis, valkey]) {
             let synchronizing = 0
             const rows = new Set<string>()
             await eventually(async () => {
-              const shard = await read(leader.admin)
-              for (const [type] of (await leader.admin.info('replication')).matchAll(
-                /type=[\w-]+/g,
-              )) {
-                rows.add(type)
-              }
-              const [seen, ...others] = shard?.followers ?? []
+              const { leaderSeqno, followers, ...shard } = await read()
+              const info = await leader.admin.info('replication')
+              for (const [type] of info.matchAll(/type=[\w-]+/g)) rows.add(type)
+              const [seen, ...others] = followers
               expect.soft(others).toEqual([])
-              expect.soft(shard?.problem).toBeUndefined()
+              expect.soft(shard).toMatchObject({ epoch })
+              expect.soft(shard.problem).toBeUndefined()
               if (seen) {
                 expect.soft(seen).toMatchObject({ replica: name, connected: true })
-                const lag = Number(
-                  BigInt(shard?.leaderSeqno ?? 0) -
-                    BigInt(seen.appliedSeqno ?? shard?.leaderSeqno ?? 0),
-                )
+                const lag = Number(leaderSeqno - BigInt(seen.appliedSeqno ?? leaderSeqno))
+                expect.soft(lag).toBeGreaterThanOrEqual(0)
                 expect.soft(lag).toBeLessThan(100_000)
                 if (seen.appliedSeqno === undefined) synchronizing++
               }
               const itself = await follower()
-              expect(seen?.appliedSeqno).toBe(shard?.leaderSeqno)
-              expect(itself).toMatchObject({ connected: true, appliedSeqno: shard?.leaderSeqno })
+              expect(seen?.appliedSeqno).toBe(leaderSeqno)
+              expect(itself).toMatchObject({ connected: true, appliedSeqno: leaderSeqno })
             })
             expect(synchronizing).toBeGreaterThan(0)
             // Redis 8.0 does not list the second one.
@@ -167,3 +193,43 @@ for (const kind of [redis, currentRedis, valkey]) {
     )
   })
 }
+
+await describeInstalled(redis, () => {
+  it('starts another history when the leader restarts without its data', async () => {
+    const leader = await start(redis, 'leader')
+    await start(redis, 'replica', leader.follow)
+    const read = readerOf(leader.admin)
+    await leader.admin.set('large', 'x'.repeat(100_000))
+    const old = await untilCaughtUp(read, 1)
+    await leader.server.kill()
+    await expect(read()).rejects.toThrow(/^Redis: /)
+    await leader.restart()
+    const restarted = await untilCaughtUp(read, 1)
+    expect(restarted.epoch).not.toBe(old.epoch)
+    expect(restarted.leaderSeqno).toBeLessThan(old.leaderSeqno)
+  })
+
+  it('follows the leader through a client with Sentinels', async () => {
+    const leader = await start(redis, 'leader')
+    await start(redis, 'replica_1', leader.follow)
+    await start(redis, 'replica_2', leader.follow)
+    const admin = await startSentinel(
+      redis,
+      `sentinel monitor cache 127.0.0.1 ${leader.port} 1`,
+      'sentinel down-after-milliseconds cache 500',
+      'sentinel failover-timeout cache 2000',
+    )
+    await eventually(async () => {
+      expect(await admin.call('SENTINEL', 'REPLICAS', 'cache')).toHaveLength(2)
+    })
+    const sentinels = [{ host: '127.0.0.1', port: admin.options.port ?? 0 }]
+    const client = connect({ sentinels, name: 'cache' })
+    const read = readerOf(client)
+    const old = await untilCaughtUp(read, 2)
+    await leader.server.kill()
+    const { epoch } = await untilCaughtUp(read, 1)
+    expect(epoch).not.toBe(old.epoch)
+    await client.set('key', 'value')
+    await untilCaughtUp(read, 1)
+  })
+})
