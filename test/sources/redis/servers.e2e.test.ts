@@ -1,4 +1,4 @@
-import { Redis, type RedisOptions } from 'ioredis'
+import { Redis, type SentinelAddress } from 'ioredis'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
@@ -17,10 +17,15 @@ afterEach(() => servers.stop())
 
 type Kind = typeof redis
 
-function connect(options: RedisOptions): Redis {
-  const defaults = { host: '127.0.0.1', maxRetriesPerRequest: 0, connectTimeout: 1000 }
-  const all: RedisOptions = { ...defaults, retryStrategy: () => 50, ...options }
-  const client = new Redis(all)
+type Address =
+  | { readonly port: number; readonly tls?: { readonly ca?: Buffer } }
+  | { readonly sentinels: SentinelAddress[]; readonly name: string }
+
+function connect(address: Address): Redis {
+  const client = new Redis({
+    ...{ host: '127.0.0.1', maxRetriesPerRequest: 0, connectTimeout: 1000, ...address },
+    retryStrategy: () => 50,
+  })
   client.on('error', () => undefined)
   onTestFinished(() => client.disconnect())
   return client
