@@ -43,40 +43,16 @@ async function startMember(program: string, scheme: string, flags: Flags = {}) {
 
 /** A server's certificate that cannot be used as a client's, and a client's. */
 async function createCertificates(folder: string): Promise<void> {
-  const create = (name: string, ...parameters: string[]) =>
-    run(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:P-256',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        `/CN=${name}`,
-        '-keyout',
-        `${name}.key`,
-        '-out',
-        `${name}.crt`,
-        ...parameters,
-      ],
-      { cwd: folder },
-    )
+  const create = (name: string, more = '') => {
+    const command = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2
+      -subj /CN=${name} -keyout ${name}.key -out ${name}.crt ${more}`
+    return run('openssl', command.trim().split(/\s+/), { cwd: folder })
+  }
   await create('ca')
-  const signed = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-addext', 'basicConstraints=CA:FALSE']
-  await create(
-    'server',
-    ...signed,
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-    '-addext',
-    'extendedKeyUsage=serverAuth',
-  )
-  await create('client', ...signed, '-addext', 'extendedKeyUsage=clientAuth')
+  const signed = '-CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext'
+  const address = '-addext subjectAltName=IP:127.0.0.1'
+  await create('server', `${signed} extendedKeyUsage=serverAuth ${address}`)
+  await create('client', `${signed} extendedKeyUsage=clientAuth`)
 }
 
 /** A `fetch` with options of `node:https`. */
@@ -128,7 +104,7 @@ for (const kind of [etcd, etcd36]) {
       await expectError(tls.url, 'the certificate is not trusted: set NODE_EXTRA_CA_CERTS')
     })
 
-    it('says what to do where a client certificate is required, also by the gateway from itself', async () => {
+    it('says what to do where a client certificate is required, even by the gateway from itself', async () => {
       const { url, folder } = await startMember(program, 'https', {
         'client-cert-auth': true,
         'trusted-ca-file': 'ca.crt',
@@ -137,11 +113,8 @@ for (const kind of [etcd, etcd36]) {
       const ca = await read('ca.crt')
       const required = 'check whether the server expects TLS or a client certificate'
       await expectError(url, required, fetchByTls({ ca }))
-      const withCertificate = fetchByTls({
-        ca,
-        cert: await read('client.crt'),
-        key: await read('client.key'),
-      })
+      const [cert, key] = [await read('client.crt'), await read('client.key')]
+      const withCertificate = fetchByTls({ ca, cert, key })
       await expectError(url, 'its certificate must allow clientAuth too', withCertificate)
     })
   })

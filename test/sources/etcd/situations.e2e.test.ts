@@ -4,10 +4,15 @@ import { expect, it, onTestFinished } from 'vitest'
 import { etcd, etcd36 } from '../../servers/etcd.mjs'
 import { Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled, useStarted } from '../contract.js'
+import { describeContract, describeInstalled, useStarted } from '../contract.js'
 import { readShard, untilSeen } from '../shared/http-systems.js'
 
 for (const kind of [etcd, etcd36]) {
+  await describeInstalled(kind, () => {
+    const cannot = { claim: 'members that do not know of the newest term are not followed' }
+    describeContract(kind, { findsLeader: true, cannot })
+  })
+
   await describeInstalled(kind, () => {
     const cluster = useStarted((servers) => kind.start(servers))
     const shard = 'registry'
@@ -15,31 +20,6 @@ for (const kind of [etcd, etcd36]) {
     const connect = async (): Promise<ReplicationSource> => (await cluster().connect()).source
     const connectToOne = (index: number) =>
       etcdSource({ endpoints: cluster().endpoints.slice(index).slice(0, 1), shard })
-
-    it('reports a member that is cut off as disconnected, with its lag and what it says', async () => {
-      const source = await connect()
-      const [first] = cluster().followers
-      await cluster().cut(first)
-      await cluster().write(20)
-      const problem = 'etcdserver: no leader'
-      await untilSeen(source, shard, first, { connected: false, lag: 20, problem })
-      await cluster().mend()
-      await untilSeen(source, shard, first, { connected: true, lag: 0 })
-    })
-
-    it('reports a member that hangs as disconnected, without a position', async () => {
-      const source = await connect()
-      const [, second] = cluster().followers
-      const problem = expect.stringMatching(/cannot be read: http:\S+: no answer/) as string
-      await cluster().pause(second)
-      try {
-        await untilSeen(source, shard, second, { connected: false, lag: undefined, problem })
-      } finally {
-        await cluster().kill(second)
-        await cluster().restart(second)
-      }
-      await untilSeen(source, shard, second, { connected: true, lag: 0 })
-    })
 
     it.each([0, 1, 2])('finds all members from one endpoint: %i', async (index) => {
       const source = connectToOne(index)
@@ -112,27 +92,6 @@ for (const kind of [etcd, etcd36]) {
         expect(after.epoch).toBe(before.epoch)
         expect(after.leaderSeqno).toBeGreaterThan(BigInt(before.leaderSeqno ?? 0))
       })
-    })
-
-    it('lacks a member that was removed, from the next read on', async () => {
-      const source = await connect()
-      const [first, second] = cluster().followers
-      await untilSeen(source, shard, second, { connected: true, lag: 0 })
-      await cluster().removeMember(second)
-      const { seen, complete } = await readShard(source, shard)
-      expect(seen).toEqual({ [first]: expect.objectContaining({ connected: true }) as object })
-      expect(complete).toBe(true)
-    })
-
-    it('is not read without a leader, although the status of the last member answers', async () => {
-      const { source } = await cluster().connect()
-      const [last] = cluster().followers
-      await cluster().kill(cluster().leader)
-      await eventually(async () => {
-        const reading = source.read(AbortSignal.timeout(5_000))
-        await expect(reading).rejects.toThrow('etcd has no leader: most of its members must be up')
-      })
-      expect((await cluster().status(last)).raftIndex).toMatch(/\d+/)
     })
   })
 
