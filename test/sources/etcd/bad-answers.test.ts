@@ -5,7 +5,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
-import { mutated, validate } from '../shared/http-fuzz.js'
+import { mutated, validate } from '../shared/fakes.js'
 import { createFake, LEADERLESS, listOf, readShard, STATUSES } from './fakes.js'
 
 const MAX = 2n ** 64n - 1n

@@ -2,7 +2,7 @@ import {
   etcdSource,
   type EtcdSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
-import { fakeFetch } from '../shared/http-fakes.js'
+import { fakeFetch } from '../shared/fakes.js'
 
 type Json = Record<string, unknown>
 

@@ -5,7 +5,7 @@ import { etcd, etcd36 } from '../../servers/etcd.mjs'
 import { Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeContract, describeInstalled, useStarted } from '../contract.js'
-import { readShard, untilSeen } from '../shared/http-systems.js'
+import { readShard, untilSeen } from '../shared/systems.js'
 
 for (const kind of [etcd, etcd36]) {
   await describeInstalled(kind, () => {
@@ -54,7 +54,8 @@ for (const kind of [etcd, etcd36]) {
       expect((await readShard(source, shard)).seen).not.toHaveProperty(hex)
       await cluster().cut('learner')
       await cluster().write(30)
-      await untilSeen(source, shard, 'learner', { lag: 30 })
+      const cutOff = { connected: false, lag: 30, problem: 'etcdserver: no leader' }
+      await untilSeen(source, shard, 'learner', cutOff)
       await cluster().mend()
       await untilSeen(source, shard, 'learner', { lag: 0 })
       await expect(connectToOne(3).read(AbortSignal.timeout(5_000))).rejects.toThrow(

@@ -5,8 +5,7 @@ import {
 } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { recordDiag } from '../../support/diag.js'
-import { fakeFetch, FakeResponse } from '../shared/http-fakes.js'
-import { mutated, validate } from '../shared/http-fuzz.js'
+import { fakeFetch, FakeResponse, mutated, validate } from '../shared/fakes.js'
 import { answersOf, createFake } from './fakes.js'
 
 describe('what is invalid in an answer', () => {

@@ -3,7 +3,7 @@ import {
   type JetStreamSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fakeFetch, FakeResponse } from '../shared/http-fakes.js'
+import { fakeFetch, FakeResponse } from '../shared/fakes.js'
 
 /** The parts of an answer that tests change. */
 export interface Stream {

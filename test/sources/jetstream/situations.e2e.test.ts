@@ -13,7 +13,7 @@ import { freePort } from '../../servers/postgres/processes.mjs'
 import { findProgram, Servers } from '../../servers/servers.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeContract, describeInstalled, useStarted } from '../contract.js'
-import { readShard, untilSeen } from '../shared/http-systems.js'
+import { read, readShard, untilSeen } from '../shared/systems.js'
 
 for (const kind of [jetstream, newestJetStream])
   await describeInstalled(kind, () =>
@@ -345,10 +345,6 @@ async function startServer(servers: Servers, name: string, config: string): Prom
 }
 
 type Shards = ReplicationReading['shards']
-
-function read(source: ReplicationSource): Promise<ReplicationReading> {
-  return source.read(AbortSignal.timeout(5_000))
-}
 
 /** Waits until a reading is complete, and its shards are as expected. */
 async function untilComplete(

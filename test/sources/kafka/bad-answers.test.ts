@@ -1,5 +1,10 @@
+import { Admin } from '@platformatic/kafka'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { kafkaSource } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { eventually } from '../../support/eventually.js'
 import { createKafkajs, createPlatformatic, KAFKAJS, PLATFORMATIC, readOnce } from './answers.js'
 
 const MAX = 2n ** 64n - 1n
@@ -150,4 +155,44 @@ describe('answers that are changed anywhere', () => {
       { numRuns: 1000 },
     )
   })
+})
+
+it('connections that are reset while they authenticate do not end the process, with @platformatic/kafka', async () => {
+  let resets = 0
+  // As a proxy whose broker was killed.
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', () => {
+      resets++
+      socket.resetAndDestroy()
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const uncaught: unknown[] = []
+  const keep = (error: unknown) => uncaught.push(error)
+  process.on('uncaughtException', keep)
+  onTestFinished(() => void process.off('uncaughtException', keep))
+
+  const { port } = server.address() as AddressInfo
+  const admin = new Admin({
+    clientId: 'monitor',
+    bootstrapBrokers: [`127.0.0.1:${port}`],
+    retries: 0,
+    sasl: { mechanism: 'PLAIN', username: 'monitor', password: 'monitor' },
+  })
+  onTestFinished(() => admin.close())
+  // A connection that exists before the source does is listened to as well.
+  const early = admin.metadata({ topics: [] })
+  for (let i = 0; i < 12; i++) kafkaSource({ admin, name: `source ${i}` })
+  const source = kafkaSource({ admin })
+  await expect(early).rejects.toThrow('Cannot connect to any broker')
+  await eventually(async () => {
+    await expect(source.read(AbortSignal.timeout(5000))).rejects.toThrow(/Kafka: .*: check the/)
+    expect(resets).toBeGreaterThan(2)
+  })
+  // What is thrown would be after the answer.
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(uncaught).toEqual([])
 })

@@ -1,13 +1,10 @@
-import type {
-  FollowerReading,
-  ReplicationSource,
-} from 'opentelemetry-instrumentation-replication-lag'
+import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
 import { Consumer, Writer } from '@platformatic/kafka'
 import type { KafkaSourceOptions } from 'opentelemetry-instrumentation-replication-lag/sources/kafka'
-import { expect, onTestFinished } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { KafkaCluster } from '../../servers/kafka.mjs'
-import { eventually } from '../../support/eventually.js'
 import { useStarted } from '../contract.js'
+import { read, readShard } from '../shared/systems.js'
 
 export const CLIENTS = ['kafkajs', '@platformatic/kafka']
 
@@ -27,36 +24,11 @@ export async function connect(
   return connected.source
 }
 
-export function read(source: ReplicationSource) {
-  return source.read(AbortSignal.timeout(15_000))
-}
-
-/** What a source reports of a follower, with its lag. It is undefined if the follower is not in the reading. */
+/** Reads what is seen of a follower. It is undefined if the follower is not in the reading. */
 export async function seen(source: ReplicationSource, shard: string, replica: string) {
   const { shards } = await read(source)
-  const row = shards.find((each) => each.shard === shard)
-  const follower = row?.followers.find((each) => each.replica === replica)
-  if (!row || !follower) return undefined
-  const behind = (seqno: FollowerReading['appliedSeqno']) =>
-    seqno === undefined ? undefined : Number(BigInt(row.leaderSeqno ?? 0) - BigInt(seqno))
-  const { connected = true, problem, appliedSeqno } = follower
-  return { connected, problem, lag: behind(appliedSeqno) }
-}
-
-type Seen = NonNullable<Awaited<ReturnType<typeof seen>>>
-
-/** Waits until a source reports this of a follower. */
-export function untilSeen(
-  source: ReplicationSource,
-  shard: string,
-  replica: string,
-  expected: { [Name in keyof Seen]?: unknown },
-): Promise<void> {
-  return eventually(async () => {
-    expect(await seen(source, shard, replica)).toEqual(
-      expect.objectContaining({ connected: true, problem: undefined, ...expected }),
-    )
-  })
+  const isThere = shards.some((each) => each.shard === shard)
+  return isThere ? (await readShard(source, shard)).seen[replica] : undefined
 }
 
 /** Starts a consumer of the new protocol (KIP-848), and returns a function that ends it. */

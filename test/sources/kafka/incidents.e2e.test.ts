@@ -1,15 +1,12 @@
-import { Admin, listOffsetsV9 } from '@platformatic/kafka'
+import { listOffsetsV9 } from '@platformatic/kafka'
 import kafkajs from 'kafkajs'
-import {
-  ReplicationLagMetricProducer,
-  type ReplicationSource,
-} from 'opentelemetry-instrumentation-replication-lag'
+import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { kafka } from '../../servers/kafka.mjs'
-import { recordDiag } from '../../support/diag.js'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
-import { CLIENTS, connect, read, seen, untilSeen, useCluster } from './cluster.js'
+import { read, untilSeen } from '../shared/systems.js'
+import { CLIENTS, connect, seen, useCluster } from './cluster.js'
 
 await describeInstalled(kafka, () => {
   const started = useCluster(3)
@@ -128,31 +125,6 @@ await describeInstalled(kafka, () => {
     })
   })
 
-  it('logs once which partition has no leader, and keeps the series of the others', async () => {
-    const topic = await createTopic([1], [2])
-    const group = `${topic}-group`
-    const source = await connect(started(), '@platformatic/kafka', { groups: [group] })
-    const logged = recordDiag()
-    onTestFinished(() => logged.stop())
-    const producer = new ReplicationLagMetricProducer({
-      sources: [source],
-      pollIntervalMillis: 200,
-    })
-    onTestFinished(() => producer.shutdown())
-    const lagOf = (partition: number) => {
-      const all = producer.gauge.collectMetrics()
-      return all.find(({ shard }) => shard === `${topic}/${partition}`)
-    }
-    await eventually(() => expect(lagOf(1)).toMatchObject({ lagSeqno: 6, connected: false }))
-    await killBroker(2)
-    await eventually(() => expect(logged.matching('warn', `${topic}/1`)).not.toEqual([]))
-    await started().write(5, { topic, partition: 0 })
-    await eventually(() => expect(lagOf(0)).toMatchObject({ lagSeqno: 11 }))
-    const lines = logged.matching('warn', 'it has no leader')
-    expect(lines).toHaveLength(1)
-    expect(lines[0]).toContain(`${topic}/1`)
-  })
-
   it('reports brokers that are behind by their own logs, and groups by what they can consume', async () => {
     const topic = await createTopic([1, 2, 3], [3, 2, 1])
     const group = `${topic}-group`
@@ -216,33 +188,5 @@ await describeInstalled(kafka, () => {
     })
     await startBroker(3)
     await untilSeen(source, shard, 'broker/3', { lag: 0 })
-  })
-
-  it('survives brokers that are killed behind proxies, with SASL', async () => {
-    const topic = await createTopic([1, 2, 3], [2, 3, 1], [3, 1, 2])
-    const bootstrapBrokers = started().brokers.map(({ gate }) => `127.0.0.1:${gate.port}`)
-    const sasl = { mechanism: 'PLAIN', username: 'monitor', password: 'monitor' } as const
-    const uncaught: unknown[] = []
-    const keep = (error: unknown) => uncaught.push(error)
-    process.on('uncaughtException', keep)
-    onTestFinished(() => void process.off('uncaughtException', keep))
-    // With the options that a new user has.
-    const admin = new Admin({ clientId: 'monitor', bootstrapBrokers, sasl })
-    onTestFinished(() => admin.close())
-    const source = await connect(started(), '@platformatic/kafka', {
-      admin,
-      groups: [`${topic}-group`],
-    })
-    for (const id of [2, 3]) {
-      await untilLag(source, topic, id - 1, 6)
-      await started().broker(id).server?.kill()
-      for (let i = 0; i < 20; i++) {
-        started().broker(id).gate.breakConnections()
-        await read(source).catch(() => undefined)
-      }
-      await startBroker(id)
-    }
-    for (const partition of [0, 1, 2]) await untilLag(source, topic, partition, 6)
-    expect(uncaught).toEqual([])
   })
 })

@@ -2,17 +2,37 @@ import { kafkaSource } from 'opentelemetry-instrumentation-replication-lag/sourc
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { kafka } from '../../servers/kafka.mjs'
 import { eventually } from '../../support/eventually.js'
-import { describeInstalled } from '../contract.js'
-import {
-  CLIENTS,
-  connect,
-  joinShareGroup,
-  read,
-  seen,
-  startNewConsumer,
-  untilSeen,
-  useCluster,
-} from './cluster.js'
+import { describeContract, describeInstalled, type ContractOptions } from '../contract.js'
+import { read, untilSeen } from '../shared/systems.js'
+import { CLIENTS, connect, joinShareGroup, seen, startNewConsumer, useCluster } from './cluster.js'
+
+const CONTRACT: ContractOptions = {
+  faults: {
+    'wrong password': /Kafka: .*: check the user and its password/,
+    'missing right': /Kafka: .*: grant the user Describe on the groups/,
+  },
+  // The other e2e tests of Kafka have three brokers.
+  failsOver: false,
+  cannot: {
+    pause: 'a group has no server of its own',
+    gates: 'a group has no server of its own',
+    wipe: 'a group has no data of its own',
+    claim: 'the controller elects one leader',
+  },
+}
+
+await describeInstalled(kafka, () => {
+  describeContract(kafka, {
+    ...CONTRACT,
+    client: 'kafkajs',
+    // It asks for the commits and the members of each group, and tries another client when one hangs. It connects for each
+    // read.
+    questions: 6,
+    reads: 150,
+  })
+  // It asks for two things at a time that do not depend on each other.
+  describeContract(kafka, { ...CONTRACT, client: '@platformatic/kafka', questions: 2 })
+})
 
 await describeInstalled(kafka, () => {
   const started = useCluster(1)
@@ -131,24 +151,6 @@ await describeInstalled(kafka, () => {
       })
     })
 
-    it('names a commit that is no offset, and reads the others', async () => {
-      const topic = await createTopic(4, 2)
-      const group = `${topic}-group`
-      await started().write(4, { topic, partition: 1 })
-      await started().commit(group, topic, -5)
-      await started().commit(group, topic, 3, 1)
-      const source = await connectTo({ groups: [group] })
-      expect((await read(source)).shards).toMatchObject([
-        {
-          shard: `${topic}/0`,
-          followers: [
-            { replica: group, diverged: true, problem: 'its commit is not an offset: -5' },
-          ],
-        },
-        { shard: `${topic}/1`, followers: [{ replica: group, appliedSeqno: 3n }] },
-      ])
-    })
-
     it('counts no records that were deleted before a group consumed them, and says so', async () => {
       const topic = await createTopic(50)
       const group = `${topic}-group`
@@ -166,22 +168,6 @@ await describeInstalled(kafka, () => {
       await untilSeen(source, `${topic}/0`, group, { lag: 0, connected: false, problem })
       await started().commit(group, topic, 50)
       await untilSeen(source, `${topic}/0`, group, { lag: 0, connected: false })
-    })
-
-    it('shows at once that a group has no members, and removes it with its commits', async () => {
-      const topic = await createTopic(5)
-      const group = `${topic}-group`
-      await started().restart(group, topic)
-      const source = await connectTo({ groups: [group] })
-      await untilSeen(source, `${topic}/0`, group, { lag: 0 })
-      await started().kill(group)
-      await untilSeen(source, `${topic}/0`, group, { lag: 0, connected: false })
-      await started().write(7, { topic })
-      await untilSeen(source, `${topic}/0`, group, { lag: 7, connected: false })
-      await started().admin.deleteGroups({ groups: [group] })
-      await eventually(async () =>
-        expect(await read(source)).toMatchObject({ shards: [], complete: true }),
-      )
     })
 
     it('ends where open transactions begin with read_committed', async () => {

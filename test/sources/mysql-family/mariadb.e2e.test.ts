@@ -5,7 +5,8 @@ import { expect, it, onTestFinished } from 'vitest'
 import { galera, mariadb, startGalera } from '../../servers/mariadb.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled, useStarted } from '../contract.js'
-import { read, seen, startForTest, untilSeen, useFamily } from './scenarios.js'
+import { seen, startForTest, untilSeen, useFamily } from './scenarios.js'
+import { read } from '../shared/systems.js'
 
 const CLIENTS = ['mysql2', 'mariadb']
 
@@ -69,8 +70,8 @@ await describeInstalled(mariadb, () => {
     })
     expect(states().filter(({ connected }) => !connected)).toEqual([])
     // It has nothing of the new domain yet.
-    expect(seen(await read(source), 'replica-1', 'orders/7')).toMatchObject({ lag: undefined })
-    expect(seen(await read(source), 'replica-1', 'orders/0')).toMatchObject({ lag: 0 })
+    expect(await seen(source, 'replica-1', 'orders/7')).toMatchObject({ lag: undefined })
+    expect(await seen(source, 'replica-1', 'orders/0')).toMatchObject({ lag: 0 })
     await system.mend('replica-1')
     await untilSeen(source, 'replica-1', { lag: 0 }, 'orders/7')
     await system
@@ -93,7 +94,7 @@ await describeInstalled(mariadb, () => {
     const problem = expect.stringMatching(
       /^it has diverged: it has 0-3-\d+, which its leader does not have$/,
     ) as string
-    const diverged = { connected: undefined, diverged: true, lag: undefined, problem }
+    const diverged = { diverged: true, lag: undefined, problem }
     await untilSeen(source, 'replica-2', diverged)
     // The leader gives the same sequence number to another transaction, and then further ones.
     for (const count of [1, 2]) {
@@ -129,7 +130,7 @@ await describeInstalled(mariadb, () => {
     await untilSeen(source, 'replica-1', { lag: 0 })
     await leader.query('reset master')
     const problem = expect.stringMatching(/which its leader wrote and no longer has/) as string
-    const lost = { connected: undefined, diverged: true, lag: undefined, problem }
+    const lost = { diverged: true, lag: undefined, problem }
     await untilSeen(source, 'replica-1', lost)
     expect((await read(source)).shards).toMatchObject([{ leaderSeqno: 0n, epoch: '0.1' }])
     await leader.query('insert into app.t values (null)')

@@ -4,7 +4,8 @@ import { expect, it, onTestFinished } from 'vitest'
 import { mysql, startGroup } from '../../servers/mysql.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled, useStarted } from '../contract.js'
-import { read, seen, sourceFor, startForTest, untilSeen, useFamily } from './scenarios.js'
+import { seen, sourceFor, startForTest, untilSeen, useFamily } from './scenarios.js'
+import { read } from '../shared/systems.js'
 
 await describeInstalled(mysql, () => {
   const started = useFamily(mysql)
@@ -62,7 +63,7 @@ await describeInstalled(mysql, () => {
     await eventually(async () => expect(await system.position('replica-1')).toBe(before + 3n))
     // The leader still waits.
     expect(await system.position()).toBe(before)
-    expect(seen(await read(source), 'replica-1')).toEqual({
+    expect(await seen(source, 'replica-1')).toEqual({
       connected: true,
       diverged: undefined,
       problem: undefined,
@@ -135,7 +136,7 @@ await describeInstalled(mysql, () => {
     await reader.start(['--innodb-read-only', '--skip-log-bin'])
     const source = await sourceFor(system)
     const problem = expect.stringMatching(/^it reads the storage of its leader/) as string
-    await untilSeen(source, 'replica-2', { connected: undefined, diverged: true, problem })
+    await untilSeen(source, 'replica-2', { diverged: true, problem })
     await untilSeen(source, 'replica-1', { lag: 0 })
     expect((await read(source)).shards[0]).not.toHaveProperty('problem')
   })
@@ -149,7 +150,7 @@ await describeInstalled(mysql, () => {
     await replica.query('insert into app.t values (-1)')
     const [row] = await replica.query('select @@server_uuid as uuid')
     const problem = `it has transactions that its leader does not have, of ${String(row?.['uuid'])}: compare the gtid_executed of both`
-    const diverged = { connected: undefined, diverged: true, lag: undefined, problem }
+    const diverged = { diverged: true, lag: undefined, problem }
     await untilSeen(source, 'replica-1', diverged)
     await system.write(6)
     await untilSeen(source, 'replica-2', { lag: 0 })
@@ -167,7 +168,7 @@ await describeInstalled(mysql, () => {
       const problem = expect.stringMatching(
         /^it has transactions of its leader that the leader itself no longer has/,
       ) as string
-      const lost = { connected: undefined, diverged: true, lag: undefined, problem }
+      const lost = { diverged: true, lag: undefined, problem }
       await untilSeen(source, 'replica-1', lost)
       await system.write(2)
       await untilSeen(source, 'replica-1', lost)
@@ -223,7 +224,7 @@ await describeInstalled(mysql, () => {
     system.leader = system.member(secondary === 'member-2' ? 'member-3' : 'member-2')
     await system.write(2)
     await untilSeen(source, secondary, { lag: 0 })
-    expect(seen(await read(source), 'member-1')).toMatchObject({ connected: false })
+    expect(await seen(source, 'member-1')).toMatchObject({ connected: false })
     expect((await read(source)).shards).toMatchObject([
       { leaderSeqno: await system.position(), epoch: '0' },
     ])

@@ -1,14 +1,10 @@
-import type {
-  FollowerReading,
-  ReplicationReading,
-  ReplicationSource,
-} from 'opentelemetry-instrumentation-replication-lag'
-import { expect, onTestFinished } from 'vitest'
+import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
+import { onTestFinished } from 'vitest'
 import type { Family } from '../../servers/mysql-family.mjs'
 import { Servers } from '../../servers/servers.mjs'
 import type { ConnectOptions, SystemKind } from '../../servers/system.js'
-import { eventually } from '../../support/eventually.js'
 import { useStarted } from '../contract.js'
+import { readShard, untilSeen as untilSeenOf } from '../shared/systems.js'
 
 /** A leader, two followers, and sources of them. */
 class Started {
@@ -45,34 +41,17 @@ export async function startForTest(kind: SystemKind): Promise<Started> {
   return start(kind, servers)
 }
 
-export function read(source: ReplicationSource): Promise<ReplicationReading> {
-  return source.read(AbortSignal.timeout(10_000))
-}
-
-/** A follower of a shard, with its lags, as far as they are known. */
-export function seen({ shards }: ReplicationReading, replica: string, shard = 'orders') {
-  const row = shards.find((each) => each.shard === shard)
-  const follower = row?.followers.find((each) => each.replica === replica)
-  if (!row || !follower) throw new Error(`${replica} of ${shard} is not in the reading`)
-  const { connected, diverged, problem, appliedSeqno, receivedSeqno, comparedWith } = follower
-  const { leaderSeqno = 0 } = comparedWith ?? row
-  const behind = (seqno: FollowerReading['appliedSeqno']) =>
-    seqno === undefined ? undefined : Number(BigInt(leaderSeqno) - BigInt(seqno))
-  const lags = { lag: behind(appliedSeqno), receiveLag: behind(receivedSeqno) }
-  return { connected, diverged, problem, ...lags }
+/** Reads what is seen of a follower. */
+export async function seen(source: ReplicationSource, replica: string, shard = 'orders') {
+  return (await readShard(source, shard)).seen[replica]
 }
 
 /** Waits until a source reports this of a follower. */
 export function untilSeen(
   source: ReplicationSource,
   replica: string,
-  expected: Partial<ReturnType<typeof seen>>,
-  shard?: string,
+  expected: Parameters<typeof untilSeenOf>[3],
+  shard = 'orders',
 ): Promise<void> {
-  return eventually(async () => {
-    const normal = { connected: true, diverged: undefined, problem: undefined }
-    expect(seen(await read(source), replica, shard)).toEqual(
-      expect.objectContaining({ ...normal, ...expected }),
-    )
-  })
+  return untilSeenOf(source, shard, replica, expected)
 }

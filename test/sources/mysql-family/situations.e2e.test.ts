@@ -3,7 +3,8 @@ import { mariadb } from '../../servers/mariadb.mjs'
 import { mysql } from '../../servers/mysql.mjs'
 import { eventually } from '../../support/eventually.js'
 import { describeInstalled } from '../contract.js'
-import { read, untilSeen, useFamily } from './scenarios.js'
+import { untilSeen, useFamily } from './scenarios.js'
+import { read } from '../shared/systems.js'
 
 // What happens to MySQL and MariaDB alike, in the words of each.
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { validate } from '../shared/http-fuzz.js'
+import { validate } from '../shared/fakes.js'
 import {
   createReader,
   IDLE_SLOT,

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
 import { execFileSync } from 'node:child_process'
@@ -11,8 +12,9 @@ import { join } from 'node:path'
 import type { TlsOptions } from 'node:tls'
 import { brotliCompressSync, constants } from 'node:zlib'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { parseExactJson } from '../../../src/sources/shared/exact-json.js'
 import { eventually } from '../../support/eventually.js'
-import { fakeFetch, FakeResponse, type FakeRequest } from './http-fakes.js'
+import { fakeFetch, FakeResponse, type FakeRequest } from './fakes.js'
 
 const read = (endpoints: string[], answer: (path: string, request: FakeRequest) => unknown) =>
   etcdSource({ endpoints, shard: 'a', fetch: fakeFetch(answer) }).read(new AbortController().signal)
@@ -274,4 +276,44 @@ it('a server that does not answer is named by its URL', async () => {
   await expect(source.read(AbortSignal.timeout(5_000))).rejects.toThrow(
     /^none of the etcd endpoints can be read: http:\/\/127.0.0.1:2\/v3\/maintenance\/status: fetch failed \(.*\): check host and port, and whether the server runs$/,
   )
+})
+
+describe('JSON', () => {
+  it('keeps all digits of integers that a number cannot hold, as strings', () => {
+    const text = '{"a": 18446744073709551615, "b": [9007199254740993 , 9007199254740993], "c": 7}'
+    expect(parseExactJson(text)).toEqual({
+      a: '18446744073709551615',
+      b: ['9007199254740993', '9007199254740993'],
+      c: 7,
+    })
+    expect(
+      parseExactJson('{"a": 1234567890123456.5, "b": -1234567890123456, "c": 1.5e300}'),
+    ).toEqual({
+      a: 1234567890123456.5,
+      b: -1234567890123456,
+      c: 1.5e300,
+    })
+  })
+
+  it('changes nothing inside of strings', () => {
+    const value = { 'a 9007199254740993,': ['x\\" : 9007199254740993 ]', '9007199254740993'], b: 1 }
+    expect(parseExactJson(JSON.stringify(value))).toEqual(value)
+    const both = '{"a": "1, 9007199254740993 ]", "b": 9007199254740993}'
+    expect(parseExactJson(both)).toEqual({ a: '1, 9007199254740993 ]', b: '9007199254740993' })
+  })
+
+  it('returns undefined for what is not JSON', () => {
+    for (const text of ['', 'x', '{"a": 9007199254740993', '<html>9007199254740993,'])
+      expect(parseExactJson(text)).toBeUndefined()
+  })
+
+  it('parses any other JSON as JSON.parse does', () => {
+    const isLong = (text: string) => /\d{16,}/.test(text)
+    fc.assert(
+      fc.property(fc.json(), (text) => {
+        fc.pre(!isLong(text.replace(/"(?:[^"\\]|\\.)*"/g, '')))
+        expect(parseExactJson(text)).toEqual(JSON.parse(text))
+      }),
+    )
+  })
 })

@@ -2,25 +2,37 @@ import fc from 'fast-check'
 import type { ReplicationReading } from 'opentelemetry-instrumentation-replication-lag'
 import { expect } from 'vitest'
 
-const VALUES = fc.oneof(
-  fc.constantFrom<unknown>(
-    undefined,
-    null,
-    '',
-    '0',
-    '7',
-    '-1',
-    -1,
-    0,
-    7,
-    1.5,
-    2 ** 53,
-    1e300,
-    true,
-  ),
-  fc.constantFrom<unknown>(`${2n ** 64n - 1n}`, `${2n ** 64n}`, 'x'.repeat(2000), '\ud800', [], {}),
-  fc.jsonValue(),
-)
+/** A request, as a fake server gets it. */
+export interface FakeRequest {
+  readonly url: string
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string
+  readonly signal: AbortSignal
+}
+
+/** An answer that is not 200 with JSON. */
+export class FakeResponse {
+  constructor(
+    readonly status: number,
+    readonly body: string,
+  ) {}
+}
+
+/** A `fetch` that is answered with JSON, a FakeResponse, or whatever else the function does. */
+export function fakeFetch(answer: (path: string, request: FakeRequest) => unknown) {
+  return async (url: string, request: Omit<FakeRequest, 'url'>) => {
+    const { pathname, search } = new URL(url)
+    const found = await answer(`${pathname}${search}`, { ...request, url })
+    const { status, body } =
+      found instanceof FakeResponse ? found : new FakeResponse(200, JSON.stringify(found))
+    return { ok: status < 300, status, text: () => Promise.resolve(body) }
+  }
+}
+
+const NUMBERS = ['0', '7', '-1', -1, 0, 7, 1.5, 2 ** 53, 1e300, `${2n ** 64n - 1n}`, `${2n ** 64n}`]
+const OTHERS = [undefined, null, '', true, 'x'.repeat(2000), '\ud800', [], {}]
+const VALUES = fc.oneof(fc.constantFrom<unknown>(...NUMBERS, ...OTHERS), fc.jsonValue())
 
 /** A recorded answer with up to three changes, at any depth. */
 export function mutated(answer: unknown): fc.Arbitrary<unknown> {
