@@ -113,11 +113,11 @@ describe('a reading', () => {
   it('uses an answer that came after its read, and is not complete with it', async () => {
     const { read, delays } = createFake()
     await read()
-    delays.set('nats_3', 250)
+    delays.set('nats_3', 600)
     const { shards, note } = await read(200)
     expect(note).toContain('http://nats_3:8222: no answer in time')
     expect(shards[0]?.followers[1]).toEqual(unreadable('nats_3', `cannot be read: ${String(note)}`))
-    await sleep(150)
+    await sleep(600)
     const late = await read(200)
     expect(late.shards[0]?.followers[1]).toMatchObject({ connected: true, ...applied(31n) })
     expect(late.complete).toBe(false)
