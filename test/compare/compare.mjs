@@ -1,8 +1,8 @@
-import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 import { Servers } from '../servers/servers.mjs'
+import { SYSTEMS } from './systems.mjs'
 
 // Takes the servers of one system through incidents, and prints what this package and plain commands show next to the truth, as
 // a Markdown table: `npm run compare -- SYSTEM`, or `-- SYSTEM --seconds 20` for how long each incident lasts.
@@ -133,24 +133,19 @@ async function compare(comparison, servers, incidentMillis) {
   await comparison.run({ incident, load, restartMonitor })
 }
 
-/** @param {string} system @returns {Promise<{ start: (servers: Servers) => Promise<Comparison> }>} */
-const load = (system) => import(`./${system}.mjs`)
-
 const { values, positionals } = parseArgs({
   options: { seconds: { type: 'string', default: '10' } },
   allowPositionals: true,
 })
-const files = await readdir(new URL('.', import.meta.url))
-const systems = files.map((file) => file.replace('.mjs', '')).filter((name) => name !== 'compare')
-const [system = ''] = positionals
-if (systems.includes(system)) {
+const start = SYSTEMS[positionals[0] ?? '']
+if (start) {
   const servers = await Servers.create()
   try {
-    await compare(await (await load(system)).start(servers), servers, Number(values.seconds) * 1000)
+    await compare(await start(servers), servers, Number(values.seconds) * 1000)
   } finally {
     await servers.stop()
   }
   process.exit()
 }
-console.error(`npm run compare -- SYSTEM, which is one of: ${systems.join(', ')}`)
+console.error(`npm run compare -- SYSTEM, which is one of: ${Object.keys(SYSTEMS).join(', ')}`)
 process.exitCode = 2
