@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { until } from '../../test/servers/postgres/until.mjs'
+import { until } from '../../test/servers/postgres/processes.mjs'
 import { Director } from './director.mjs'
 import { History } from './history.mjs'
 import { listenToKeys } from './keys.mjs'

@@ -4,8 +4,7 @@ import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
-import { freePort } from '../../test/servers/postgres/processes.mjs'
-import { until } from '../../test/servers/postgres/until.mjs'
+import { freePort, until } from '../../test/servers/postgres/processes.mjs'
 import { findProgram, Servers } from '../../test/servers/servers.mjs'
 
 const pathOf = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))

@@ -225,7 +225,7 @@ async function startEtcd(servers) {
     // It asks the members one after the other.
     async plain(name) {
       const follower = await applied(name)
-      return { count: Number((await applied(cluster.leader)) - follower) }
+      return { count: Number((await applied(cluster.leaderName)) - follower) }
     },
     async run(run) {
       const { incident } = run
@@ -274,7 +274,7 @@ async function startJetStream(servers) {
     streams.add({
       name: 'COPY',
       mirror: { name: 'ORDERS' },
-      placement: { cluster: 'demo', tags: [cluster.leader] },
+      placement: { cluster: 'demo', tags: [cluster.leaderName] },
     }),
   )
   const [first] = cluster.followers
@@ -290,7 +290,7 @@ async function startJetStream(servers) {
       }),
     async position(name) {
       if (name !== MIRROR) return cluster.position(name)
-      return BigInt((await cluster.stream(cluster.leader, 'COPY')).state.last_seq)
+      return BigInt((await cluster.stream(cluster.leaderName, 'COPY')).state.last_seq)
     },
     truth(name, load) {
       if (name !== CONSUMER) return undefined

@@ -1,12 +1,15 @@
 import { access, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
+import { Voters } from './members.mjs'
 import { freePort } from './postgres/processes.mjs'
 import { cacheFolder, isOnPath } from './servers.mjs'
 
+/** @import { Servers } from './servers.mjs' */
+
 const NAMES = ['e1', 'e2', 'e3']
 
-/** @typedef {Awaited<ReturnType<typeof createMember>>} Member */
+/** @typedef {Awaited<ReturnType<typeof createMember>> & { server?: import('./servers.mjs').Server }} Member */
 
 /**
  * @typedef {object} Status
@@ -20,7 +23,7 @@ const NAMES = ['e1', 'e2', 'e3']
 /**
  * @typedef {Omit<import('./system.js').SystemKind, 'start'> & {
  *   program: string
- *   start(servers: import('./servers.mjs').Servers): Promise<EtcdCluster>
+ *   start(servers: Servers): Promise<EtcdCluster>
  * }} EtcdKind
  */
 
@@ -50,203 +53,134 @@ export const etcd36 = {
   start: (servers) => EtcdCluster.start(servers, newest),
 }
 
-/** Three members. Each is reached through gates: one for its clients, and one for the other members. */
-export class EtcdCluster {
+/**
+ * Three members. Each is reached through gates: one for its clients, and one for the other members.
+ *
+ * @extends {Voters<Member>}
+ */
+export class EtcdCluster extends Voters {
   shard = 'registry'
-  elects = true
-  #servers
   #program
   /** @type {Member[]} */
-  #members
-  /** @type {Member[]} */
   #learners = []
-  /** @type {Member} */
-  #leader
-  /** The leader that was frozen. Another one may lead since. @type {Member | undefined} */
-  #frozen
-  /** @type {Map<Member, import('./servers.mjs').Server>} */
-  #processes = new Map()
+  /** The names of members, by the ids that they have said. @type {Map<string, string>} */
+  #names = new Map()
 
-  /**
-   * Use {@link EtcdCluster.start}.
-   *
-   * @param {import('./servers.mjs').Servers} servers
-   * @param {[Member, ...Member[]]} members
-   * @param {string} program
-   */
+  /** Use {@link EtcdCluster.start}. @param {Servers} servers @param {Member[]} members @param {string} program */
   constructor(servers, members, program) {
-    this.#servers = servers
+    super(servers, members)
     this.#program = program
-    this.#members = members
-    this.#leader = members[0]
   }
 
-  /**
-   * @param {import('./servers.mjs').Servers} servers
-   * @param {string} [program]
-   */
+  /** @param {Servers} servers @param {string} [program] */
   static async start(servers, program = 'etcd') {
-    const [first, ...others] = await Promise.all(NAMES.map((name) => createMember(servers, name)))
-    if (!first) throw new Error('no member')
-    const cluster = new EtcdCluster(servers, [first, ...others], program)
-    await Promise.all(cluster.#members.map((member) => cluster.#run(member)))
-    await cluster.#untilLeader()
+    const members = await Promise.all(NAMES.map((name) => createMember(servers, name)))
+    const cluster = new EtcdCluster(servers, members, program)
+    await Promise.all(members.map((member) => cluster.run(member)))
+    await cluster.untilLeader()
     // Until the members have agreed on a version, the leader writes by itself.
     await servers.until('the version of the cluster is known', async () => {
-      const response = await fetch(`http://127.0.0.1:${cluster.#leader.port}/version`)
+      const response = await fetch(`http://127.0.0.1:${cluster.leader.port}/version`)
       const version = /** @type {{ etcdserver: string, etcdcluster: string }} */ (
         await response.json()
       )
       return version.etcdcluster.split('.')[1] === version.etcdserver.split('.')[1]
     })
     await cluster.write(1)
-    await cluster.#untilCaughtUp()
+    await cluster.untilCaughtUp()
     return cluster
   }
 
-  /** The members that do not lead, in the order of their names. @returns {[string, string]} */
-  get followers() {
-    const [first, second] = this.#members.filter((member) => member !== this.#leader)
-    return [first?.name ?? '', second?.name ?? '']
-  }
-
-  get leader() {
-    return this.#leader.name
-  }
-
-  get leaderName() {
-    return this.leader
-  }
-
+  /** @override */
   get nodes() {
-    return [...this.#members, ...this.#learners].map(({ name }) => name)
+    return this.#all.map(({ name }) => name)
+  }
+
+  /** The members and the learners. */
+  get #all() {
+    return [...this.members, ...this.#learners]
+  }
+
+  /** @override @param {string} name */
+  member(name) {
+    return this.#learners.find((each) => each.name === name) ?? super.member(name)
   }
 
   /** Finds a leader that was elected, too. @param {string} name */
   async stateOf(name) {
     const { header, leader = '0', raftIndex, raftAppliedIndex, raftTerm } = await this.status(name)
     const leads = leader === header.member_id
-    if (leads) this.#leader = this.#member(name)
+    if (leads) this.setLeader(this.member(name))
     const position = BigInt(leads ? raftIndex : raftAppliedIndex)
     return { position, leads, linked: leader !== '0', term: Number(raftTerm) }
   }
 
+  /** @override @param {string} name */
+  async leaderOf(name) {
+    const { leader = '' } = await this.status(name)
+    return this.#names.get(leader)
+  }
+
   /** The URLs of all members and learners, through their gates. */
   get endpoints() {
-    return [...this.#members, ...this.#learners].map(({ name }) => this.endpointOf(name))
+    return this.#all.map(({ name }) => this.endpointOf(name))
   }
 
   /** @param {string} name */
   endpointOf(name) {
-    return `http://127.0.0.1:${this.#member(name).gate.port}`
+    return `http://127.0.0.1:${this.member(name).gate.port}`
   }
 
   get url() {
-    return `etcd+http://${this.#members.map(({ gate }) => `127.0.0.1:${gate.port}`).join(',')}`
-  }
-
-  get gates() {
-    return Object.fromEntries(this.#members.map(({ name, gate }) => [name, gate]))
+    return `etcd+http://${this.members.map(({ gate }) => `127.0.0.1:${gate.port}`).join(',')}`
   }
 
   /** @param {import('./system.js').ConnectOptions} [options] */
   connect({ source = {} } = {}) {
     const { endpoints, shard } = this
-    return Promise.resolve({
-      source: etcdSource({ endpoints, shard, ...source }),
-      gate: this.#leader.gate,
-      gates: this.gates,
-      close: () => Promise.resolve(),
-    })
+    return this.connectedBy(etcdSource({ endpoints, shard, ...source }))
   }
 
   /** @param {number} count */
   async write(count) {
     for (let i = 0; i < count; i++) {
-      await this.ask(this.leader, 'kv/put', { key: btoa(`key ${i % 10}`), value: btoa(`${i}`) })
+      const entry = { key: btoa(`key ${i % 10}`), value: btoa(`${i}`) }
+      await this.ask(this.leaderName, 'kv/put', entry)
     }
   }
 
-  /** @param {string} [follower] */
-  async position(follower = this.leader) {
+  /** @override @param {string} [follower] */
+  async position(follower = this.leaderName) {
     const status = await this.status(follower)
-    const isLeader = follower === this.leader
+    const isLeader = follower === this.leaderName
     return BigInt(isLeader ? status.raftIndex : status.raftAppliedIndex)
   }
 
-  /** @param {string} follower */
+  /** @override @param {string} follower */
   async cut(follower) {
-    const member = this.#member(follower)
+    const member = this.member(follower)
     const { header } = await this.status(follower)
     // It dials the other members, and they dial it.
     const isFrom = `X-Server-From: ${BigInt(header.member_id).toString(16)}\r\n`.toLowerCase()
-    for (const { peerGate } of this.#members) {
+    for (const { peerGate } of this.members) {
       peerGate.close(
         (greeting) => peerGate === member.peerGate || greeting.toLowerCase().includes(isFrom),
       )
     }
   }
 
+  /** @override */
   async mend() {
-    for (const { peerGate } of this.#members) peerGate.reopen()
+    for (const { peerGate } of this.members) peerGate.reopen()
     return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  async kill(follower) {
-    await this.#processes.get(this.#member(follower))?.kill()
-  }
-
-  /** @param {string} follower */
-  async restart(follower) {
-    await this.#run(this.#member(follower))
-    await this.#untilCaughtUp()
-  }
-
-  async freeze() {
-    this.#frozen = this.#leader
-    this.#processes.get(this.#leader)?.freeze()
-    return Promise.resolve()
-  }
-
-  async thaw() {
-    if (this.#frozen) this.#processes.get(this.#frozen)?.thaw()
-    await this.#untilCaughtUp()
-  }
-
-  /** @param {string} follower */
-  async pause(follower) {
-    this.#processes.get(this.#member(follower))?.freeze()
-    return Promise.resolve()
-  }
-
-  /** @param {string} follower */
-  async resume(follower) {
-    this.#processes.get(this.#member(follower))?.thaw()
-    await this.#untilCaughtUp()
-  }
-
-  /** The killed leader comes back as a follower: two members without it would not survive the next loss. */
-  async failOver() {
-    const killed = this.leader
-    const [first, second] = this.followers
-    await this.kill(killed)
-    await this.#servers.until('another member leads', async () => {
-      const { leader, header } = await this.status(first)
-      return leader !== undefined && (leader === header.member_id || (await this.#leads(second)))
-    })
-    await this.restart(killed)
-    return this.leader === first ? second : first
   }
 
   /** Removes all data, and starts a cluster of the same flags. */
   async rebuild() {
-    await Promise.all(this.#members.map(({ name }) => this.kill(name)))
-    for (const { name } of this.#members) {
-      await rm(join(await this.#servers.folderOf(name), 'data'), { recursive: true })
-    }
-    await Promise.all(this.#members.map((member) => this.#run(member)))
-    await this.#untilCaughtUp()
+    await Promise.all(this.members.map(({ name }) => this.kill(name)))
+    for (const { name } of this.members) await this.#removeData(name)
+    await Promise.all(this.members.map((member) => this.run(member)))
+    await this.untilCaughtUp()
   }
 
   async addFollower() {
@@ -264,29 +198,28 @@ export class EtcdCluster {
 
   /** A member without its data would not be let in again. So it is removed, and added as another one of its name. */
   async wipe(/** @type {string} */ follower) {
-    const member = this.#member(follower)
+    const member = this.member(follower)
     const { header } = await this.status(follower)
     await this.kill(follower)
-    await this.ask(this.leader, 'cluster/member/remove', { ID: header.member_id })
-    await rm(join(await this.#servers.folderOf(follower), 'data'), { recursive: true })
+    await this.#remove(header.member_id)
+    await this.#removeData(follower)
     const peerURLs = [`http://127.0.0.1:${member.peerGate.port}`]
-    await this.#servers.until('the member is added', () =>
-      this.ask(this.leader, 'cluster/member/add', { peerURLs }),
+    await this.servers.until('the member is added', () =>
+      this.ask(this.leaderName, 'cluster/member/add', { peerURLs }),
     )
-    await this.#run(member, 'existing')
-    await this.#untilCaughtUp()
+    await this.run(member, 'existing')
+    await this.untilCaughtUp()
   }
 
   /** Adds a member that has no vote. It is not started yet. Returns its id. @param {string} name */
   async addLearner(name) {
-    const member = await createMember(this.#servers, name)
+    const member = await createMember(this.servers, name)
     // One of this name may have been removed.
-    const folder = await this.#servers.folderOf(name)
-    await rm(join(folder, 'data'), { recursive: true, force: true })
+    await this.#removeData(name)
     const question = { isLearner: true, peerURLs: [`http://127.0.0.1:${member.peerGate.port}`] }
     // The leader refuses until it has been connected to its followers for five seconds.
-    const added = await this.#servers.until('the learner is added', () =>
-      this.ask(this.leader, 'cluster/member/add', question),
+    const added = await this.servers.until('the learner is added', () =>
+      this.ask(this.leaderName, 'cluster/member/add', question),
     )
     this.#learners.push(member)
     return /** @type {{ member: { ID: string } }} */ (added).member.ID
@@ -294,57 +227,43 @@ export class EtcdCluster {
 
   /** Starts an added learner, and waits until it has caught up. @param {string} name */
   async startLearner(name) {
-    await this.#run(this.#member(name), 'existing')
-    await this.#servers.until('the learner has caught up', async () => {
+    await this.run(this.member(name), 'existing')
+    await this.servers.until('the learner has caught up', async () => {
       return (await this.position(name)) === (await this.position())
     })
   }
 
-  /**
-   * Removes a learner, and stops it.
-   *
-   * @param {string} name
-   * @param {string} ID
-   */
+  /** Removes a learner, and stops it. @param {string} name @param {string} ID */
   async removeLearner(name, ID) {
-    await this.ask(this.leader, 'cluster/member/remove', { ID })
+    await this.#remove(ID)
     await this.kill(name)
     this.#learners = this.#learners.filter((each) => each.name !== name)
   }
 
-  /**
-   * Removes a member, and stops it. The cluster then has two, so that it does not survive the next loss.
-   *
-   * @param {string} name
-   */
-  async removeMember(name) {
-    const { header } = await this.status(name)
-    // The leader refuses until it has been connected to its followers for five seconds.
-    await this.#servers.until('the member is removed', () =>
-      this.ask(this.leader, 'cluster/member/remove', { ID: header.member_id }),
-    )
-    await this.kill(name)
-    this.#members = this.#members.filter((each) => each.name !== name)
+  /** @param {string} ID */
+  #remove(ID) {
+    return this.ask(this.leaderName, 'cluster/member/remove', { ID })
+  }
+
+  /** @param {string} name */
+  async #removeData(name) {
+    await rm(join(await this.servers.folderOf(name), 'data'), { recursive: true, force: true })
   }
 
   /** Restarts a member so that clients reach it at another URL. @param {string} name */
   async moveMember(name) {
-    const member = this.#member(name)
+    const member = this.member(name)
     await this.kill(name)
     member.port = await freePort()
-    member.gate = await this.#servers.gate(member.port)
+    member.gate = await this.servers.gate(member.port)
     await this.restart(name)
-  }
-
-  /** @param {string} name */
-  async #leads(name) {
-    const { leader, header } = await this.status(name)
-    return leader === header.member_id
   }
 
   /** @param {string} name @returns {Promise<Status>} */
   async status(name) {
-    return /** @type {Status} */ (await this.ask(name, 'maintenance/status'))
+    const status = /** @type {Status} */ (await this.ask(name, 'maintenance/status'))
+    this.#names.set(status.header.member_id, name)
+    return status
   }
 
   /**
@@ -356,7 +275,7 @@ export class EtcdCluster {
    * @returns {Promise<unknown>}
    */
   async ask(name, path, question = {}) {
-    const response = await fetch(`http://127.0.0.1:${this.#member(name).port}/v3/${path}`, {
+    const response = await fetch(`http://127.0.0.1:${this.member(name).port}/v3/${path}`, {
       method: 'POST',
       body: JSON.stringify(question),
       signal: AbortSignal.timeout(5_000),
@@ -367,42 +286,10 @@ export class EtcdCluster {
     return answer
   }
 
-  /** @param {string} name */
-  #member(name) {
-    const member = [...this.#members, ...this.#learners].find((each) => each.name === name)
-    if (!member) throw new Error(`there is no member ${name}`)
-    return member
-  }
-
-  /** Waits until all members agree on a leader. */
-  async #untilLeader() {
-    await this.#servers.until('all members know one leader', async () => {
-      const statuses = await Promise.all(this.#members.map(({ name }) => this.status(name)))
-      const isOne = new Set(statuses.map(({ leader }) => leader)).size === 1
-      const index = statuses.findIndex(({ leader, header }) => leader === header.member_id)
-      const leading = this.#members[index]
-      if (leading) this.#leader = leading
-      return isOne && leading
-    })
-  }
-
-  async #untilCaughtUp() {
-    await this.#untilLeader()
-    const end = await this.position()
-    await this.#servers.until('all members have caught up', async () => {
-      const positions = await Promise.all(this.#members.map(({ name }) => this.position(name)))
-      return positions.every((position) => position >= end)
-    })
-  }
-
-  /**
-   * @param {Member} member
-   * @param {'new' | 'existing'} state of the cluster
-   */
-  async #run(member, state = 'new') {
+  /** @override @param {Member} member @param {'new' | 'existing'} [state] of the cluster */
+  async run(member, state = 'new') {
     const { name, port, gate, peerPort, peerGate } = member
-    const known = [...this.#members, ...this.#learners]
-    const peers = known.map((each) => `${each.name}=http://127.0.0.1:${each.peerGate.port}`)
+    const peers = this.#all.map((each) => `${each.name}=http://127.0.0.1:${each.peerGate.port}`)
     const parameters = {
       name: name,
       'data-dir': 'data',
@@ -418,15 +305,11 @@ export class EtcdCluster {
       'log-level': 'warn',
     }
     const flags = Object.entries(parameters).map(([flag, value]) => `--${flag}=${value}`)
-    const server = await this.#servers.start(name, this.#program, [...flags, '--pre-vote'])
-    this.#processes.set(member, server)
+    member.server = await this.servers.start(name, this.#program, [...flags, '--pre-vote'])
   }
 }
 
-/**
- * @param {import('./servers.mjs').Servers} servers
- * @param {string} name
- */
+/** @param {Servers} servers @param {string} name */
 async function createMember(servers, name) {
   const [port, peerPort] = [await freePort(), await freePort()]
   const [gate, peerGate] = [await servers.gate(port), await servers.gate(peerPort)]

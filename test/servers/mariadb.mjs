@@ -5,8 +5,7 @@ import { createConnection } from 'mysql2/promise'
 import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
 import { startFamily, templateOf } from './mysql-family.mjs'
 import { freePort } from './postgres/processes.mjs'
-import { findProgram, isOnPath, run } from './servers.mjs'
-import { findUnstable } from './unstable.mjs'
+import { findProgram, findUnstable, isOnPath, run } from './servers.mjs'
 
 /** @import { Dialect } from './mysql-family.mjs' */
 

@@ -1,9 +1,12 @@
+/** @import { Gate } from './gate.mjs' */
+/** @import { Server, Servers } from './servers.mjs' */
+
 /**
  * @typedef {object} Replica
  * @property {string} name
  * @property {number} port
- * @property {import('./servers.mjs').Server | undefined} server
- * @property {import('./gate.mjs').Gate | undefined} link what it replicates through while it follows
+ * @property {Server | undefined} [server]
+ * @property {Gate | undefined} [link] what it replicates through while it follows
  */
 
 /**
@@ -45,10 +48,6 @@ export class Members {
     return this.members.map(({ name }) => name)
   }
 
-  get ports() {
-    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
-  }
-
   /** @param {string} name */
   member(name) {
     const found = this.members.find((member) => member.name === name)
@@ -82,9 +81,118 @@ export class Members {
     return Promise.resolve()
   }
 
-  /** @param {string} name */
+  /** @param {string} name @returns {Promise<void>} */
   resume(name) {
     this.member(name).server?.thaw()
     return Promise.resolve()
+  }
+
+  /** @param {string} name */
+  async kill(name) {
+    await this.member(name).server?.kill()
+  }
+}
+
+/**
+ * Members that elect their leader. Clients of sources reach each of them through its gate.
+ *
+ * @abstract
+ * @template {Replica & { readonly gate: Gate }} Member
+ * @extends {Members<Member>}
+ */
+export class Voters extends Members {
+  elects = true
+  /** The leader that was frozen. Another one may lead since. @type {Member | undefined} */
+  #frozen
+
+  /** @param {Servers} servers @param {readonly Member[]} members */
+  constructor(servers, members) {
+    super(members)
+    this.servers = servers
+  }
+
+  /** Returns the name of the leader, as a member knows it. @abstract @param {string} name @returns {Promise<string | undefined>} */
+  leaderOf(name) {
+    return Promise.reject(new Error(name))
+  }
+
+  /** @abstract @param {string} [name] @returns {Promise<bigint>} */
+  position(name) {
+    return Promise.reject(new Error(name))
+  }
+
+  /** Starts a member that does not run. @abstract @param {Member} member @returns {Promise<unknown>} */
+  run(member) {
+    return Promise.reject(new Error(member.name))
+  }
+
+  /** Whether the leader says that all others have caught up. @returns {Promise<boolean>} */
+  isCurrent() {
+    return Promise.resolve(true)
+  }
+
+  get gates() {
+    return Object.fromEntries(this.members.map(({ name, gate }) => [name, gate]))
+  }
+
+  /** @param {import('./system.js').Connected['source']} source */
+  connectedBy(source) {
+    const { gate } = this.leader
+    return Promise.resolve({ source, gate, gates: this.gates, close: () => Promise.resolve() })
+  }
+
+  /** @override */
+  freeze() {
+    this.#frozen = this.leader
+    return this.pause(this.leader.name)
+  }
+
+  /** @override */
+  thaw() {
+    return this.resume(this.#frozen?.name ?? '')
+  }
+
+  /** @override @param {string} name */
+  async resume(name) {
+    await super.resume(name)
+    await this.untilCaughtUp()
+  }
+
+  /** @param {string} follower */
+  async restart(follower) {
+    await this.run(this.member(follower))
+    await this.untilCaughtUp()
+  }
+
+  /** The killed leader comes back as a follower: two members without it would not survive the next loss. */
+  async failOver() {
+    const killed = this.leader.name
+    const [first, second] = this.followers
+    await this.kill(killed)
+    await this.servers.until('another member leads', async () => {
+      return [first, second].includes((await this.leaderOf(first)) ?? '')
+    })
+    await this.restart(killed)
+    return this.leader.name === first ? second : first
+  }
+
+  /** Waits until all members agree on a leader. */
+  async untilLeader() {
+    await this.servers.until('all members know one leader', async () => {
+      const names = await Promise.all(this.members.map(({ name }) => this.leaderOf(name)))
+      const leader = this.members.find(({ name }) => names.every((each) => each === name))
+      if (leader) this.setLeader(leader)
+      return leader !== undefined
+    })
+  }
+
+  async untilCaughtUp() {
+    await this.untilLeader()
+    const end = await this.position()
+    await this.servers.until('all members have caught up', async () => {
+      await this.untilLeader()
+      const positions = await Promise.all(this.members.map(({ name }) => this.position(name)))
+      return (await this.isCurrent()) && positions.every((position) => position >= end)
+    })
   }
 }

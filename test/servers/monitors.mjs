@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from './postgres/processes.mjs'
-import { until } from './postgres/until.mjs'
+import { freePort, until } from './postgres/processes.mjs'
 
 /** One page of metrics. @typedef {{ name: string, program: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
 /** A number of a page. @typedef {{ metric: string, shard: string | undefined, replica: string | undefined, value: number }} Series */

@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { createPool as createMariadbPool } from 'mariadb'
 import { createConnection, createPool as createMysql2Pool } from 'mysql2/promise'
 import { Members } from './members.mjs'
-import { freePort } from './postgres/processes.mjs'
-import { until } from './postgres/until.mjs'
+import { freePort, until } from './postgres/processes.mjs'
 
 /** @import { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag' */
 /** @import { Server, Servers } from './servers.mjs' */
@@ -262,6 +261,10 @@ export class Family extends Members {
     return `${this.#dialect.scheme}://monitor:monitor@${addresses.join(',')}`
   }
 
+  get ports() {
+    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
+  }
+
   /** @param {ConnectOptions} [options] @returns {Promise<Connected>} */
   async connect({ client = 'mysql2', fault, source } = {}) {
     const user = fault === 'missing right' ? 'visitor' : 'monitor'
@@ -305,7 +308,7 @@ export class Family extends Members {
       : this.member(follower).position('follower')
   }
 
-  /** @param {string} follower */
+  /** @override @param {string} follower */
   async kill(follower) {
     await this.member(follower).kill()
   }

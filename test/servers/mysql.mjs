@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import { mysqlSource } from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { Family, startFamily, startMembers, templateOf } from './mysql-family.mjs'
 import { freePort } from './postgres/processes.mjs'
-import { findProgram, run } from './servers.mjs'
-import { findUnstable } from './unstable.mjs'
+import { findProgram, findUnstable, run } from './servers.mjs'
 
 /** @import { Servers } from './servers.mjs' */
 /** @import { Dialect } from './mysql-family.mjs' */

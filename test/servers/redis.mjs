@@ -3,8 +3,7 @@ import { redisSource } from 'opentelemetry-instrumentation-replication-lag/sourc
 import { createClient } from 'redis'
 import { Members } from './members.mjs'
 import { freePort } from './postgres/processes.mjs'
-import { findProgram } from './servers.mjs'
-import { findUnstable } from './unstable.mjs'
+import { findProgram, findUnstable } from './servers.mjs'
 
 /** @import { SystemKind } from './system.js' */
 /** @import { Gate } from './gate.mjs' */
@@ -135,6 +134,10 @@ export class RedisSystem extends Members {
     }
   }
 
+  get ports() {
+    return Object.fromEntries(this.members.map(({ name, port }) => [name, port]))
+  }
+
   revoke() {
     return this.#setUser('-info')
   }
@@ -202,11 +205,6 @@ export class RedisSystem extends Members {
     const info = await (follower === undefined ? this.leader : this.member(follower)).info()
     const field = follower === undefined ? 'master_repl_offset' : 'slave_repl_offset'
     return BigInt(info.get(field) ?? '')
-  }
-
-  /** @param {string} follower */
-  async kill(follower) {
-    await this.member(follower).server?.kill()
   }
 
   /** @param {string} follower */

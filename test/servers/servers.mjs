@@ -1,12 +1,11 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync, closeSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { access, constants, mkdir, mkdtemp, realpath } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { Janitor } from './postgres/janitor.mjs'
-import { send, tail } from './postgres/processes.mjs'
-import { until } from './postgres/until.mjs'
+import { send, tail, until } from './postgres/processes.mjs'
 import { Gate } from './gate.mjs'
 
 /** The servers that can run here, as Linux names their processes: at most 15 characters each. */
@@ -210,4 +209,24 @@ export function run(program, parameters, options = {}) {
       else resolve(String(stdout))
     })
   })
+}
+
+/**
+ * Finds a program that unpack-unstable.sh has unpacked.
+ *
+ * @param {string} package_ the package of Debian: `redis-server`
+ * @param {string} path of the program in it: `usr/bin/redis-server`
+ * @returns {{ root: string, program: string, parameters: string[] } | undefined} what to run, and the parameters before its
+ *   own: its own loader and libraries, because those of this machine can be older
+ */
+export function findUnstable(package_, path) {
+  const root = cacheFolder(join('replication-lag-e2e/unstable', package_))
+  const program = join(root, path)
+  if (!existsSync(program)) return undefined
+  const library = join(root, 'usr/lib/x86_64-linux-gnu')
+  return {
+    root,
+    program: join(root, 'usr/lib64/ld-linux-x86-64.so.2'),
+    parameters: ['--library-path', library, program],
+  }
 }

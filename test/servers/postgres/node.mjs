@@ -4,8 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { childrenOf, freePort, keepAlive, send, tail } from './processes.mjs'
-import { until } from './until.mjs'
+import { childrenOf, freePort, keepAlive, send, tail, until } from './processes.mjs'
 
 /**
  * What the nodes of one cluster share.

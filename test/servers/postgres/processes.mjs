@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 /** Ports that no system gives to outgoing connections. One of those could take the port of a server that is down for a moment. */
@@ -78,4 +79,32 @@ export async function keepAlive(promise) {
 export function tail(file, start) {
   const lines = readFileSync(file).subarray(start).toString().trimEnd().split('\n')
   return lines.slice(-15).join('\n')
+}
+
+/**
+ * Waits until a condition holds, and says what it waited for if it never does.
+ *
+ * @template T
+ * @param {string} what the condition in words: `standby-1 streams`
+ * @param {() => T | Promise<T>} condition asked again and again; one that throws does not hold yet
+ * @param {{ timeoutMillis?: number, signal?: AbortSignal | undefined }} [options] `signal` ends the wait immediately
+ * @returns {Promise<T>} the first truthy answer
+ */
+export async function until(what, condition, { timeoutMillis = 20_000, signal } = {}) {
+  const deadline = performance.now() + timeoutMillis
+  for (;;) {
+    /** @type {unknown} */
+    let cause
+    try {
+      const answer = await condition()
+      if (answer) return answer
+    } catch (error) {
+      cause = error
+    }
+    if (performance.now() > deadline) {
+      const because = cause instanceof Error ? `: ${cause.message}` : ''
+      throw new Error(`after ${timeoutMillis / 1000} s still not: ${what}${because}`, { cause })
+    }
+    await sleep(15, undefined, { signal })
+  }
 }

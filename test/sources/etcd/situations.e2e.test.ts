@@ -101,7 +101,7 @@ for (const kind of [etcd, etcd36]) {
       const servers = await Servers.create()
       onTestFinished(() => servers.stop())
       const cluster = await kind.start(servers)
-      const { leader, endpoints } = cluster
+      const { leaderName: leader, endpoints } = cluster
       const user = { name: 'root', password: 'secret' }
       await cluster.ask(leader, 'auth/user/add', user)
       await cluster.ask(leader, 'auth/role/add', { name: 'root' })

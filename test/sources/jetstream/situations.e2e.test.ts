@@ -116,11 +116,11 @@ await describeInstalled(jetstream, () => {
     const source = await connect()
     const [first] = cluster().followers
     const problem = expect.stringMatching(/cannot be read: http:.*no answer in time/) as string
-    cluster().freezeServer(first)
+    await cluster().pause(first)
     try {
       await untilSeen(source, 'ORDERS', first, { connected: false, lag: undefined, problem })
     } finally {
-      await cluster().thawServer(first)
+      await cluster().resume(first)
     }
     await untilSeen(source, 'ORDERS', first, { connected: true, lag: 0 })
   })
