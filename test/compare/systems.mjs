@@ -14,7 +14,7 @@ import { currentRedis, redis } from '../servers/redis.mjs'
 /** @import { Servers } from '../servers/servers.mjs' */
 /** @import { System, SystemKind } from '../servers/system.js' */
 /** @import { Family } from '../servers/mysql-family.mjs' */
-/** @import { Comparison, Run } from './compare.mjs' */
+/** @import { Comparison } from './compare.mjs' */
 
 /** Starts the servers of each system. @type {Readonly<Record<string, (servers: Servers) => Promise<Comparison>>>} */
 export const SYSTEMS = {
@@ -48,27 +48,6 @@ async function newestOf(newest, other) {
 async function writeOne(system) {
   await system.write(1)
   return system.position()
-}
-
-/** What can happen to the servers of every system. @param {Run} run @param {System} system @param {string} word for one of them */
-async function runCommon({ incident, load }, system, word) {
-  const [first, second] = system.followers
-  await incident(`a ${word} frozen`, first, () => system.pause?.(first))
-  await incident(`the same: the healthy ${word}`, second)
-  await incident('thawed', first, () => system.resume?.(first))
-  await incident('its link hangs', first, () => system.cut(first))
-  await incident('the link is back', first, () => system.mend(first))
-  await incident(`a ${word} killed`, second, () => system.kill(second))
-  await incident('it is back', second, () => system.restart(second))
-  const former = system.leaderName ?? ''
-  await incident('failover: the old leader follows', former, () => system.failOver?.())
-  const [follower] = system.followers
-  await incident('a link hangs, nothing is written', follower, async () => {
-    load.isBusy = false
-    await system.cut(follower)
-  })
-  await system.mend(follower)
-  load.isBusy = true
 }
 
 /** @param {Servers} servers @returns {Promise<Comparison>} */
@@ -153,9 +132,15 @@ async function startRedis(servers) {
       const count = Number(info.get('master_repl_offset')) - Number(offset)
       return { count, connected: line?.includes('state=online') }
     },
-    async run(run) {
-      const { incident } = run
+    async run({ incident, load }) {
       await incident('healthy and busy', first)
+      await incident('one replica frozen', first, () => system.pause(first))
+      await incident('the same: the healthy replica', second)
+      await incident('thawed', first, () => system.resume(first))
+      await incident('its link hangs', first, () => system.cut(first))
+      await incident('the link is back', first, () => system.mend(first))
+      await incident('a replica killed', second, () => system.kill(second))
+      await incident('it is back', second, () => system.restart(second))
       await incident('a replica promoted by mistake', second, () => {
         leadsByMistake = true
         return system.claimLead(second)
@@ -164,7 +149,13 @@ async function startRedis(servers) {
         leadsByMistake = false
         return system.followAgain(second)
       })
-      await runCommon(run, system, 'replica')
+      const former = system.leaderName
+      await incident('failover: the old leader follows', former, () => system.failOver())
+      const [follower] = system.followers
+      await incident('a link hangs, nothing is written', follower, async () => {
+        load.isBusy = false
+        await system.cut(follower)
+      })
     },
   }
 }
@@ -195,13 +186,25 @@ async function startFamily(kind, servers, words) {
         connected: row?.[words.io] === 'Yes',
       }
     },
-    async run(each) {
-      const { incident } = each
+    async run({ incident, load }) {
       await incident('healthy and busy', first)
       await incident('applying stopped', first, () => run(first, `stop ${words.applier}`))
       await incident('the same: the healthy replica', second)
       await incident('applying again', first, () => run(first, `start ${words.applier}`))
-      await runCommon(each, system, 'replica')
+      await incident('its link hangs', first, () => system.cut(first))
+      await incident('the link is back', first, () => system.mend(first))
+      await incident('a replica frozen', first, () => system.pause(first))
+      await incident('the same: the healthy replica', second)
+      await incident('thawed', first, () => system.resume(first))
+      await incident('a replica killed', second, () => system.kill(second))
+      await incident('it is back', second, () => system.restart(second))
+      const former = system.leaderName
+      await incident('failover: the old leader follows', former, () => system.failOver())
+      const [follower] = system.followers
+      await incident('a link hangs, nothing is written', follower, async () => {
+        load.isBusy = false
+        await system.cut(follower)
+      })
     },
   }
 }
@@ -210,7 +213,7 @@ async function startFamily(kind, servers, words) {
 async function startEtcd(servers) {
   const cluster = await (await newestOf(etcd36, etcd)).start(servers)
   const { source } = await cluster.connect()
-  const [first] = cluster.followers
+  const [first, second] = cluster.followers
   /** @type {string | undefined} */
   let removed
   const applied = async (/** @type {string} */ name) =>
@@ -227,15 +230,26 @@ async function startEtcd(servers) {
       const follower = await applied(name)
       return { count: Number((await applied(cluster.leaderName)) - follower) }
     },
-    async run(run) {
-      const { incident } = run
+    async run({ incident, load }) {
       await incident('healthy and busy', first)
+      await incident('one member frozen', first, () => cluster.pause(first))
+      await incident('the same: the healthy member', second)
+      await incident('thawed', first, () => cluster.resume(first))
+      await incident('one member cut off', first, () => cluster.cut(first))
+      await incident('its link is back', first, () => cluster.mend())
+      await incident('a member killed', second, () => cluster.kill(second))
+      await incident('it is back', second, () => cluster.restart(second))
+      const former = cluster.leaderName
+      await incident('the leader killed and started: it follows', former, () => cluster.failOver())
       await incident('a learner added', 'learner', () => cluster.addFollower())
       await incident('it is removed', 'learner', () => {
         removed = 'learner'
         return cluster.removeFollower(removed)
       })
-      await runCommon(run, cluster, 'member')
+      await incident('cut off, nothing is written', cluster.followers[0], async () => {
+        load.isBusy = false
+        await cluster.cut(cluster.followers[0])
+      })
     },
   }
 }
@@ -277,7 +291,7 @@ async function startJetStream(servers) {
       placement: { cluster: 'demo', tags: [cluster.leaderName] },
     }),
   )
-  const [first] = cluster.followers
+  const [first, second] = cluster.followers
   const worker = new Worker()
 
   return {
@@ -310,18 +324,23 @@ async function startJetStream(servers) {
         const found = group?.replicas?.find((each) => each.name === name)
         return { count: found?.lag ?? 0, connected: found?.current }
       }),
-    async run(run) {
-      const { incident, load } = run
+    async run({ incident, load }) {
       await incident('healthy and busy: a server', first)
       await incident('the same: a mirror', MIRROR)
+      await incident('one server frozen', first, () => cluster.pause(first))
+      await incident('the same: the healthy server', second)
+      await incident('the same: a mirror', MIRROR)
+      await incident('thawed', first, () => cluster.resume(first))
+      await incident('one server cut off', first, () => cluster.cut(first))
+      await incident('its link is back', first, () => cluster.mend(first))
       await incident('a consumer', CONSUMER, () => {
         void cluster.use((connection) => worker.run(connection)).catch(() => undefined)
       })
       worker.isHolding = true
       await incident('it does not acknowledge one message of 50', CONSUMER)
       await incident('nothing is written', CONSUMER, () => (load.isBusy = false))
-      load.isBusy = true
-      await runCommon(run, cluster, 'server')
+      await incident('a server killed, nothing is written', first, () => cluster.kill(first))
+      await incident('it is back', first, () => cluster.restart(first))
     },
   }
 }
