@@ -1,10 +1,7 @@
 import fc from 'fast-check'
-import {
-  etcdSource,
-  type EtcdSourceOptions,
-} from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { recordDiag } from '../../support/diag.js'
+import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
+import { describe, expect, it } from 'vitest'
+import { describeOptions } from '../shared/describe-options.js'
 import { mutated, validate } from '../shared/fakes.js'
 import { createFake, LEADERLESS, listOf, readShard, STATUSES } from './fakes.js'
 
@@ -84,28 +81,9 @@ it('any answers make a valid reading or one clear error', async () => {
   )
 })
 
-describe('an option', () => {
-  const endpoints = ['http://e1:2379']
-  const create = (options: unknown) => etcdSource(options as EtcdSourceOptions)
-
-  it.each<[unknown, RegExp]>([
-    [undefined, /^options: expected an object, got undefined/],
-    [{ shard: 'a' }, /^endpoints: expected an array of distinct http .*, got undefined/],
-    [{ endpoints }, /^shard: expected .*, got undefined/],
-    [{ endpoints: [], shard: 'a' }, /^endpoints: expected an array of distinct http /],
-    [{ endpoints, shard: 'a', fetch: 1 }, /^fetch: expected a function, got 1/],
-  ])('that is invalid is refused by its name: %#', (options, message) => {
-    expect(() => create(options)).toThrow(TypeError)
-    expect(() => create(options)).toThrow(message)
-  })
-
-  it('that does not exist is logged', () => {
-    const log = recordDiag()
-    onTestFinished(() => log.stop())
-    expect(create({ endpoints, shard: 7, hosts: [] }).name).toBe('etcd:7')
-    expect(create({ endpoints, shard: 7, name: 'mine', fetch: undefined }).name).toBe('mine')
-    expect(log.messages).toEqual([
-      expect.stringMatching(/^warn: .*etcdSource: unknown option "hosts" is ignored/),
-    ])
-  })
-})
+describeOptions(etcdSource, { endpoints: ['http://e1:2379'], shard: 'a' }, 'etcd:a', [
+  [{ endpoints: undefined }, 'endpoints: expected an array of distinct http'],
+  [{ endpoints: [] }, 'endpoints: expected an array of distinct http'],
+  [{ shard: undefined }, 'shard: expected a non-empty'],
+  [{ fetch: 1 }, 'fetch: expected a function, got 1'],
+])

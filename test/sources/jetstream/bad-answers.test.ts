@@ -1,10 +1,7 @@
 import fc from 'fast-check'
-import {
-  jetstreamSource,
-  type JetStreamSourceOptions,
-} from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { recordDiag } from '../../support/diag.js'
+import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
+import { describe, expect, it } from 'vitest'
+import { describeOptions } from '../shared/describe-options.js'
 import { fakeFetch, FakeResponse, mutated, validate } from '../shared/fakes.js'
 import { answersOf, createFake } from './fakes.js'
 
@@ -215,32 +212,11 @@ describe('an error says what to do', () => {
   })
 })
 
-describe('an option', () => {
-  const servers = ['http://nats_1:8222']
-  const create = (options: unknown) => jetstreamSource(options as JetStreamSourceOptions)
-
-  it.each<[unknown, RegExp]>([
-    [null, /^options: expected an object, got null/],
-    [{}, /^servers: expected an array of distinct http .*, got undefined/],
-    [{ servers, streams: 'ORDERS' }, /^streams: expected an array of names, got "ORDERS"/],
-    [{ servers, streams: [''] }, /^streams: expected an array of names, got an array/],
-    [{ servers, streams: null }, /^streams: expected an array of names, got null/],
-    [{ servers, consumers: 'yes' }, /^consumers: expected a boolean, got "yes"/],
-    [{ servers, fetch: 1 }, /^fetch: expected a function, got 1/],
-    [{ servers, name: '' }, /^name: expected .*, got ""/],
-    [{ servers, filter: 'x' }, /^filter: expected a function, got "x"/],
-  ])('that is invalid is refused by its name: %#', (options, message) => {
-    expect(() => create(options)).toThrow(TypeError)
-    expect(() => create(options)).toThrow(message)
-  })
-
-  it('that does not exist is logged', () => {
-    const log = recordDiag()
-    onTestFinished(() => log.stop())
-    expect(create({ servers, shard: 'a' }).name).toBe('jetstream:nats_1:8222')
-    expect(create({ servers, name: 'mine' }).name).toBe('mine')
-    expect(log.messages).toEqual([
-      expect.stringMatching(/^warn: .*jetstreamSource: unknown option "shard" is ignored/),
-    ])
-  })
-})
+describeOptions(jetstreamSource, { servers: ['http://nats_1:8222'] }, 'jetstream:nats_1:8222', [
+  [{ servers: undefined }, 'servers: expected an array of distinct http'],
+  [{ streams: 'ORDERS' }, 'streams: expected an array of names, got "ORDERS"'],
+  [{ streams: [''] }, 'streams: expected an array of names, got an array'],
+  [{ streams: null }, 'streams: expected an array of names, got null'],
+  [{ consumers: 'yes' }, 'consumers: expected a boolean, got "yes"'],
+  [{ fetch: 1 }, 'fetch: expected a function, got 1'],
+])

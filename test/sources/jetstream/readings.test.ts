@@ -640,11 +640,4 @@ describe('an option', () => {
     const temp = { kind: 'consumer', replica: 'consumer/temp', ...of, isEphemeral: true }
     expect(seen).toContainEqual(temp)
   })
-
-  it('`filter` must return a boolean', async () => {
-    const { read } = createFake({ filter: () => 1 as never })
-    await expect(read()).rejects.toThrow(
-      'filter: expected a function that returns a boolean, got 1',
-    )
-  })
 })

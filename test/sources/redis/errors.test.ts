@@ -4,11 +4,10 @@ import { Cluster, Redis } from 'ioredis'
 import {
   redisSource,
   type RedisClient,
-  type RedisSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/redis'
 import { createClient, createCluster } from 'redis'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { recordDiag } from '../../support/diag.js'
+import { describeOptions } from '../shared/describe-options.js'
 import {
   answering,
   edit,
@@ -183,54 +182,35 @@ it('answers with exact positions or one clear error, whatever the server says', 
   )
 })
 
-describe('an option', () => {
-  const client = answering(LEADER)
+const client = answering(LEADER)
+describeOptions(redisSource, { client, shard: 7 }, 'redis:7', [
+  [{ client: 'redis://:secret@host' }, 'client: expected a client of ioredis'],
+  [{ client: undefined }, 'client: expected'],
+  [{ nodes: { n1: client } }, 'client: expected either client or nodes'],
+  [{ client: undefined, nodes: 7 }, 'nodes: expected'],
+  [{ client: undefined, nodes: {} }, 'nodes: expected at least one node'],
+  [{ client: undefined, nodes: { n1: {} } }, 'nodes["n1"]: expected'],
+  [{ client: undefined, nodes: { '': client } }, 'nodes: expected'],
+  // An option of earlier versions.
+  [{ replicas: { r1: client } }, 'replicas: expected the option nodes in its place'],
+])
 
-  it.each([
-    ['client', { client: 'redis://:secret@host' }],
-    ['client', { client: undefined }],
-    ['client', { nodes: { n1: client } }],
-    ['nodes', { client: undefined, nodes: 7 }],
-    ['nodes', { client: undefined, nodes: {} }],
-    ['nodes["n1"]', { client: undefined, nodes: { n1: {} } }],
-    ['nodes', { client: undefined, nodes: { '': client } }],
-    // An option of earlier versions.
-    ['replicas', { replicas: { r1: client } }, ' the option nodes in its place'],
-  ])('is named in an error: %s', (option, options, expected = '') => {
-    const create = () =>
-      redisSource({ client, shard: 'cache', ...options } as unknown as RedisSourceOptions)
-    expect(create).toThrow(TypeError)
-    expect(create).toThrow(`${option}: expected${expected}`)
-    expect(create).not.toThrow(/secret/)
-  })
+it('a client of a cluster, which asks any node, is refused', () => {
+  const ioredis = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true })
+  onTestFinished(() => ioredis.disconnect())
+  const nodeRedis = createCluster({ rootNodes: [{ url: 'redis://127.0.0.1:1' }] })
+  for (const cluster of [ioredis, nodeRedis] as unknown as RedisClient[]) {
+    expect(() => redisSource({ client: cluster, shard: 1 })).toThrow('client: expected')
+    const nodes = { n1: cluster }
+    expect(() => redisSource({ nodes, shard: 1 })).toThrow('nodes["n1"]: expected')
+  }
+  for (const plain of [new Redis({ lazyConnect: true }), createClient()]) {
+    expect(redisSource({ client: plain, shard: 1 }).name).toBe('redis:1')
+  }
+})
 
-  it('is not a client of a cluster, which asks any node', () => {
-    const ioredis = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true })
-    onTestFinished(() => ioredis.disconnect())
-    const nodeRedis = createCluster({ rootNodes: [{ url: 'redis://127.0.0.1:1' }] })
-    for (const cluster of [ioredis, nodeRedis] as unknown as RedisClient[]) {
-      expect(() => redisSource({ client: cluster, shard: 1 })).toThrow('client: expected')
-      const nodes = { n1: cluster }
-      expect(() => redisSource({ nodes, shard: 1 })).toThrow('nodes["n1"]: expected')
-    }
-    for (const plain of [new Redis({ lazyConnect: true }), createClient()]) {
-      expect(redisSource({ client: plain, shard: 1 }).name).toBe('redis:1')
-    }
-  })
-
-  it('is ignored and logged if it does not exist', () => {
-    const logged = recordDiag()
-    onTestFinished(() => logged.stop())
-    const source = redisSource({ client, shard: 7, nam: 'x' } as unknown as RedisSourceOptions)
-    expect(source.name).toBe('redis:7')
-    expect(logged.matching('redisSource', '"nam"')).toHaveLength(1)
-  })
-
-  it('can name the source and leave out followers', async () => {
-    const unset = { nodes: undefined, filter: undefined }
-    expect(redisSource({ client, shard: 1, name: 'main', ...unset }).name).toBe('main')
-    const filter = ({ replica }: { replica: string }) => replica !== 'n2'
-    const { followers } = await nodesReader({ filter })({ n1: LEADER, n2: REPLICA, n3: REPLICA })
-    expect(followers).toMatchObject([{ replica: 'n3' }])
-  })
+it('the filter leaves out followers', async () => {
+  const filter = ({ replica }: { replica: string }) => replica !== 'n2'
+  const { followers } = await nodesReader({ filter })({ n1: LEADER, n2: REPLICA, n3: REPLICA })
+  expect(followers).toMatchObject([{ replica: 'n3' }])
 })
