@@ -54,18 +54,6 @@ describe('a reading', () => {
     expect(leaderSeqno).toBeGreaterThan(BigInt(follower('e2')?.comparedWith?.leaderSeqno ?? 0))
   })
 
-  it.each([300, 1000])('is not held up by a member that hangs: timeout %i', async (millis) => {
-    const fake = createFake()
-    fake.cluster.onAsk = (host) => host === 'e3' && new Promise(() => undefined)
-    const problem = expect.stringContaining('http://e3:2379: no answer') as string
-    for (let i = 0; i < 3; i++) {
-      const { follower, complete } = await readShard(fake, millis)
-      expect(complete).toBe(true)
-      expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
-      expect(follower('e3')).toMatchObject({ connected: false, problem })
-    }
-  })
-
   it('has a member that does not answer as disconnected, without a position', async () => {
     const fake = createFake()
     delete fake.cluster.statuses['e3']
@@ -339,13 +327,4 @@ describe('the epoch', () => {
     fake.changeAll(position(next, 3))
     expect(await readShard(fake)).toMatchObject({ epoch, leaderSeqno: BigInt(next) })
   })
-})
-
-it('a read that is aborted fails with the reason', async () => {
-  const { source } = createFake({ fetch: () => new Promise(() => undefined) })
-  const reason = new Error('the deadline')
-  const abort = new AbortController()
-  const reading = source.read(abort.signal)
-  abort.abort(reason)
-  await expect(reading).rejects.toBe(reason)
 })

@@ -136,12 +136,6 @@ describe('a reading', () => {
       unreadable('nats_3', `cannot be read: http://nats_3:8222: ${why}`),
     )
   })
-
-  it('fails with the reason if it is aborted', async () => {
-    const { source } = createFake()
-    const reason = new Error('the deadline')
-    await expect(source.read(AbortSignal.abort(reason))).rejects.toBe(reason)
-  })
 })
 
 describe('the leader of a stream', () => {

@@ -200,18 +200,6 @@ describe('the question for channels', () => {
 })
 
 describe('a read that is aborted', () => {
-  it.each(['leader', 'follower'])('rejects with the reason, while a %s hangs', async (hanging) => {
-    const hang = { query: () => new Promise<never>(() => undefined) }
-    const leader = hanging === 'leader' ? hang : new FakeClient([LEADER])
-    const r1 = hanging === 'leader' ? follower() : hang
-    const source = mysqlSource({ nodes: { leader, r1 }, shard: 'a' })
-    const reason = new Error('the deadline has passed')
-    const controller = new AbortController()
-    const reading = source.read(controller.signal)
-    setImmediate(() => controller.abort(reason))
-    await expect(reading).rejects.toBe(reason)
-  })
-
   it('rejects with the reason, while it asks which nodes are in a cluster', async () => {
     let isAsked: () => void = () => undefined
     const asked = new Promise<void>((resolve) => (isAsked = resolve))

@@ -66,17 +66,6 @@ describe('the program of the page', () => {
     expect(program.stderr).toBe('')
   })
 
-  it('stays while the server is down, says why, and reports it once it is there', async () => {
-    const node = await cluster.startPrimary({ name: 'late' })
-    const url = node.url()
-    await node.stop()
-    const { untilScraped, untilLogged } = await start(url)
-    await untilLogged(/ECONNREFUSED.*: check host and port, and whether the server runs/)
-    await untilScraped(DOWN)
-    await node.start()
-    await untilScraped(UP)
-  })
-
   it('stays while the server dies, says why, and reports it once it is back', async () => {
     const node = await cluster.startPrimary({ name: 'dying' })
     const { untilScraped, untilLogged } = await start(node.url())
@@ -88,22 +77,15 @@ describe('the program of the page', () => {
     await untilScraped(UP)
   })
 
-  it.each([
-    ['a wrong password', 'monitor:wrong', /28P01: .*: check the password/],
-    ['no password', 'monitor', /no password is set: put it into the URL, or set PGPASSWORD/],
-    ['an unencoded password', 'monitor:se/cret', /Encode special characters of the password/],
-  ])('stays with %s, and says what to do', async (_, login, message) => {
+  it('stays with a wrong password, and says what to do', async () => {
     const rules = join(cluster.folder, 'strict.conf')
     await writeFile(rules, 'host all postgres all trust\nhost all all all scram-sha-256\n')
-    const node = await cluster.startPrimary({
-      name: `strict-${login.replace(/\W/g, '-')}`,
-      conf: { hba_file: rules },
-    })
+    const node = await cluster.startPrimary({ name: 'strict', conf: { hba_file: rules } })
     await node.query("create role monitor login password 'secret' in role pg_monitor")
-    const { program, untilScraped, untilLogged } = await start(node.url(login))
-    await untilLogged(message)
+    const { program, untilScraped, untilLogged } = await start(node.url('monitor:wrong'))
+    await untilLogged(/28P01: .*: check the password/)
     await untilScraped(DOWN)
-    expect(program.stderr).not.toMatch(/cret(?!s)|wrong/)
+    expect(program.stderr).not.toMatch(/wrong/)
   })
 
   it.each([undefined, ''])('stays without a URL, and says that none is set: %s', async (url) => {

@@ -140,18 +140,6 @@ describe('an error', () => {
     client.emit('ready')
     expect((await readClient(client)).leaderSeqno).toBe(151n)
   })
-
-  it('is the reason of the abort at the deadline, and the next read does not ask again', async () => {
-    let questions = 0
-    const info = () => new Promise<never>(() => questions++)
-    const source = redisSource({ client: { info }, shard: 'cache' })
-    const controller = new AbortController()
-    const reading = source.read(controller.signal)
-    controller.abort(new Error('deadline'))
-    await expect(reading).rejects.toThrow('deadline')
-    await expect(source.read(AbortSignal.timeout(5000), 200)).rejects.toThrow('no answer in time')
-    expect(questions).toBe(1)
-  })
 })
 
 it('answers with exact positions or one clear error, whatever the server says', async () => {

@@ -267,16 +267,6 @@ describe('a replica among nodes', () => {
     const odd = edit(edit(REPLICA, 'master_repl_offset', '-1'), 'slave_priority', 'high')
     expect(await followers(odd)).toMatchObject([{ appliedSeqno: 151n }])
   })
-
-  it('does not hide the others while it hangs', async () => {
-    const read = nodesReader()
-    const hanging = { info: () => new Promise<never>(() => undefined) }
-    await read({ n1: LEADER, n2: hanging, n3: REPLICA })
-    expect((await read({})).followers).toMatchObject([
-      { replica: 'n2', connected: false, problem: expect.stringMatching(/no answer/) as string },
-      { replica: 'n3', connected: true, appliedSeqno: 151n },
-    ])
-  })
 })
 
 describe('the leader', () => {
