@@ -27,7 +27,7 @@ export interface BuiltPackage {
 }
 
 /** Builds the package in a temporary folder. Call `remove` at the end. */
-export async function buildTemporaryPackage(): Promise<BuiltPackage> {
+async function buildTemporaryPackage(): Promise<BuiltPackage> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-')))
   await buildPackage(folder)
   return {

@@ -12,7 +12,7 @@ const IDS = {
   e2: '5560968623000915612',
   e3: '15989336369770098193',
 } as const
-export const HOSTS = ['e1', 'e2', 'e3'] as const
+const HOSTS = ['e1', 'e2', 'e3'] as const
 
 /** The status of a member of etcd 3.4.23. */
 const statusOf = (name: keyof typeof IDS) => ({
