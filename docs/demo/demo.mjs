@@ -3,12 +3,10 @@ import { parseArgs } from 'node:util'
 import { until } from '../../test/servers/postgres/processes.mjs'
 import { Director } from './director.mjs'
 import { History } from './history.mjs'
-import { listenToKeys } from './keys.mjs'
 import { servePage } from './page.mjs'
 import { startPostgres } from './postgres.mjs'
-import { LEGEND, renderLine, renderTable } from './screen.mjs'
 import { startSystem, systems } from './system.mjs'
-import { Terminal } from './terminal.mjs'
+import { LEGEND, listenToKeys, renderLine, renderTable, Terminal } from './terminal.mjs'
 
 /** @typedef {import('./show.js').Show} Show */
 

@@ -1,7 +1,7 @@
 import { PostgresCluster } from '../../test/servers/postgres/cluster.mjs'
 import { startService } from '../examples/service/service.mjs'
 import { Gate } from '../../test/servers/gate.mjs'
-import { formatSeconds } from './screen.mjs'
+import { formatSeconds } from './terminal.mjs'
 
 /** @typedef {import('../../test/servers/postgres/node.mjs').PostgresNode} PostgresNode */
 /** @typedef {import('./show.js').Scene} Scene */

@@ -1,6 +1,6 @@
 import { startReporting } from '../examples/service/service.mjs'
 import { Servers } from '../../test/servers/servers.mjs'
-import { formatSeconds } from './screen.mjs'
+import { formatSeconds } from './terminal.mjs'
 
 /** @typedef {import('../../test/servers/system.js').SystemKind} SystemKind */
 /** @typedef {import('./show.js').Scene} Scene */

@@ -1,6 +1,13 @@
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { hasSdk3 } from '../support/repository.js'
-import { isProgram, problemsOfPrograms, problemsOfText } from './code-blocks.js'
+import { hasSdk3, repository, run } from '../support/repository.js'
+import {
+  createTypedProject,
+  isProgram,
+  problemsOfPrograms,
+  problemsOfText,
+  TSC,
+} from './code-blocks.js'
 import { findBlocks, readPages } from './markdown.js'
 
 const blocks = readPages().flatMap(findBlocks)
@@ -67,4 +74,16 @@ describe('other code blocks', () => {
   ])('with the mistake %j are reported', (text, message) => {
     expect(page(text).flatMap(problemsOfText)).toEqual([expect.stringContaining(message)])
   })
+})
+
+// `npm run check` does the same with SDK 2.
+test.skipIf(!hasSdk3)('the type tests pass with the types of SDK 3', async () => {
+  const project = await createTypedProject('test/sdk/v3', 'test/types')
+  const listed = await run(project, process.execPath, TSC, '--listFilesOnly')
+  const packages = listed.split('\n').filter((file) => file.includes('/@opentelemetry/'))
+  expect(packages).not.toEqual([])
+  const sdk3 = join(repository, 'test/sdk/v3/node_modules')
+  expect(packages.filter((file) => !file.startsWith(sdk3))).toEqual([])
+
+  await expect(run(project, 'tstyche')).resolves.toContain('sources.tst.ts')
 })

@@ -1,10 +1,11 @@
 import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { onTestFinished } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { readJson, repository } from '../support/repository.js'
-import { createTypedProject, TSC, type SdkFolder } from '../support/typed-project.js'
 import type { Block } from './markdown.js'
 
 const PROGRAMS = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs']
@@ -46,6 +47,33 @@ declare function askMyDatabase(signal: AbortSignal): Promise<{
 export function isProgram({ language }: Block): boolean {
   return PROGRAMS.includes(language)
 }
+
+/** The folders whose `node_modules` have an OpenTelemetry SDK. */
+export type SdkFolder = '.' | 'test/sdk/v3'
+
+/**
+ * Creates a copy of `src` and of some other files. Imports of `@opentelemetry/…` resolve to one of the SDKs there, also those
+ * of the package. It is removed at the end of the test.
+ */
+export async function createTypedProject(sdk: SdkFolder, ...files: string[]): Promise<string> {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-types-')))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const project = join(folder, 'project')
+  for (const file of ['package.json', 'tsconfig.json', 'src', ...files]) {
+    await cp(join(repository, file), join(project, file), {
+      recursive: true,
+      filter: (path) => !path.endsWith('/node_modules'),
+    })
+  }
+  await mkdir(join(project, 'node_modules'))
+  const scope = 'node_modules/@opentelemetry'
+  await symlink(join(repository, sdk, scope), join(project, scope))
+  await symlink(join(repository, 'node_modules'), join(folder, 'node_modules'))
+  return project
+}
+
+/** The compiler that checks this repository. Others are installed too, so `tsc` can be any of them. */
+export const TSC = join(repository, 'node_modules/typescript/bin/tsc')
 
 /** Checks the types of JavaScript and TypeScript blocks, each as a module of its own. Returns their errors. */
 export async function problemsOfPrograms(blocks: readonly Block[], sdk: SdkFolder = '.') {

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { parse } from 'yaml'
-import { readJson, readText, repository } from '../support/repository.js'
-import { run as runIn } from '../support/repository.js'
+import { readJson, readText, repository, run as runIn } from '../support/repository.js'
 
 /** A rule, as far as tests read it. */
 export interface Rule {

@@ -15,9 +15,8 @@ import {
   type ReplicationLagInstrumentationConfig,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { provide } from '../support/attachments.js'
+import { createForeignGauge, provide } from '../support/attachments.js'
 import { recordDiag } from '../support/diag.js'
-import { createForeignGauge } from '../support/attachments.js'
 import { reading, ScriptedSource } from '../support/scripted-source.js'
 import { hasSdk3 } from '../support/repository.js'
 import { TestReader } from '../support/test-reader.js'

@@ -3,10 +3,12 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import {
   ReplicationLagGauge,
+  ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { ATTACHMENTS, reportTo } from '../support/attachments.js'
+import { importProgram } from '../docs/page-programs.js'
+import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'
@@ -102,4 +104,30 @@ it('a source, a producer, an exporter and NodeSDK are all that a database needs'
     expect(value('replication_follower_connected', { shard: 'orders', replica: 'r1' })).toBe(1)
     expect(value('replication_source_up', { source: 'db' })).toBe(1)
   })
+})
+
+const { ForgettingExporter } = (await importProgram(
+  'docs/attachments.md',
+  'ForgettingExporter',
+)) as { ForgettingExporter: typeof PrometheusExporter }
+
+it('an exporter with the override forgets removed followers, and keeps counters', async () => {
+  const exporter = new ForgettingExporter({ preventServerStart: true })
+  const provider = provide(exporter)
+  const counter = provider.getMeter('app').createCounter('requests')
+  counter.add(7)
+  const gauge = new ReplicationLagGauge()
+  const instrumentation = new ReplicationLagInstrumentation({ gauge })
+  instrumentation.setMeterProvider(provider)
+  onTestFinished(() => instrumentation.disable())
+  gauge.updateLeaderSeqno('orders', 3)
+  for (const replica of ['a', 'b']) gauge.updateAppliedSeqno('orders', 1, replica)
+  const endpoint = await serveMetrics(exporter)
+  onTestFinished(() => endpoint.close())
+  expect((await endpoint.read()).find('replication_lag_seqno')).toHaveLength(2)
+  gauge.remove('orders', 'a')
+  counter.add(1)
+  const { find, value } = await endpoint.read()
+  expect(find('replication_lag_seqno')).toMatchObject([{ labels: { replica: 'b' }, value: 2 }])
+  expect(value('requests_total')).toBe(8)
 })

@@ -1,7 +1,6 @@
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readJson, repository } from '../support/repository.js'
-import { run } from '../support/repository.js'
+import { readJson, repository, run } from '../support/repository.js'
 
 /** The `package.json` of the package, as far as tests read it. */
 export interface Manifest {

@@ -2,8 +2,7 @@ import { cp, mkdtemp, realpath, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
-import { repository } from './repository.js'
-import { run } from './repository.js'
+import { repository, run } from './repository.js'
 
 /**
  * Makes an empty folder look like the repository after `npm run build`, as far as examples and the demo need it: programs
