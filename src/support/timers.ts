@@ -5,16 +5,16 @@ export function unref<Timer>(timer: Timer): Timer {
 }
 
 /**
- * Calls back after the event loop was blocked, or the process frozen, for a time. What was read before that must not be
- * compared with what is read later.
+ * Calls back with its length after each pause: the event loop was blocked, or the process frozen, for longer than this. What
+ * was read before it must not be compared with what is read later.
  *
  * @returns a function that ends it.
  */
-export function watchPauses(callback: () => void, millis: number): () => void {
+export function watchPauses(callback: (length: number) => void, millis: number): () => void {
   let last = performance.now()
   const timer = setInterval(() => {
     const now = performance.now()
-    if (now - last > millis) callback()
+    if (now - last > millis) callback(now - last)
     last = now
   }, millis / 4)
   unref(timer)

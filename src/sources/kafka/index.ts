@@ -10,7 +10,7 @@ import { Epochs } from './epochs.js'
 import { explainFailure } from './errors.js'
 import { Report, type KafkaFollower } from './followers.js'
 import { KafkajsClient } from './kafkajs.js'
-import type { Deadline, KafkaClient } from './parts.js'
+import type { KafkaClient } from './parts.js'
 import { PlatformaticClient } from './platformatic.js'
 
 export type { ListOffsets } from './brokers.js'
@@ -87,18 +87,18 @@ export function kafkaSource(options: KafkaSourceOptions): ReplicationSource {
     name,
     async read(signal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS) {
       const deadline = startDeadline(signal, timeoutMillis)
-      let pauses = 0
-      const stop = watchPauses(() => pauses++, PAUSE_MILLIS)
       try {
         let cluster = await client.read(question, deadline)
-        if (pauses > 0) cluster = await client.read(question, deadline)
+        if (deadline.hasPaused() && deadline.left() > timeoutMillis / 2) {
+          cluster = await client.read(question, deadline)
+        }
         const copiesOf = await brokers?.read(cluster.topics, deadline)
         return await new Report(question, cluster, copiesOf, epochs, passes).create()
       } catch (error) {
         signal.throwIfAborted()
         throw explainFailure(error)
       } finally {
-        stop()
+        deadline.stop()
       }
     },
   }
@@ -107,9 +107,16 @@ export function kafkaSource(options: KafkaSourceOptions): ReplicationSource {
 /** A pause of the process after which everything is read again. The client can take less for large answers. */
 const PAUSE_MILLIS = 500
 
-function startDeadline(signal: AbortSignal, timeoutMillis: number): Deadline {
-  const end = performance.now() + timeoutMillis
-  return { signal, left: () => Math.max(1, end - performance.now()) }
+/** Starts the time of a read, without pauses. */
+function startDeadline(signal: AbortSignal, timeoutMillis: number) {
+  let end = performance.now() + timeoutMillis
+  let pauses = 0
+  const stop = watchPauses((length) => {
+    pauses++
+    end += length
+  }, PAUSE_MILLIS)
+  const left = () => Math.max(1, end - performance.now())
+  return { signal, left, hasPaused: () => pauses > 0, stop }
 }
 
 const EXPECTED_ADMIN =
