@@ -156,11 +156,7 @@ export class KafkaCluster {
         requestTimeout: 3000,
         retries: 0,
       })
-      return {
-        source: kafkaSource({ admin, groups, ...source }),
-        gate,
-        close: () => admin.close(),
-      }
+      return { source: kafkaSource({ admin, groups, ...source }), gate, close: () => admin.close() }
     }
     const createAdmin = () => {
       brokers.push(...brokers.splice(0, 1))

@@ -34,11 +34,7 @@ const statusOf = (name: keyof typeof IDS) => ({
 export const STATUSES = { e1: statusOf('e1'), e2: statusOf('e2'), e3: statusOf('e3') }
 
 /** A member that has lost its leader. */
-export const LEADERLESS = {
-  ...STATUSES.e2,
-  leader: undefined,
-  errors: ['etcdserver: no leader'],
-}
+export const LEADERLESS = { ...STATUSES.e2, leader: undefined, errors: ['etcdserver: no leader'] }
 
 /** The members, which advertise URLs like http://e1:2379, and a learner that was never started, with changed fields. */
 export function listOf(changes: Record<string, Json> = {}): { members: Json[] } {

@@ -413,18 +413,8 @@ describe('brokers', () => {
     const { calls, reading } = readBrokers()
     const epoch = `${TOPIC_ID}/0`
     expect((await reading).shards).toEqual([
-      {
-        shard: 'orders/0/brokers',
-        leaderSeqno: 12n,
-        epoch,
-        followers: [broker2(9n, 12n)],
-      },
-      {
-        shard: 'orders/1/brokers',
-        leaderSeqno: 0n,
-        epoch,
-        followers: [broker2(0n, 0n)],
-      },
+      { shard: 'orders/0/brokers', leaderSeqno: 12n, epoch, followers: [broker2(9n, 12n)] },
+      { shard: 'orders/1/brokers', leaderSeqno: 0n, epoch, followers: [broker2(0n, 0n)] },
     ])
     expect(calls).toContain('broker 2 as -2')
     expect(calls.slice(-2)).toEqual(['connect 1', 'broker 1 as -2'])

@@ -7,8 +7,5 @@ describeContract(postgres, {
     'wrong password': /password authentication failed/,
     'missing right': /GRANT pg_monitor/,
   },
-  cannot: {
-    gates: 'the source reads only the leader',
-    claim: 'the source reads only the leader',
-  },
+  cannot: { gates: 'the source reads only the leader', claim: 'the source reads only the leader' },
 })

@@ -30,12 +30,7 @@ describe('a reading', () => {
     }
     expect(reading).toEqual({
       shards: [
-        {
-          shard: 'pg',
-          leaderSeqno: 1000n,
-          epoch: '7712205833477952562/1',
-          followers: [standby],
-        },
+        { shard: 'pg', leaderSeqno: 1000n, epoch: '7712205833477952562/1', followers: [standby] },
       ],
     })
   })

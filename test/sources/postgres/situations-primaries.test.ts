@@ -87,10 +87,7 @@ describe('the primary', () => {
     await cluster.startStandby({ name: 'follower', of: promoted })
     const pools = [createPool(old), createPool(promoted)] as const
     let address = 0
-    const client = {
-      totalCount: 0,
-      connect: () => (pools[address] ?? pools[0]).connect(),
-    }
+    const client = { totalCount: 0, connect: () => (pools[address] ?? pools[0]).connect() }
     const metrics = poll([postgresSource({ client, shard: 'pg' })])
     await eventually(() => expect(metrics.names()).toEqual(['promoted']))
     await promoted.promote()

@@ -54,10 +54,7 @@ describe('a URL', () => {
         url: 'https://a:2379/etcd/v3/maintenance/status',
         method: 'POST',
         body: '{}',
-        headers: {
-          authorization: `Basic ${btoa('me:p@ss')}`,
-          'content-type': 'application/json',
-        },
+        headers: { authorization: `Basic ${btoa('me:p@ss')}`, 'content-type': 'application/json' },
       },
     ])
   })
@@ -288,11 +285,7 @@ describe('JSON', () => {
     })
     expect(
       parseExactJson('{"a": 1234567890123456.5, "b": -1234567890123456, "c": 1.5e300}'),
-    ).toEqual({
-      a: 1234567890123456.5,
-      b: -1234567890123456,
-      c: 1.5e300,
-    })
+    ).toEqual({ a: 1234567890123456.5, b: -1234567890123456, c: 1.5e300 })
   })
 
   it('changes nothing inside of strings', () => {
