@@ -60,12 +60,7 @@ export class KafkaCluster {
   /** @type {Map<string, import('kafkajs').Consumer>} */
   #consumers = new Map()
 
-  /**
-   * Use {@link KafkaCluster.start}.
-   *
-   * @param {Servers} servers
-   * @param {[Broker, ...Broker[]]} brokers
-   */
+  /** Use {@link KafkaCluster.start}. @param {Servers} servers @param {[Broker, ...Broker[]]} brokers */
   constructor(servers, brokers) {
     this.servers = servers
     this.brokers = brokers

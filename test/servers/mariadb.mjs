@@ -37,11 +37,7 @@ export const galera = {
     existsSync(GALERA) && (await mariadb.isInstalled()) && (await isOnPath('rsync')),
 }
 
-/**
- * Starts it, and returns the ports of its nodes. Their users are `root` alone.
- *
- * @param {Servers} servers
- */
+/** Starts it, and returns the ports of its nodes. Their users are `root` alone. @param {Servers} servers */
 export async function startGalera(servers) {
   const program = (await findProgram('mariadbd')) ?? 'mariadbd'
   const [first, ...others] = [await freePort(), await freePort()]

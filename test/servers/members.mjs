@@ -9,11 +9,7 @@
  * @property {Gate | undefined} [link] what it replicates through while it follows
  */
 
-/**
- * One leader and its replicas, each of which is a server.
- *
- * @template {Replica} Member
- */
+/** One leader and its replicas, each of which is a server. @template {Replica} Member */
 export class Members {
   /** @type {Member} */
   leader

@@ -166,12 +166,7 @@ export class Member {
   }
 }
 
-/**
- * Starts a leader and two followers.
- *
- * @param {Servers} servers
- * @param {Dialect} dialect
- */
+/** Starts a leader and two followers. @param {Servers} servers @param {Dialect} dialect */
 export async function startFamily(servers, dialect) {
   const members = await startMembers(servers, dialect, NAMES)
   const [leader, ...others] = /** @type {[Member, ...Member[]]} */ (members)
@@ -202,20 +197,13 @@ export function startMembers(servers, dialect, names, parameters = () => []) {
   )
 }
 
-/**
- * @extends {Members<Member>}
- * @implements {System}
- */
+/** @extends {Members<Member>} @implements {System} */
 export class Family extends Members {
   #servers
   #dialect
   shard = SHARD
 
-  /**
-   * @param {Servers} servers
-   * @param {Dialect} dialect
-   * @param {readonly Member[]} members the leader first
-   */
+  /** @param {Servers} servers @param {Dialect} dialect @param {readonly Member[]} members the leader first */
   constructor(servers, dialect, members) {
     super(members)
     this.#servers = servers
@@ -376,23 +364,13 @@ export class Family extends Members {
   }
 }
 
-/**
- * @param {number} port
- * @param {string} user
- * @param {string} password
- * @returns {Client}
- */
+/** @param {number} port @param {string} user @param {string} password @returns {Client} */
 function mysql2Pool(port, user, password) {
   const host = '127.0.0.1'
   return createMysql2Pool({ host, port, user, password, connectionLimit: 2, connectTimeout: 1000 })
 }
 
-/**
- * @param {number} port
- * @param {string} user
- * @param {string} password
- * @returns {Client}
- */
+/** @param {number} port @param {string} user @param {string} password @returns {Client} */
 function mariadbPool(port, user, password) {
   return createMariadbPool({
     host: '127.0.0.1',

@@ -63,11 +63,7 @@ async function dialect() {
   return { ...DIALECT, program, template, parameters: [...parameters, ...DIALECT.parameters] }
 }
 
-/**
- * Starts a replication group of three members, the primary first.
- *
- * @param {Servers} servers
- */
+/** Starts a replication group of three members, the primary first. @param {Servers} servers */
 export async function startGroup(servers) {
   const ports = [await freePort(), await freePort(), await freePort()]
   const addresses = ports.map((port) => `127.0.0.1:${port}`)

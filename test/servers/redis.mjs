@@ -22,12 +22,7 @@ export class Member {
   /** @type {Gate | undefined} */
   link
 
-  /**
-   * @param {Servers} servers
-   * @param {Command} command
-   * @param {string} name
-   * @param {number} port
-   */
+  /** @param {Servers} servers @param {Command} command @param {string} name @param {number} port */
   constructor(servers, command, name, port) {
     this.servers = servers
     this.command = command
@@ -86,11 +81,7 @@ export class Member {
   }
 }
 
-/**
- * One leader and two replicas.
- *
- * @extends {Members<Member>}
- */
+/** One leader and two replicas. @extends {Members<Member>} */
 export class RedisSystem extends Members {
   shard = SHARD
   #servers
@@ -106,10 +97,7 @@ export class RedisSystem extends Members {
     this.#servers = servers
   }
 
-  /**
-   * @param {Servers} servers
-   * @param {Command} command
-   */
+  /** @param {Servers} servers @param {Command} command */
   static async start(servers, command) {
     const members = await Promise.all(
       NAMES.map(async (name) => new Member(servers, command, name, await freePort())),

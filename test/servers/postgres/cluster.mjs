@@ -172,11 +172,7 @@ export class PostgresCluster {
     return node
   }
 
-  /**
-   * Starts a server that follows another. Resolves when it streams.
-   *
-   * @param {StandbyOptions} options
-   */
+  /** Starts a server that follows another. Resolves when it streams. @param {StandbyOptions} options */
   async startStandby(options) {
     const node = await this.addStandby(options)
     await node.start()
@@ -242,10 +238,7 @@ export class PostgresCluster {
     return this.#write(join(this.#folder, name, 'standby.signal'), '')
   }
 
-  /**
-   * @param {PostgresNode} of
-   * @param {string | undefined} slot
-   */
+  /** @param {PostgresNode} of @param {string | undefined} slot */
   async #createSlot(of, slot) {
     if (slot !== undefined) {
       await of.query(
@@ -289,10 +282,7 @@ export class PostgresCluster {
     return node
   }
 
-  /**
-   * @param {string} name
-   * @param {Conf} conf
-   */
+  /** @param {string} name @param {Conf} conf */
   async #createFolder(name, conf) {
     const dataFolder = join(this.#folder, name)
     await this.#run('cp', ['-Rp', this.#template, dataFolder])
@@ -321,20 +311,14 @@ export class PostgresCluster {
     this.#signal.throwIfAborted()
   }
 
-  /**
-   * @param {string} file
-   * @param {string} content
-   */
+  /** @param {string} file @param {string} content */
   async #write(file, content) {
     await writeFile(file, content)
     if (this.#user) await chown(file, this.#user.uid, this.#user.gid)
   }
 }
 
-/**
- * @param {string} folder
- * @param {number} major
- */
+/** @param {string} folder @param {number} major */
 function initdbParameters(folder, major) {
   return [
     ...['--pgdata', folder, '--username', 'postgres', '--auth', 'trust'],
@@ -369,10 +353,7 @@ async function runAs(user, program, parameters, folder) {
   }
 }
 
-/**
- * @param {{ applicationName: string, port: number, slot: string | undefined }} options
- * @returns {Conf}
- */
+/** @param {{ applicationName: string, port: number, slot: string | undefined }} options @returns {Conf} */
 function standbySettings({ applicationName, port, slot }) {
   const upstream = { host: '127.0.0.1', port, user: 'postgres' }
   const conninfo = Object.entries({ ...upstream, application_name: applicationName })
@@ -389,11 +370,7 @@ function format(settings) {
   return lines.join('')
 }
 
-/**
- * Quotes a value for postgresql.conf or for a connection string.
- *
- * @param {string} text
- */
+/** Quotes a value for postgresql.conf or for a connection string. @param {string} text */
 function quote(text) {
   return `'${text.replace(/[\\']/g, '\\$&')}'`
 }

@@ -45,10 +45,7 @@ export class PostgresNode {
   /** @type {{ pid: number, ended: Promise<string>, isExpectedToEnd: boolean } | undefined} */
   #server
 
-  /**
-   * @param {string} name
-   * @param {Surroundings} surroundings
-   */
+  /** @param {string} name @param {Surroundings} surroundings */
   constructor(name, surroundings) {
     this.name = name
     this.#surroundings = surroundings
@@ -317,10 +314,7 @@ export class PostgresNode {
     await this.until(`has caught up with ${node.name}`, async () => (await this.position()) >= goal)
   }
 
-  /**
-   * @param {string} what
-   * @param {() => Promise<boolean>} condition
-   */
+  /** @param {string} what @param {() => Promise<boolean>} condition */
   async until(what, condition) {
     await until(`${this.name} ${what}`, condition, { signal: this.#surroundings.signal })
   }

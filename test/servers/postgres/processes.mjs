@@ -25,10 +25,7 @@ function isFree(port) {
   })
 }
 
-/**
- * @param {number} parent a process id
- * @returns {Promise<number[]>} the ids of its children
- */
+/** @param {number} parent a process id @returns {Promise<number[]>} the ids of its children */
 export async function childrenOf(parent) {
   try {
     const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')
@@ -41,12 +38,7 @@ export async function childrenOf(parent) {
   }
 }
 
-/**
- * Sends a signal to a process that may be gone.
- *
- * @param {number} pid
- * @param {NodeJS.Signals} signal
- */
+/** Sends a signal to a process that may be gone. @param {number} pid @param {NodeJS.Signals} signal */
 export function send(pid, signal) {
   try {
     process.kill(pid, signal)
@@ -70,12 +62,7 @@ export async function keepAlive(promise) {
   }
 }
 
-/**
- * The last lines of a log.
- *
- * @param {string} file
- * @param {number} start where to begin, in bytes
- */
+/** The last lines of a log. @param {string} file @param {number} start where to begin, in bytes */
 export function tail(file, start) {
   const lines = readFileSync(file).subarray(start).toString().trimEnd().split('\n')
   return lines.slice(-15).join('\n')
