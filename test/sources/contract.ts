@@ -112,12 +112,11 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       else it.skip(`${title}: ${reason}`)
     }
 
-    const untilCaughtUp = async (polling: Polling): Promise<void> => {
-      await eventually(() => {
-        for (const name of current().followers)
+    const untilCaughtUp = (polling: Polling, names: readonly string[] = current().followers) =>
+      eventually(() => {
+        for (const name of names)
           expect(polling.follower(name)).toMatchObject({ connected: true, lagSeqno: 0 })
       })
-    }
 
     const isCaughtUp = (lag: number) => lag === 0
     const isBehindBy = (count: number) => (lag: number) =>
@@ -156,9 +155,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       const { source } = await connect()
       await untilLag(source, second, isCaughtUp)
       const polling = startPolling(source)
-      await eventually(() =>
-        expect(polling.follower(second)).toMatchObject({ connected: true, lagSeqno: 0 }),
-      )
+      await untilCaughtUp(polling, [second])
       await system.kill(second)
       await system.write(50)
       await eventually(() => {
@@ -167,9 +164,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
         expect(seen?.lagSeqno).toSatisfy((lag: number) => lag >= 50)
       })
       await system.restart(second)
-      await eventually(() =>
-        expect(polling.follower(second)).toMatchObject({ connected: true, lagSeqno: 0 }),
-      )
+      await untilCaughtUp(polling, [second])
     })
 
     it('has one question at a time under way while the leader is frozen, and recovers', async () => {
@@ -225,32 +220,26 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       await eventually(() => expect(gate.connections).toBeLessThanOrEqual(connections + 1))
     })
 
-    describe.each<[string, 'pause' | 'gates', Hang]>([
+    describe.each<[string, 'pause' | 'gates', Hang, Hang]>([
       [
         'is frozen',
         'pause',
-        async ({ system, name }) => {
-          await system.pause?.(name)
-          return () => system.resume?.(name)
-        },
+        ({ system, name }) => system.pause?.(name),
+        ({ system, name }) => system.resume?.(name),
       ],
       [
         'does not answer its clients',
         'gates',
-        ({ gate }) => {
-          gate?.close()
-          return () => gate?.reopen()
-        },
+        ({ gate }) => gate?.close(),
+        ({ gate }) => gate?.reopen(),
       ],
       [
         'is 300 ms away from its clients',
         'gates',
-        ({ gate }) => {
-          gate?.delay(150)
-          return () => gate?.delay(0)
-        },
+        ({ gate }) => gate?.delay(150),
+        ({ gate }) => gate?.delay(0),
       ],
-    ])('while a follower %s', (_, needs, hang) => {
+    ])('while a follower %s', (_, needs, hang, end) => {
       itShows(needs, 'reports the lag of the other as of 100 ms ago at most', async (skip) => {
         const system = current()
         const [first, second] = system.followers
@@ -260,7 +249,8 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
         const polling = startPolling(source, { pollIntervalMillis: 200, pollTimeoutMillis: 2000 })
         await untilCaughtUp(polling)
         const writing = await startWriting(system)
-        const end = await hang({ system, name: second, gate })
+        const hanging = { system, name: second, gate }
+        await hang(hanging)
         const lags: number[] = []
         try {
           const start = polling.reads
@@ -272,7 +262,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
           })
           await eventually(() => expect(lags.length).toBeGreaterThan(15))
         } finally {
-          await end()
+          await end(hanging)
         }
         const perMilli = await writing.stop()
         expect(median(lags)).toBeLessThanOrEqual(100 * perMilli)
@@ -291,9 +281,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
         const polling = startPolling(source)
         await untilCaughtUp(polling)
         const joined = (await system.addFollower?.()) ?? ''
-        await eventually(() =>
-          expect(polling.follower(joined)).toMatchObject({ connected: true, lagSeqno: 0 }),
-        )
+        await untilCaughtUp(polling, [joined])
         await system.removeFollower?.(joined)
         const start = polling.reads
         // The one in flight may have begun before.
@@ -437,13 +425,12 @@ async function readFollower(source: ReplicationSource, shard: string, follower: 
 
 const NOT_YET = 'the servers for the tests cannot do it yet'
 
-/** Makes a follower hang, and returns a function that ends that. */
+/** Makes a follower hang, or ends that. */
 type Hang = (hanging: {
   readonly system: System
   readonly name: string
   readonly gate: Gate | undefined
-}) => MaybePromise<() => MaybePromise<void> | undefined>
-type MaybePromise<T> = T | Promise<T>
+}) => unknown
 
 /** Writes all the time, until it is stopped. That returns how far the leader has moved in a millisecond. */
 async function startWriting(system: System) {
