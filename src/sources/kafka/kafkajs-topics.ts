@@ -103,15 +103,14 @@ export class KafkajsTopics {
 
   /** @param count how many partitions the topic has at least. */
   private async askLogs(topic: string, count: number): Promise<Topic> {
-    const ask = async () => parseLogs(topic, await this.admin?.fetchTopicOffsets(topic))
-    const partitions = await ask().catch(async (error: unknown) => {
+    try {
+      const partitions = parseLogs(topic, await this.admin?.fetchTopicOffsets(topic))
+      if (partitions.length >= count) return { partitions }
+    } catch (error) {
       if (fieldsOf(error)['type'] !== 'NOT_LEADER_FOR_PARTITION') throw error
-      await this.refresh()
-      return ask()
-    })
-    if (partitions.length >= count) return { partitions }
+    }
     await this.refresh()
-    return { partitions: await ask() }
+    return { partitions: parseLogs(topic, await this.admin?.fetchTopicOffsets(topic)) }
   }
 
   /** Partitions and their leaders are remembered for minutes. This is the call that looks them up again. */
