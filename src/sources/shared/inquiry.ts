@@ -24,7 +24,7 @@ export class Inquiry<Answer> implements Asker<Answer> {
   private readonly timeouts: (() => void)[]
   private readonly collectMillis: number
   private found: readonly string[] | undefined
-  private readonly startedAt = this.survey.startedAt
+  private pausedAt = -Infinity
   private wake: () => void = () => undefined
 
   constructor(
@@ -42,7 +42,7 @@ export class Inquiry<Answer> implements Asker<Answer> {
     }
     const parts = [FOLLOWERS, LEADERS, NEW_LEADERS]
     this.timeouts = parts.map((part) => startTimeout(() => this.pass(part), part * timeoutMillis))
-    this.timeouts.push(watchPauses(() => this.restart(), PAUSE_MILLIS))
+    this.timeouts.push(watchPauses(() => this.resume(), PAUSE_MILLIS))
   }
 
   /** The nodes that lead, according to the newest answers, or otherwise those that led before. */
@@ -68,9 +68,9 @@ export class Inquiry<Answer> implements Asker<Answer> {
 
   answered(name: string, moment: Moment<Answer>, askedAt: number): void {
     this.use(name, moment, askedAt)
-    const isOutdated = askedAt >= this.startedAt && askedAt < this.survey.startedAt
+    const isOutdated = askedAt >= this.survey.startedAt && askedAt < this.pausedAt
     if (isOutdated) {
-      this.ask(name)
+      this.renew(name)
     } else {
       this.askedAt.set(name, askedAt)
       this.settle(name)
@@ -106,11 +106,16 @@ export class Inquiry<Answer> implements Asker<Answer> {
     }
   }
 
-  /** Asks again, once, because the positions so far must not be compared with later ones. */
-  private restart(): void {
-    if (this.startedAt !== this.survey.startedAt) return
-    this.survey.restart()
-    for (const name of this.survey.newest.keys()) if (!this.open.has(name)) this.ask(name)
+  /** Asks again, once, because positions of before a pause must not be compared with later ones. */
+  private resume(): void {
+    if (this.pausedAt > 0) return
+    this.pausedAt = performance.now()
+    for (const name of this.survey.newest.keys()) if (!this.open.has(name)) this.renew(name)
+  }
+
+  private renew(name: string): void {
+    this.survey.renew(name)
+    this.ask(name)
   }
 
   private node(name: string): Node<Answer> {

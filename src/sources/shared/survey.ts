@@ -14,12 +14,12 @@ export class Survey<Answer> {
   readonly failures = new Map<string, unknown>()
   /** The answers to questions of this read, the oldest first. */
   private readonly moments = new Map<string, (Moment<Answer> & { readonly askedAt: number })[]>()
-  startedAt = performance.now()
+  readonly startedAt = performance.now()
+  private readonly renewed = new Set<string>()
 
-  /** Lets the positions so far be replaced by those of the next answers. */
-  restart(): void {
-    this.startedAt = performance.now()
-    this.moments.clear()
+  /** Lets the next answer of a node replace its first one. */
+  renew(name: string): void {
+    this.renewed.add(name)
   }
 
   /** Returns the newest answer of a node to a question of this read. Otherwise its position is out of date. */
@@ -42,7 +42,8 @@ export class Survey<Answer> {
     this.failures.delete(name)
     this.newest.set(name, moment.answer)
     const moments = this.moments.get(name) ?? []
-    if (moments.length === 0) this.answers.set(name, moment)
+    const isFirst = moments.length === 0 || this.renewed.delete(name)
+    if (isFirst) this.answers.set(name, moment)
     if (askedAt >= this.startedAt) this.moments.set(name, [...moments, { ...moment, askedAt }])
   }
 
