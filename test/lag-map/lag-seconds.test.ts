@@ -187,6 +187,35 @@ describe('lag in seconds', () => {
     expect(gauge.lagSeconds('a')).toBe(1.5)
   })
 
+  it('goes back to when an entry was written, however long the leader has been idle since', () => {
+    gauge.updateLeaderSeqno('a', 0)
+    gauge.updateAppliedSeqno('a', 0)
+    startMeasuring()
+    gauge.updateLeaderSeqno('a', 100)
+    pass(1)
+    gauge.updateAppliedSeqno('a', 49)
+    for (let second = 1; second <= 60; second++) {
+      pass(1)
+      expect(gauge.lagSeconds('a')).toBe(second + 0.5)
+    }
+  })
+
+  it('is within 5 % for any entry of an hour in bursts, of which most samples are dropped', () => {
+    gauge.updateAppliedSeqno('a', 0, 'stalled')
+    gauge.updateLeaderSeqno('a', 0)
+    startMeasuring()
+    for (let minute = 1; minute <= 60; minute++) {
+      gauge.updateLeaderSeqno('a', minute * 1000)
+      pass(60)
+    }
+    for (let minute = 1; minute <= 60; minute++) {
+      gauge.updateAppliedSeqno('a', minute * 1000 - 500, 'r1')
+      const age = 3600 - 60 * (minute - 1)
+      const error = Math.abs((gauge.lagSeconds('a', 'r1') ?? NaN) - age)
+      expect(error).toBeLessThanOrEqual(Math.max(1, 0.05 * age))
+    }
+  })
+
   it('is interpolated between the last sample and now', () => {
     gauge.updateLeaderSeqno('a', 100)
     gauge.updateAppliedSeqno('a', 100, 'r1')
@@ -393,17 +422,20 @@ describe('a leader that comes back lower', () => {
     expect(gauge.lagSeconds('a', 'stalled')).toBeCloseTo(101, 1)
   })
 
-  it('still has its older entries, and those that it writes from now on', () => {
-    write()
-    gauge.updateLeaderSeqno('a', 9700)
-    gauge.updateAppliedSeqno('a', 9000, 'quick')
-    pass(1)
-    expect(gauge.lagSeconds('a', 'quick')).toBeCloseTo(11, 1)
-    gauge.updateLeaderSeqno('a', 9800)
-    pass(1)
-    gauge.updateAppliedSeqno('a', 9749, 'quick')
-    expect(gauge.lagSeconds('a', 'quick')).toBeCloseTo(0.5)
-  })
+  it.each([9700, 5000])(
+    'still has its entries up to %d, and those that it writes from now on',
+    (newest) => {
+      write()
+      gauge.updateLeaderSeqno('a', newest)
+      gauge.updateAppliedSeqno('a', newest - 700, 'quick')
+      pass(1)
+      expect(gauge.lagSeconds('a', 'quick')).toBeCloseTo(101 - (newest - 700) / 100, 1)
+      gauge.updateLeaderSeqno('a', newest + 100)
+      pass(1)
+      gauge.updateAppliedSeqno('a', newest + 49, 'quick')
+      expect(gauge.lagSeconds('a', 'quick')).toBeCloseTo(0.5)
+    },
+  )
 
   it('makes no spike when it starts from nothing, also with a follower that was behind', () => {
     gauge.updateLeaderSeqno('a', 1000)
