@@ -34,9 +34,9 @@ const NUMBERS = ['0', '7', '-1', -1, 0, 7, 1.5, 2 ** 53, 1e300, `${2n ** 64n - 1
 const OTHERS = [undefined, null, '', true, 'x'.repeat(2000), '\ud800', [], {}]
 const VALUES = fc.oneof(fc.constantFrom<unknown>(...NUMBERS, ...OTHERS), fc.jsonValue())
 
-/** A recorded answer with up to three changes, at any depth. */
-export function mutated(answer: unknown): fc.Arbitrary<unknown> {
-  const change = fc.tuple(fc.array(fc.nat(), { minLength: 1, maxLength: 8 }), VALUES)
+/** Recorded answers with up to three changes, at any depth. @param values what a part can become */
+export function mutated<T>(answer: T, values: fc.Arbitrary<unknown> = VALUES): fc.Arbitrary<T> {
+  const change = fc.tuple(fc.array(fc.nat(), { minLength: 1, maxLength: 8 }), values)
   return fc.array(change, { maxLength: 3 }).map((changes) => {
     const copy = structuredClone(answer)
     for (const [path, value] of changes) setAt(copy, path, value)
@@ -47,13 +47,14 @@ export function mutated(answer: unknown): fc.Arbitrary<unknown> {
 /** Follows a path of numbers, each of which chooses a field, and replaces what is at its end. */
 function setAt(target: unknown, path: readonly number[], value: unknown): void {
   const [first = 0, ...rest] = path
-  const object = target as Record<string, unknown>
-  const keys = Object.keys(object)
+  const map = target instanceof Map ? (target as Map<unknown, unknown>) : undefined
+  const keys = map ? [...map.keys()] : Object.keys(target as object)
+  if (keys.length === 0) return
   const key = keys[first % keys.length]
-  if (key === undefined) return
-  const child = object[key]
+  const child = map ? map.get(key) : (target as Record<string, unknown>)[key as string]
   if (rest.length > 0 && typeof child === 'object' && child !== null) setAt(child, rest, value)
-  else object[key] = value
+  else if (map) map.set(key, value)
+  else Reflect.set(target as object, key as string, value)
 }
 
 /** Expects a valid reading, or an error with this message. */
