@@ -140,7 +140,7 @@ for (const words of SYSTEMS) {
       await leader.query('set global wait_timeout = 1')
       onTestFinished(() => leader.run(['set global wait_timeout = 28800']))
       const source = await started().connect({ client })
-      await read(source)
+      await untilSeen(source, 'replica-1', { lag: 0 })
       await eventually(async () => {
         expect(await leader.query(`select 1 from ${words.connections}`)).toEqual([])
       })
@@ -162,7 +162,7 @@ for (const words of SYSTEMS) {
     it.each(CLIENTS)('says what is wrong when the leader is gone, with %s', async (client) => {
       const { leader } = started().system
       const source = await started().connect({ client })
-      await read(source)
+      await untilSeen(source, 'replica-1', { lag: 0 })
       await leader.kill()
       await expect(read(source)).rejects.toThrow(
         new RegExp(`^${title} leader leader.*: .*(lost|closed|REFUSED)`),
