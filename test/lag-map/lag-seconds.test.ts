@@ -346,6 +346,25 @@ describe('lag in seconds', () => {
     expect(new Set(values)).toEqual(new Set([6, 7]))
   })
 
+  it('is within 5 % of the age for hours of a log that was written in bursts', () => {
+    gauge.updateLeaderSeqno('a', 0)
+    gauge.updateAppliedSeqno('a', 0)
+    startMeasuring()
+    const minutes = 240
+    const bursts: { before: number; age: number }[] = []
+    let seqno = 0
+    for (let second = 0; second < minutes * 60; second++) {
+      const isBurst = [1, 80, 81, 200, 230].includes(second / 60)
+      if (isBurst) bursts.push({ before: seqno, age: minutes * 60 - second })
+      gauge.updateLeaderSeqno('a', (seqno += isBurst ? 100_000 : 1))
+      pass(1)
+    }
+    for (const { before, age } of bursts) {
+      gauge.updateAppliedSeqno('a', before)
+      expect(Math.abs((gauge.lagSeconds('a') ?? NaN) - age)).toBeLessThan(1 + 0.05 * age)
+    }
+  })
+
   it('is right at the top of the range of seqnos, and for jumps of more than 2^53', () => {
     const top = 2n ** 64n - 1n
     for (const shard of ['top', 'jump']) gauge.updateAppliedSeqno(shard, 0)
