@@ -8,17 +8,18 @@ export function unref<Timer>(timer: Timer): Timer {
  * Calls back with its length after each pause: the event loop was blocked, or the process frozen, for longer than this. What
  * was read before it must not be compared with what is read later.
  *
- * @returns a function that ends it.
+ * @returns functions that notice a pause immediately, and that end this.
  */
-export function watchPauses(callback: (length: number) => void, millis: number): () => void {
+export function watchPauses(callback: (length: number) => void, millis: number) {
   let last = performance.now()
-  const timer = setInterval(() => {
+  const check = () => {
     const now = performance.now()
     if (now - last > millis) callback(now - last)
     last = now
-  }, millis / 4)
+  }
+  const timer = setInterval(check, millis / 4)
   unref(timer)
-  return () => clearInterval(timer)
+  return { check, stop: () => clearInterval(timer) }
 }
 
 /** How many ticks a timeout has, at most. */

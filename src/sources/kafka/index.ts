@@ -111,11 +111,14 @@ const PAUSE_MILLIS = 500
 function startDeadline(signal: AbortSignal, timeoutMillis: number) {
   let end = performance.now() + timeoutMillis
   let pauses = 0
-  const stop = watchPauses((length) => {
+  const { check, stop } = watchPauses((length) => {
     pauses++
     end += length
   }, PAUSE_MILLIS)
-  const left = () => Math.max(1, end - performance.now())
+  const left = () => {
+    check()
+    return Math.max(1, end - performance.now())
+  }
   return { signal, left, hasPaused: () => pauses > 0, stop }
 }
 

@@ -26,7 +26,7 @@ export class KafkajsTopics {
   private readable: ReadonlySet<string> = new Set()
   private refreshing: Promise<unknown> | undefined
   private seeded: KafkajsAdmin | undefined
-  private readonly checks = new Batches<string, unknown>((topics) => this.check(topics))
+  private readonly checks = new Batches<string, unknown>((topics) => this.check(topics), Infinity)
   private readonly logs = new Parts<number, Topic>((count, topic) => this.askLogs(topic, count))
 
   /** @param onFailure is called with the reason why a topic without a fault could not be read. */

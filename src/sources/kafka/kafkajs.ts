@@ -48,8 +48,9 @@ export class KafkajsClient implements KafkaClient {
   })
   private readonly listing = new Parts<null, Listed>(() => this.askList())
   private readonly commits = new Parts<null, Offsets>((_, group) => this.askCommits(group))
-  private readonly members = new Batches<string, ReadonlyMap<string, Members>>((groups) =>
-    this.askMembers(groups),
+  private readonly members = new Batches<string, ReadonlyMap<string, Members>>(
+    (groups) => this.askMembers(groups),
+    Infinity,
   )
   private readonly topics = new KafkajsTopics((error) => {
     this.isOutdated ||= isUseless(error)

@@ -129,7 +129,7 @@ interface Reading<Answer> {
 /** Items that were asked about in one question, and its outcome. */
 export type Batch<Item, Answer> = readonly [items: readonly Item[], outcome: Outcome<Answer>]
 
-/** Into how many smaller questions one that fails is split. */
+/** Into how many smaller questions one that fails is split by default: a broker that hangs must not collect questions. */
 const SPLIT = 8
 
 /** How often one read waits for questions that hang. */
@@ -142,7 +142,11 @@ const MAX_WAITS = 2
 export class Batches<Item, Answer> {
   private readonly parts: Parts<readonly Item[], Answer>
 
-  constructor(ask: (items: readonly Item[], key: string) => Promise<Answer>) {
+  /** @param pieces into how many smaller questions one is split. */
+  constructor(
+    ask: (items: readonly Item[], key: string) => Promise<Answer>,
+    private readonly pieces = SPLIT,
+  ) {
     this.parts = new Parts(ask, (key) => key.slice(0, key.lastIndexOf('.')))
   }
 
@@ -169,9 +173,13 @@ export class Batches<Item, Answer> {
     const batchesOf = ([key, items]: Asked<Item>): readonly Batch<Item, Answer>[] => {
       const outcome = outcomes.get(key) ?? NO_ANSWER
       const isSplit = outcome.error !== undefined && outcomes.has(`${key}.0`)
-      return isSplit ? smaller([key, items]).flatMap(batchesOf) : [[items, outcome]]
+      return isSplit ? this.smaller([key, items]).flatMap(batchesOf) : [[items, outcome]]
     }
     return roots.flatMap(batchesOf)
+  }
+
+  private smaller([key, items]: Asked<Item>): Asked<Item>[] {
+    return split(items, `${key}.`, Math.max(1, Math.ceil(items.length / this.pieces)))
   }
 
   /** Returns a question, and the smaller ones that are asked because it failed the last time. */
@@ -181,7 +189,7 @@ export class Batches<Item, Answer> {
     if (!failure || items.length === 1) return [question]
     const hangs = failure === NO_ANSWER
     if (!hangs && isUnreachable(failure.error)) return [question]
-    const parts = smaller(question)
+    const parts = this.smaller(question)
     // If none of these has an answer either, the reason is not one of the items.
     const isOfUse = !hangs || parts.some(([each]) => this.parts.failureOf(each) !== NO_ANSWER)
     return [question, ...(isOfUse ? parts.flatMap((each) => this.questionsAbout(each)) : parts)]
@@ -189,10 +197,6 @@ export class Batches<Item, Answer> {
 }
 
 type Asked<Item> = readonly [key: string, items: readonly Item[]]
-
-function smaller<Item>([key, items]: Asked<Item>): Asked<Item>[] {
-  return split(items, `${key}.`, Math.ceil(items.length / SPLIT))
-}
 
 function split<Item>(items: readonly Item[], prefix: string, size: number): Asked<Item>[] {
   const pieces: Asked<Item>[] = []

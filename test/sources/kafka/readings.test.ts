@@ -252,6 +252,20 @@ describe('kafkajs', () => {
     expect(shards.at(-1)?.problem).toMatch(/^members of billing cannot be read: .*KIP-848/)
   })
 
+  it('reads all other topics while it repeats the question about those without a leader', async () => {
+    const names = Array.from({ length: 24 }, (_, i) => `${i % 3 === 0 ? 'bad' : 'fine'}-${i}`)
+    const { admin } = createKafkajs({
+      fetchTopicMetadata: (wanted: string[]) =>
+        wanted.some((topic) => topic.startsWith('bad')) ? new Promise(() => undefined) : undefined,
+    })
+    const source = kafkaSource({ admin, groups, topics: names })
+    const { shards } = await source.read(signal, 500)
+    const read = shards.filter(({ leaderSeqno }) => leaderSeqno !== undefined)
+    expect(read.map(({ shard }) => shard)).toEqual(
+      names.filter((name) => name.startsWith('fine')).flatMap((name) => [`${name}/0`, `${name}/1`]),
+    )
+  })
+
   it('keeps what a group has subscribed to while its members cannot be read', async () => {
     let { describeGroups } = KAFKAJS
     const { admin } = createKafkajs({
