@@ -8,8 +8,7 @@ import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startCluster } from '../support/postgres.js'
 import { Program } from '../support/program.js'
-import { parsePrometheusText } from '../support/prometheus.js'
-import type { Exposition } from '../support/prometheus-text.js'
+import { parsePrometheusText, type Exposition } from '../support/prometheus.js'
 
 const EXAMPLE = 'docs/examples/auto-instrumented'
 const { cluster, primary } = await startCluster()

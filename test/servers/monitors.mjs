@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort, until } from './postgres/processes.mjs'
+import { parsePrometheusText } from './prometheus-text.mjs'
 
 /** One page of metrics. @typedef {{ name: string, program: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
 /** A number of a page. @typedef {{ metric: string, shard: string | undefined, replica: string | undefined, value: number }} Series */
@@ -112,20 +113,15 @@ export async function createPrograms(folder, source) {
 
 /** Parses a page in the format of Prometheus. @param {string} page */
 export function parsePage(page) {
-  /** @type {Map<string, Series>} */
-  const series = new Map()
-  /** What is wrong with the page itself. @type {string[]} */
-  const faults = []
-  for (const line of page.split('\n')) {
-    const [, metric, labels = '', number] = /^(replication_\w+)\{(.*)\} (\S+)/.exec(line) ?? []
-    if (metric === undefined) continue
-    const value = Number(number)
-    if (series.has(metric + labels)) faults.push(`${line} twice`)
-    if (!(value >= 0)) faults.push(line)
-    const [shard, replica] = [/shard="(.*?)"/, /replica="(.*?)"/].map(
-      (each) => each.exec(labels)?.[1],
-    )
-    series.set(metric + labels, { metric, shard, replica, value })
+  try {
+    const series = parsePrometheusText(page)
+      .samples.filter(({ name }) => name.startsWith('replication_'))
+      .map(({ name: metric, labels: { shard, replica }, value }) => {
+        return { metric, shard, replica, value }
+      })
+    const impossible = series.filter(({ value }) => !(value >= 0))
+    return { series, faults: impossible.map((each) => JSON.stringify(each)) }
+  } catch (error) {
+    return { series: [], faults: [String(error)] }
   }
-  return { series: [...series.values()], faults }
 }

@@ -7,7 +7,7 @@ import {
   type ReplicationReading,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { afterEach, beforeEach, vi } from 'vitest'
-import { toCollected, type Collected } from './collected.js'
+import { toCollected, type Collected } from './test-reader.js'
 import { recordDiag, type DiagRecorder } from './diag.js'
 import { ScriptedSource } from './scripted-source.js'
 

@@ -1,8 +1,8 @@
 import type { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { listen } from './http.js'
-import { parsePrometheusText, type Exposition } from './prometheus-text.js'
+import { parsePrometheusText, type Exposition } from '../servers/prometheus-text.mjs'
 
-export { parsePrometheusText } from './prometheus-text.js'
+export { parsePrometheusText, type Exposition }
 
 /** What a Prometheus server sees of an exporter. */
 export interface MetricsEndpoint {

@@ -1,18 +1,15 @@
-/** One line of a scrape. */
-export interface Sample {
-  readonly name: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly value: number
-}
+/** One line of a scrape. @typedef {{ name: string, labels: Readonly<Record<string, string>>, value: number }} Sample */
 
-/** A parsed scrape. */
-export interface Exposition {
-  readonly samples: readonly Sample[]
-  /** Returns the samples with this name and at least these labels. */
-  readonly find: (name: string, labels?: Readonly<Record<string, string>>) => Sample[]
-  /** Returns the value of the one sample that `find` returns, `undefined` if there is none. Throws if there are several. */
-  readonly value: (name: string, labels?: Readonly<Record<string, string>>) => number | undefined
-}
+/**
+ * A parsed scrape.
+ *
+ * @typedef {object} Exposition
+ * @property {readonly Sample[]} samples
+ * @property {(name: string, labels?: Readonly<Record<string, string>>) => Sample[]} find returns the samples with this name
+ *   and at least these labels
+ * @property {(name: string, labels?: Readonly<Record<string, string>>) => number | undefined} value returns the value of the
+ *   one sample that `find` returns, `undefined` if there is none. Throws if there are several.
+ */
 
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: -?\d+)?$/s
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\[\\"n])*)"(?:, *|$)/y
@@ -22,10 +19,14 @@ const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\[\\"n])*)"(?:, *|$)/y
  *
  * The library parse-prometheus-text-format does neither: it merges series that occur twice, and those of a histogram, accepts
  * malformed lines, and drops a last line without an end.
+ *
+ * @param {string} text
+ * @returns {Exposition}
  */
-export function parsePrometheusText(text: string): Exposition {
+export function parsePrometheusText(text) {
   const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'))
-  const series = new Set<string>()
+  /** @type {Set<string>} */
+  const series = new Set()
   const samples = lines.map((line) => {
     const sample = parseSample(line)
     const id = JSON.stringify([sample.name, Object.entries(sample.labels).sort()])
@@ -33,8 +34,12 @@ export function parsePrometheusText(text: string): Exposition {
     series.add(id)
     return sample
   })
-  const find: Exposition['find'] = (name, labels = {}) =>
-    samples.filter((sample) => sample.name === name && hasLabels(sample, labels))
+  /** @type {Exposition['find']} */
+  const find = (name, labels = {}) =>
+    samples.filter((sample) => {
+      const hasLabels = Object.entries(labels).every(([key, value]) => sample.labels[key] === value)
+      return sample.name === name && hasLabels
+    })
   return {
     samples,
     find,
@@ -46,7 +51,8 @@ export function parsePrometheusText(text: string): Exposition {
   }
 }
 
-function parseSample(line: string): Sample {
+/** @param {string} line */
+function parseSample(line) {
   const [, name, labels = '', text] = SAMPLE.exec(line) ?? []
   const value = Number(text?.replace('Inf', 'Infinity'))
   if (name === undefined || (Number.isNaN(value) && text !== 'NaN')) {
@@ -55,22 +61,19 @@ function parseSample(line: string): Sample {
   return { name, labels: parseLabels(labels, line), value }
 }
 
-function parseLabels(text: string, line: string): Record<string, string> {
-  const labels = new Map<string, string>()
+/** @param {string} text @param {string} line */
+function parseLabels(text, line) {
+  /** @type {Map<string, string>} */
+  const labels = new Map()
   LABEL.lastIndex = 0
   while (LABEL.lastIndex < text.length) {
     const [, name, value] = LABEL.exec(text) ?? []
     if (name === undefined || value === undefined || labels.has(name)) {
       throw new Error(`malformed labels: ${line}`)
     }
-    labels.set(
-      name,
-      value.replace(/\\(.)/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped)),
-    )
+    const unescape = (/** @type {string} */ _, /** @type {string} */ escaped) =>
+      escaped === 'n' ? '\n' : escaped
+    labels.set(name, value.replace(/\\(.)/g, unescape))
   }
   return Object.fromEntries(labels)
-}
-
-function hasLabels(sample: Sample, labels: Readonly<Record<string, string>>): boolean {
-  return Object.entries(labels).every(([name, value]) => sample.labels[name] === value)
 }
