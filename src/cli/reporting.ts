@@ -30,15 +30,16 @@ export async function startReporting(
   const producer = new ReplicationLagMetricProducer({ ...options, sources })
   const exporters = startExporters(producer)
   server.scrape = exporters.scrape
-  const metrics = server.scrape ? ` Metrics: ${address}/metrics` : ''
-  display.start(`Polling ${sources.map(({ name }) => name).join(', ')}.${metrics}`)
-  setInterval(() => display.update(producer.gauge.collectMetrics()), UPDATE_MILLIS)
+  // Before the first line, after which a supervisor may send one.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
       // The last export needs what was read, so polling ends with the process.
       void exporters.stop().finally(() => process.exit(0))
     })
   }
+  const metrics = server.scrape ? ` Metrics: ${address}/metrics` : ''
+  display.start(`Polling ${sources.map(({ name }) => name).join(', ')}.${metrics}`)
+  setInterval(() => display.update(producer.gauge.collectMetrics()), UPDATE_MILLIS)
 }
 
 function createDisplay(sources: readonly WatchedSource[]): Display {
