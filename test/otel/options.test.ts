@@ -146,6 +146,25 @@ describe.each(classes)('the options of $name', ({ name, create }) => {
     await vi.advanceTimersByTimeAsync(0)
     expect(scripted.reads).toHaveLength(1)
   })
+
+  it('work where timers are numbers, as in jsdom', async () => {
+    vi.useRealTimers()
+    const { setTimeout, setInterval } = globalThis
+    const asNumber =
+      (set: typeof setTimeout) =>
+      (...parameters: Parameters<typeof setTimeout>) =>
+        Number(set(...parameters).unref())
+    vi.stubGlobal('setTimeout', asNumber(setTimeout))
+    vi.stubGlobal('setInterval', asNumber(setInterval as typeof setTimeout))
+    onTestFinished(() => void vi.unstubAllGlobals())
+    const scripted = new ScriptedSource()
+    const { gauge } = create({ sources: [scripted] })
+    await vi.waitFor(() => expect(scripted.reads).toHaveLength(1))
+    scripted.last.answer({
+      shards: [{ shard: 'a', leaderSeqno: 3, followers: [{ appliedSeqno: 1 }] }],
+    })
+    await vi.waitFor(() => expect(gauge.lagSeqno('a')).toBe(2))
+  })
 })
 
 describe.each(classes)('the sources of $name', ({ create }) => {
