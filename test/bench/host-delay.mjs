@@ -1,19 +1,11 @@
 import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import { setPriority } from 'node:os'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { isMainThread, MessageChannel, parentPort, Worker, workerData } from 'node:worker_threads'
-import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
-import { MeterProvider } from '@opentelemetry/sdk-metrics'
-import {
-  ReplicationLagGauge,
-  ReplicationLagMetricProducer,
-} from 'opentelemetry-instrumentation-replication-lag'
+import { MessageChannel, Worker } from 'node:worker_threads'
 import { fillGauge, FOLLOWERS, SHARDS, START } from './fleet.mjs'
 import { ratio, report } from './measure.mjs'
+import { serve } from './serve.mjs'
 
 // The event-loop delay of a thread that stores seqnos all the time, while a worker or the thread itself serves them at /metrics.
 
@@ -25,37 +17,14 @@ const RESOLUTION_MILLIS = 2
 /** Stores in one turn of the event loop: about 50 µs, so that they delay nothing by themselves. */
 const STORES_PER_TURN = 2048
 
-if (!isMainThread) await serveInWorker(workerData)
-else if (process.send) scrapeEverySecond(String(process.argv[2]))
+if (process.send) scrapeEverySecond(String(process.argv[2]))
 else await measure()
 
-/** Serves what the main thread publishes. @param {unknown} port */
-async function serveInWorker(port) {
-  // On Linux this is the priority of this thread alone. Where cores are few, the main thread goes first.
-  if (process.platform === 'linux') setPriority(10)
-  const gauge = new ReplicationLagGauge()
-  gauge.subscribe(/** @type {import('node:worker_threads').MessagePort} */ (port))
-  parentPort?.postMessage(await serve(gauge))
-}
-
 /**
- * Serves a lag map at /metrics, on a free port. Returns the URL.
+ * Runs in a process of its own, and sends how many lines come.
  *
- * @param {ReplicationLagGauge} gauge
+ * @param {string} url
  */
-async function serve(gauge) {
-  const metricProducers = [new ReplicationLagMetricProducer({ gauge })]
-  const exporter = new PrometheusExporter({ preventServerStart: true, metricProducers })
-  new MeterProvider({ readers: [exporter] })
-  const server = createServer((request, response) => {
-    exporter.getMetricsRequestHandler(request, response)
-  })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const address = /** @type {import('node:net').AddressInfo} */ (server.address())
-  return `http://127.0.0.1:${address.port}/metrics`
-}
-
-/** Runs in a process of its own, and sends how many lines come. @param {string} url */
 function scrapeEverySecond(url) {
   process.once('disconnect', () => process.exit())
   setInterval(() => {
@@ -68,7 +37,8 @@ function scrapeEverySecond(url) {
 async function measure() {
   const gauge = fillGauge(SHARDS)
   const { port1, port2 } = new MessageChannel()
-  const worker = new Worker(new URL(import.meta.url), { workerData: port2, transferList: [port2] })
+  const script = new URL('host-delay-worker.mjs', import.meta.url)
+  const worker = new Worker(script, { workerData: port2, transferList: [port2] })
   gauge.publish(port1)
   const workerUrl = await message(worker)
   const ownUrl = await serve(gauge)
@@ -90,8 +60,16 @@ async function measure() {
     inWorker.push(await measureScraped(workerUrl))
     inThread.push(await measureScraped(ownUrl))
   }
-  const metric = 'event-loop delay (p99.9) while a worker serves : the thread itself'
-  report(ratio(metric, inWorker, inThread, { atMost: 0.05 }))
+  report(
+    ratio(
+      'event-loop delay (p99.9) while a worker serves : the thread itself',
+      inWorker,
+      inThread,
+      {
+        atMost: 0.05,
+      },
+    ),
+  )
 }
 
 /** @param {string} url */

@@ -1,21 +1,26 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
-import { produce, START } from './fleet.mjs'
-import { formatMillis, median, report, takeTurns } from './measure.mjs'
+import {
+  ReplicationLagGauge,
+  ReplicationPoller,
+} from 'opentelemetry-instrumentation-replication-lag'
+import { collect, produce, START } from './fleet.mjs'
+import { formatMillis, median, ratio, report, takeTurns } from './measure.mjs'
 
-// What polling costs this process: 1,000 sources of 3 followers each, at the default interval of 5 seconds, and one poll of
-// PostgreSQL without the database's own time.
+// 1,000 sources of 3 followers each, at the default interval of 5 seconds.
 
 const SOURCES = 1000
 const REPLICAS = ['replica-1', 'replica-2', 'replica-3']
 const POLL_MILLIS = 5000
-const [FEW, MANY] = [3, 100]
 
-/** A source that answers after a millisecond, as if a server had. @param {number} i */
-function createSource(i) {
+/**
+ * @param {number} i
+ * @param {number} answerMillis as if a server had answered
+ */
+function createSource(i, answerMillis = 1) {
   let leaderSeqno = START
   const read = async () => {
-    await sleep(1)
+    if (answerMillis > 0) await sleep(answerMillis)
     leaderSeqno += 100n
     const followers = REPLICAS.map((replica, behind) => {
       return { replica, appliedSeqno: leaderSeqno - 10n * BigInt(behind) }
@@ -25,67 +30,84 @@ function createSource(i) {
   return { name: `source-${i}`, read }
 }
 
-/** CPU in percent of one core, during one interval. */
-async function measureCpu() {
+/** CPU in percent of one core, then event-loop delay in milliseconds, during one interval each. */
+async function measureHost() {
   const before = process.cpuUsage()
   await sleep(POLL_MILLIS)
   const { user, system } = process.cpuUsage(before)
-  return (user + system) / 10 / POLL_MILLIS
+  const delays = monitorEventLoopDelay({ resolution: 2 })
+  delays.enable()
+  await sleep(POLL_MILLIS)
+  delays.disable()
+  return { cpu: (user + system) / 10 / POLL_MILLIS, delay: delays.percentile(99.9) / 1e6 }
 }
 
-/** Polls a PostgreSQL whose client answers at once, as a server did. @param {number} followers */
-function pollPostgres(followers) {
-  const rows = Array.from({ length: followers }, (_, i) => ({
-    role_name: 'monitor',
-    in_recovery: 'false',
-    leader: '1000',
-    system_identifier: '7712205833477952562',
-    timeline: '1',
-    restart_timeline: '1',
-    started: '1795638037718737',
-    connection: `${i} 1795638043464581`,
-    state: 'streaming',
-    application_name: `standby_${i}`,
-    client_addr: '10.0.0.1',
-    slot_name: `standby_${i}`,
-    slot_type: 'physical',
-    connected: 'true',
-    receives_only: 'false',
-    wal_status: 'reserved',
-    lost: null,
-    applied: '900',
-    received: '950',
-    retained: '950',
-    reply: '1795638043706317',
-  }))
-  const client = { query: () => Promise.resolve({ rows }) }
-  const source = postgresSource({ client, shard: 'orders' })
-  return async () => {
-    const { shards } = await source.read(new AbortController().signal)
-    const count = shards.reduce((sum, shard) => sum + shard.followers.length, 0)
-    if (count !== followers) throw new Error(`expected ${followers} followers, got ${count}`)
-  }
+const READS = 2000
+const ROUNDS = 5
+
+/**
+ * The CPU time of one read, in milliseconds, when sources are read in turn, one each millisecond.
+ *
+ * @param {number} count how many sources there are
+ */
+async function measureRead(count) {
+  let reads = 0
+  const sources = Array.from({ length: count }, (_, i) => {
+    const { name, read } = createSource(i, 0)
+    return { name, read: () => (reads++, read()) }
+  })
+  const poller = new ReplicationPoller({
+    gauge: new ReplicationLagGauge(),
+    sources,
+    pollIntervalMillis: count,
+  })
+  poller.start()
+  while (reads < count) await sleep(10)
+  const [first, before] = [reads, process.cpuUsage()]
+  while (reads < first + READS) await sleep(10)
+  const { user, system } = process.cpuUsage(before)
+  poller.stop()
+  return (user + system) / 1000 / (reads - first)
 }
 
-const [few, many] = await takeTurns(pollPostgres(FEW), pollPostgres(MANY))
-const idle = await measureCpu()
+/** @type {number[]} */
+const among = []
+/** @type {number[]} */
+const alone = []
+for (let round = 0; round < ROUNDS; round++) {
+  among.push(await measureRead(SOURCES))
+  alone.push(await measureRead(1))
+}
+
+const idle = await measureHost()
 const sources = Array.from({ length: SOURCES }, (_, i) => createSource(i))
-produce({ sources, pollIntervalMillis: POLL_MILLIS })
+const reader = produce({ sources, pollIntervalMillis: POLL_MILLIS })
 // Two readings of each source, so that the code is compiled and all followers are known.
 await sleep(2 * POLL_MILLIS + 1000)
-const polling = await measureCpu()
+const polling = await measureHost()
+const points = SOURCES * (3 * REPLICAS.length + 2)
+const [millis] = await takeTurns(() => collect(reader, points))
 
 report(
   {
+    metric: 'collection of 1,000 sources with 3 followers each',
+    value: median(millis),
+    unit: ' ms',
+    atMost: 3,
+  },
+  ratio('CPU of a read among 1,000 sources : with one source', among, alone, {
+    atMost: 1.25,
+  }),
+  {
     metric: 'CPU of polling 1,000 sources every 5 s',
-    value: polling,
+    value: polling.cpu,
     unit: ' % of one core',
-    detail: `${idle.toFixed(1)} % idle`,
+    detail: `${idle.cpu.toFixed(1)} % idle`,
   },
   {
-    metric: `one poll of PostgreSQL, ${MANY} followers`,
-    value: median(many),
+    metric: 'event-loop delay (p99.9) while 1,000 sources are polled',
+    value: polling.delay,
     unit: ' ms',
-    detail: `${formatMillis(median(few))} with ${FEW}`,
+    detail: `${formatMillis(idle.delay)} idle`,
   },
 )

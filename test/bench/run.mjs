@@ -15,9 +15,11 @@ const BENCHMARKS = {
   updates: 3,
   collection: 3,
   behind: 1,
+  threads: 3,
   memory: 1,
   'host-delay': 1,
   polling: 1,
+  sources: 1,
 }
 
 /** What docs/performance.md shows. */

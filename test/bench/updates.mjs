@@ -31,16 +31,24 @@ async function measure(shardCount) {
       for (const { handle, seqno } of updates) handle.store(seqno)
     },
     () => {
+      for (const { handle, number } of updates) handle.store(number)
+    },
+    () => {
       for (const { shard, seqno } of updates) gauge.updateLeaderSeqno(shard, seqno)
+    },
+    () => {
+      for (const { shard, seqno } of updates) gauge.updateAppliedSeqno(shard, seqno, 'replica-1')
     },
   )
   const each = millis.map((rounds) => rounds.map((round) => round / UPDATES))
-  const [prom = [], handle = [], name = []] = each
+  const [prom = [], handle = [], number = [], name = [], replica = []] = each
   const where = shardCount === 1 ? 'one shard' : `${shardCount.toLocaleString('en')} shards`
   const what = `prom-client's bound child : store`
   return [
     ratio(`${what} through a handle, ${where}`, prom, handle, { atLeast: 4 }),
+    ratio(`${what} of a number through a handle, ${where}`, prom, number, { atLeast: 4 }),
     ratio(`${what} by shard, ${where}`, prom, name, { atLeast: 3 }),
+    ratio(`${what} by shard and replica, ${where}`, prom, replica, { atLeast: 3 }),
   ]
 }
 
