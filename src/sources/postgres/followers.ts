@@ -127,12 +127,18 @@ export class Followers {
     const { slot_name: name, slot_type: type, applied, lost, retained } = row
     // A logical slot has no position while it is being created. It keeps WAL already.
     if (type === 'logical') return (applied ?? lost ?? retained) !== undefined
-    if (name === undefined) return applied !== undefined
+    if (name === undefined) return applied !== undefined && !this.isBetween(row)
     const slot = this.slots.get(name) as Slot
     // A standby keeps physical slots without a use: those of its time as the primary, and Patroni's copies.
     if (slot.user === 'receiver' || (inRecovery && !row.connected)) return false
     if ((slot.applied ?? applied ?? lost) !== undefined) return true
     return row.connected === true && this.known.has(name)
+  }
+
+  /** Whether a standby with a slot has left a timeline and not begun the next one. Its slot is free for that moment. */
+  private isBetween({ state, connection }: Row): boolean {
+    const known = [...this.known.values()].find((each) => each.connection === connection)
+    return state === 'startup' && (known === undefined || known.slot_name !== undefined)
   }
 
   private nameFollowers(rows: readonly Row[]): Map<string, Row> {

@@ -135,6 +135,17 @@ describe('a standby that connects through its slot', () => {
       expect((await read({ ...CONNECTING, state })).first).toMatchObject(expected)
   })
 
+  it('is no second follower while it has left a timeline and not begun the next one', async () => {
+    const between = { ...STANDBY, state: 'startup' }
+    const read = createReader()
+    expect(await read(IDLE_SLOT, between)).toMatchObject({ names: ['s1'] })
+    await read(SLOT)
+    expect(await read(IDLE_SLOT, between)).toMatchObject({ names: ['s1'] })
+    const readOther = createReader()
+    await readOther(STANDBY)
+    expect((await readOther(between)).first).toMatchObject({ replica: 's1', connected: true })
+  })
+
   it('stays in the readings if it was never seen connected', async () => {
     const read = createReader()
     await read(IDLE_SLOT)
