@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
+import { judgeLies } from '../mutation/lies.mjs'
 import { KINDS } from '../servers/kinds.mjs'
 import { createRandom } from '../servers/load.mjs'
 import { Servers } from '../servers/servers.mjs'
@@ -11,7 +12,6 @@ import { judge } from './oracle.mjs'
 import { World } from './world.mjs'
 
 /** @import { Planned } from './incidents.mjs' */
-/** @import { Recording } from './world.mjs' */
 
 // Lets random incidents happen to a real system, and compares what its monitors show with the truth:
 // `npm run chaos -- --system redis --minutes 10 --seed 7`. docs/reliability.md has the other options.
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     replay: { type: 'string' },
     shrink: { type: 'boolean', default: false },
     judge: { type: 'string' },
+    lies: { type: 'boolean', default: false },
   },
 })
 
@@ -34,11 +35,11 @@ const { values } = parseArgs({
 /** How long the monitors have until the first incident, and to recover from the last one. */
 const [WARM_UP, RECOVERY] = [8_000, 12_000]
 
-/** @param {readonly string[]} names of incidents @returns {Plan} */
-function draw(names) {
-  const { system, seed, minutes, ci } = values
+/** @param {string} system @param {readonly string[]} names of incidents @returns {Plan} */
+function draw(system, names) {
+  const { seed, minutes, incidents, ci } = values
   const part = (/** @type {string} */ each, /** @type {number} */ from, /** @type {number} */ to) =>
-    drawSchedule(createRandom(each), names, { from, to, count: Number(values.incidents) })
+    drawSchedule(createRandom(each), names, { from, to, count: Number(incidents) })
   const millis = ci ? 90_000 : Number(minutes) * 60_000
   const [fixed, start] = ci ? [part('1', WARM_UP, 48_000), 60_000] : [[], WARM_UP]
   return { system, seed, millis, schedule: [...fixed, ...part(seed, start, millis - RECOVERY)] }
@@ -51,43 +52,53 @@ async function run(system, given) {
   const servers = await Servers.create()
   try {
     const world = await World.start(servers, kind)
-    const plan = given ?? draw(world.incidents)
+    const plan = given ?? draw(system, world.incidents)
     const recording = await world.run(plan.schedule, plan.millis, createRandom(plan.seed))
-    return { plan, recording }
+    return { plan, recording, ...judge(recording) }
   } finally {
     await servers.stop()
   }
 }
 
-/** Returns how many numbers were wrong. @param {Plan} plan @param {Recording} recording */
-async function report(plan, recording) {
-  const { counts, failures } = judge(recording)
-  console.log(`\n${plan.system}, seed ${plan.seed}\n`)
+/** @typedef {Awaited<ReturnType<typeof run>>} Outcome @param {Outcome} outcome */
+async function report({ plan, recording, counts, failures }) {
+  console.log(`\n${plan.system}, seed ${plan.seed}, ${plan.schedule.length} incidents\n`)
   console.log('| incident | right | late | silent | false |\n| --- | ---: | ---: | ---: | ---: |')
   for (const [name, { right, late, silent, false: wrong }] of counts) {
     console.log(`| ${name} | ${right} | ${late} | ${silent} | ${wrong} |`)
   }
-  for (const { verdict, at, monitor, what, shown, truth, during } of failures.slice(0, 40)) {
+  /** How often what is alike was found. @type {Map<string, number>} */
+  const alike = new Map()
+  for (const { verdict, at, monitor, what, shown, truth, during } of failures) {
+    const subject = `${verdict}: ${monitor} shows ${what}`
     const known = truth === undefined ? '' : `, and true is ${truth}`
-    const seen = `${monitor} shows ${what} ${shown ?? ''}${known}`
-    console.log(`${verdict} at ${(at / 1000).toFixed(1)} s: ${seen} (${during.join(', ')})`)
+    const seconds = ((at - recording.start) / 1000).toFixed(1)
+    const count = (alike.get(subject) ?? 0) + 1
+    alike.set(subject, count)
+    if (count <= 3)
+      console.log(`${seconds} s ${subject} ${shown ?? ''}${known} (${during.join(', ')})`)
   }
-  if (failures.length === 0) return 0
+  for (const [subject, count] of alike) if (count > 3) console.log(`${count} times ${subject}`)
+  if (values.lies) console.log('Failures more, if the monitors had lied:', judgeLies(recording))
   const file = join(tmpdir(), `chaos-${plan.system}-${plan.seed}.json`)
   await writeFile(file, JSON.stringify({ plan, recording }))
-  console.log(`${failures.length} failures. Repeat: npm run chaos -- --replay ${file}`)
-  return failures.length
+  console.log(`${failures.length} failures. To repeat them: npm run chaos -- --replay ${file}`)
 }
 
-/** Returns the shortest schedule found that still fails. @param {Plan} plan */
-async function shrink(plan) {
+/** Returns the shortest schedule found that still fails: some of the incidents in the minute before the first failure. @param {Outcome} outcome */
+async function shrink({ plan, recording: { start }, failures: [first] }) {
   let shortest = plan
-  for (const planned of plan.schedule) {
-    const schedule = shortest.schedule.filter((each) => each !== planned)
-    const end = Math.max(...schedule.map(({ at, millis }) => at + millis))
+  const attempt = async (/** @type {Planned[]} */ all) => {
+    const shift = WARM_UP - Math.min(...all.map(({ at }) => at))
+    const schedule = all.map((each) => ({ ...each, at: each.at + shift }))
+    const end = Math.max(WARM_UP, ...schedule.map(({ at, millis }) => at + millis))
     const shorter = { ...plan, schedule, millis: end + RECOVERY }
-    const { recording } = await run(plan.system, shorter)
-    if (judge(recording).failures.length > 0) shortest = shorter
+    if ((await run(plan.system, shorter)).failures.length > 0) shortest = shorter
+  }
+  const end = (first?.at ?? 0) - start
+  await attempt(plan.schedule.filter(({ at }) => at < end && at > end - 60_000))
+  for (let left = shortest.schedule.length; left > 0 && shortest.schedule.length > 1; left--) {
+    await attempt(shortest.schedule.filter((_, index) => index !== left - 1))
   }
   return shortest
 }
@@ -100,35 +111,33 @@ async function runAll() {
     for (let system; (system = waiting.shift());) {
       // The last of two options of one name counts.
       const parameters = [...process.argv.slice(1), '--seed', values.seed, '--system', system]
-      const lost = (/** @type {{ stdout: string, stderr: string }} */ error) => {
-        failed++
-        return error
-      }
-      const running = promisify(execFile)(process.execPath, parameters, { maxBuffer: 1e8 })
-      const { stdout, stderr } = await running.catch(lost)
-      console.log(stdout + stderr)
+      await new Promise((resolve) =>
+        execFile(process.execPath, parameters, { maxBuffer: 1e8 }, (error, stdout, stderr) => {
+          if (error) failed++
+          console.log(stdout + stderr)
+          resolve(undefined)
+        }),
+      )
     }
   }
   await Promise.all([work(), work()])
   return failed
 }
 
-/** Reads what was kept of a run that failed. @param {string} file @returns {Promise<{ plan: Plan, recording: Recording }>} */
-async function readKept(file) {
-  /** @type {unknown} */
-  const kept = JSON.parse(await readFile(file, 'utf8'))
-  return /** @type {{ plan: Plan, recording: Recording }} */ (kept)
-}
-
 async function main() {
   const { system, replay, judge: judged } = values
   const file = replay ?? judged
-  const kept = file === undefined ? undefined : await readKept(file)
-  if (kept && judged !== undefined) return report(kept.plan, kept.recording)
-  if (!kept && system === 'all') return runAll()
-  const { plan, recording } = await run(kept?.plan.system ?? system, kept?.plan)
-  const failed = await report(plan, recording)
-  if (failed > 0 && values.shrink) console.log(JSON.stringify(await shrink(plan)))
+  if (file === undefined && system === 'all') return runAll()
+  /** @type {unknown} */
+  const kept = JSON.parse(file === undefined ? '{}' : await readFile(file, 'utf8'))
+  const { plan, recording } = /** @type {Partial<Outcome>} */ (kept)
+  const isKept = judged !== undefined && plan && recording
+  const outcome = isKept
+    ? { plan, recording, ...judge(recording) }
+    : await run(plan?.system ?? system, plan)
+  await report(outcome)
+  const failed = outcome.failures.length
+  if (failed > 0 && values.shrink) console.log(JSON.stringify(await shrink(outcome)))
   return failed
 }
 

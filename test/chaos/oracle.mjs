@@ -1,17 +1,11 @@
-import { back, covers, overlaps, spansOf, touches, Truth } from './truth.mjs'
+import { back, covers, lengthIn, overlaps, spansOf } from '../support/spans.mjs'
+import { Truth } from './truth.mjs'
 
 /** @import { Range } from './truth.mjs' */
-/** @import { Recording, Scrape, Span } from './world.mjs' */
+/** @import { Span } from '../support/spans.mjs' */
+/** @import { Recording, Scrape } from './world.mjs' */
 
-/**
- * - `right`: it was true when it can have been read, and no other value is due.
- * - `late`: it was true within the last minute, and should have changed.
- * - `silent`: nothing is reported, not even that it cannot be read.
- * - `false`: it was not true.
- *
- * @typedef {'right' | 'late' | 'silent' | 'false'} Verdict
- */
-
+/** `late`: it was true within the last minute. `silent`: nothing is reported, not even that it cannot be read. @typedef {'right' | 'late' | 'silent' | 'false'} Verdict */
 /** @typedef {number | string | undefined} Shown */
 /** @typedef {{ verdict: Verdict, what: string, shown?: Shown, truth?: Shown }} Finding */
 /** @typedef {Finding & { at: number, monitor: string, during: string[] }} Failure */
@@ -19,25 +13,26 @@ import { back, covers, overlaps, spansOf, touches, Truth } from './truth.mjs'
 /** What the way of a reading to the runner may take, for how long clients may need to connect again, and a minute. */
 const [SLACK_MILLIS, RECONNECT_MILLIS, MINUTE] = [600, 2000, 60_000]
 
-const EXACT = { known: Infinity, tolerance: 0 }
-
 /** Compares each number that the monitors showed with what can have been true. The counts are by kind of incident. @param {Recording} recording */
 export function judge(recording) {
   const truth = new Truth(recording)
   /** @type {Map<string, Record<Verdict, number>>} */
   const counts = new Map()
   const failures = [...judgeLogs(recording)]
-  for (const what of recording.leaks) failures.push(fault('false', what, recording.end, 'service'))
-  for (const [index, scrape] of recording.scrapes.entries()) {
-    const recent = recording.scrapes.slice(Math.max(0, index - 60), index + 1)
-    const took = recent.flatMap((each) =>
-      each.monitor === scrape.monitor ? [each.to - each.from] : [],
-    )
+  for (const what of recording.faults) failures.push(fault('false', what, recording.end, 'service'))
+  /** How long the pages of each monitor took. @type {Record<string, number[]>} */
+  const times = {}
+  for (const scrape of recording.scrapes) {
+    const took = (times[scrape.monitor] ??= [])
+    took.push(scrape.to - scrape.from)
     // On a busy machine, everything takes longer.
-    const page = new Page(recording, truth, scrape, SLACK_MILLIS + 2 * Math.max(...took.slice(-5)))
-    if (took.length > 15 && Math.min(...took) > 100) {
+    const answered = truth.tookAt(scrape.from)
+    const slack = SLACK_MILLIS + 2 * Math.max(...took.slice(-5)) + 2 * answered
+    const page = new Page(recording, truth, scrape, slack)
+    page.isSlow = 3 * answered > page.timeoutMillis
+    const isLate = took.length > 15 && Math.min(...took.slice(-20)) > 100
+    if (isLate)
       failures.push(fault('false', 'pages in more than 100 ms', scrape.to, scrape.monitor))
-    }
     for (const finding of page.judge()) {
       for (const name of page.during) {
         const count = counts.get(name) ?? { right: 0, late: 0, silent: 0, false: 0 }
@@ -59,6 +54,8 @@ class Page {
   /** What has lasted so long must be known by now. @type {Span} */
   #settled
   #age
+  /** Whether reads, which ask some questions one after the other, may miss their deadline. */
+  isSlow = false
 
   /** @param {Recording} recording @param {Truth} truth @param {Scrape} scrape @param {number} slack what may come on top of a poll */
   constructor(recording, truth, scrape, slack) {
@@ -68,17 +65,21 @@ class Page {
     const { effects, monitors } = recording
     const monitor = monitors.find(({ name }) => name === scrape.monitor)
     const { pollMillis = 0, timeoutMillis = 0, program } = monitor ?? {}
-    const pauses = effects.filter(({ kind, target }) => kind === 'paused' && target === program)
-    this.pauses = spansOf(pauses)
+    const own = effects.filter(({ target }) => target === program)
+    const spansWith = (/** @type {string} */ kind) =>
+      spansOf(own.filter((each) => each.kind === kind))
+    this.starts = [{ from: 0, to: recording.start }, ...spansWith('restarted')]
+    this.pauses = [...this.starts, ...spansWith('paused')]
     this.#settled = this.#last(2 * pollMillis + timeoutMillis + RECONNECT_MILLIS + slack)
     // The first read after a node began to hang may last until its deadline. Later ones do not wait for it.
     const longest = pollMillis + timeoutMillis + slack
     const changes = [...spansOf(effects), ...[...truth.gaps.values()].flat(), ...truth.leaderless]
+    const ends = changes.flatMap(({ from, to }) => [from, to].map((at) => ({ from: at, to: at })))
     const slow = spansOf(effects.filter(({ kind }) => kind === 'slow'))
-    const time = this.#last(longest)
-    const isCalm = !touches(changes, time) && !overlaps(slow, time)
+    const isCalm = !overlaps([...ends, ...slow], this.#last(longest))
     this.#age = isCalm ? pollMillis + slack : longest
     this.#time = this.#last(this.#age)
+    this.timeoutMillis = timeoutMillis
     this.freshMillis = Math.max(15_000, 3 * pollMillis + timeoutMillis) + timeoutMillis
     const names = effects.filter((each) => overlaps(spansOf([each]), this.#settled))
     this.during = names.length > 0 ? [...new Set(names.map(({ name }) => name))] : ['no incident']
@@ -110,19 +111,27 @@ class Page {
     const shown = this.#valueOf('source_up')
     const isPaused = overlaps(this.pauses, this.#settled)
     if (shown === undefined) return { verdict: isPaused ? 'right' : 'silent', what: 'source_up' }
-    const isGone = this.#isGone(this.#settled) && !isPaused
-    return verdictOf(shown === 1 ? isGone : this.#isWell(), 'source_up', shown, 1 - shown)
+    const isGone = this.#isGone(this.#settled) && !isPaused && !this.#hasOther()
+    const isWell = this.#isWell() && !this.isSlow
+    return verdictOf(shown === 1 ? isGone : isWell, 'source_up', shown, 1 - shown)
+  }
+
+  /** Whether there is a follower that was added. It can have a leader of its own, as a mirror has. */
+  #hasOther() {
+    const joined = this.recording.effects.filter(({ kind }) => kind === 'joined')
+    const spans = joined.map(({ from, to }) => ({ from: from.from, to: to.to }))
+    return overlaps(spans, this.#settled)
   }
 
   /** @param {string} name @param {string} label @returns {Generator<Finding>} */
   *#judgeFollower(name, label) {
-    const metrics = ['lag_seqno', 'lag_seconds', 'follower_connected']
-    const [lag, seconds, connected] = metrics.map((metric) => this.#valueOf(metric, label))
+    const metrics = ['lag_seqno', 'lag_seconds', 'follower_connected', 'receive_lag_seqno']
+    const [lag, seconds, connected, received = 0] = metrics.map((metric) =>
+      this.#valueOf(metric, label),
+    )
     const isShown = (lag ?? seconds ?? connected) !== undefined
     const leading = this.truth.leaders.filter((each) => each.name === name)
-    const joined = this.recording.effects.filter(
-      ({ kind, target }) => kind === 'joined' && target === name,
-    )
+    const joined = this.truth.effectsOn(name).filter(({ kind }) => kind === 'joined')
     const spans = joined.map(({ from, to }) => ({ from: from.from, to: to.to }))
     const existence = spans.length > 0 ? spans : [{ from: 0, to: Infinity }]
     if (covers(leading, this.#settled) || !overlaps(existence, this.#settled)) {
@@ -131,10 +140,15 @@ class Page {
     }
     if (overlaps(leading, this.#settled) || !covers(existence, this.#settled)) return
     const isUp = this.#valueOf('source_up') !== 0
-    if (isShown) yield this.#judgeConnected(name, connected)
+    // When the leader has not been readable for so long, nothing may be shown.
+    const isOld = this.#isGone(this.#last(this.freshMillis + this.#age))
+    if (isShown && isOld) yield { verdict: 'false', what: `${name} of long ago` }
+    else if (isShown) yield this.#judgeConnected(name, connected)
     else if (isUp && this.#isWell()) yield { verdict: 'silent', what: name }
-    if (lag !== undefined) yield this.#judgeNumber(name, 'lag', lag)
-    if (seconds !== undefined) yield this.#judgeNumber(name, 'age', seconds * 1000)
+    yield* this.#judgeNumbers(name, { lag, age: seconds && seconds * 1000 })
+    // What a follower has not received, it has not applied.
+    const isMore = received > (lag ?? 0)
+    if (isMore) yield { verdict: 'false', what: `receive lag of ${name}`, truth: lag }
     const isMissing = lag === undefined ? connected === 1 : lag > 0 && seconds === undefined
     if (isMissing && isUp && this.#isWell(name)) yield { verdict: 'silent', what: `lag of ${name}` }
   }
@@ -152,73 +166,70 @@ class Page {
     const isApart = isOnly(false) && !overlaps(this.truth.gaps.get(name) ?? [], since)
     // One that is asked does not answer when it is stopped. Otherwise the system has to notice that first.
     const isStopped = this.#isStopped(name, fromOneNode ? since : this.#settled)
-    return verdictOf((isApart || isStopped) && this.#isWell(), what, shown, 0)
+    const isKnown = !overlaps(this.#troubles(undefined, this.#reasons), this.#settled)
+    return verdictOf((isApart || isStopped) && isKnown, what, shown, 0)
   }
 
-  /** @param {string} name @param {'lag' | 'age'} kind @param {number} shown @returns {Finding} */
-  #judgeNumber(name, kind, shown) {
+  /** @param {string} name @param {Readonly<Record<'lag' | 'age', number | undefined>>} numbers @returns {Generator<Finding>} */
+  *#judgeNumbers(name, numbers) {
     const { to } = this.#time
-    const leaderTime = this.#extended(this.#troubles())
+    const leaderTime = this.#extended(this.#troubles(undefined, this.#reasons))
     const ownTime = this.#extended(this.#troubles(name))
-    const { low } = this.truth.behind(name, leaderTime)[kind]
-    let { high } = this.truth.behind(name, ownTime)[kind]
-    if (ownTime.from < this.#time.from) {
-      high = Math.max(high, this.truth.behindSince(name, ownTime)[kind])
+    const least = this.truth.behind(name, leaderTime)
+    const most = ownTime.from < leaderTime.from ? this.truth.behind(name, ownTime) : least
+    const isLong = ownTime.from < this.#time.from
+    const since = isLong ? this.truth.behindSince(name, ownTime) : { lag: 0, age: 0 }
+    for (const kind of /** @type {const} */ (['lag', 'age'])) {
+      const shown = numbers[kind]
+      if (shown === undefined) continue
+      const { low } = least[kind]
+      const high = Math.max(most[kind].high, since[kind])
+      const exact = { known: Infinity, tolerance: 0 }
+      const { known, tolerance } = kind === 'lag' ? exact : this.#limits(name, high)
+      const isIn = (/** @type {Range} */ range) =>
+        shown >= range.low - tolerance && shown <= Math.max(0, range.high) + tolerance
+      const isRight = isIn({ low: Math.min(low, known), high })
+      const wasTrue = isRight || isIn(this.truth.behind(name, { from: to - MINUTE, to })[kind])
+      const verdict = isRight ? 'right' : wasTrue ? 'late' : 'false'
+      const truth = `${low.toFixed()}…${high.toFixed()}`
+      yield { verdict, what: `${kind} of ${name}`, shown, truth }
     }
-    const { known, tolerance } = kind === 'lag' ? EXACT : this.#limits(name, high)
-    const isIn = (/** @type {Range} */ range) =>
-      shown >= range.low - tolerance && shown <= Math.max(0, range.high) + tolerance
-    const isRight = isIn({ low: Math.min(low, known), high })
-    const wasTrue = isRight || isIn(this.truth.behind(name, { from: to - MINUTE, to })[kind])
-    // When the leader has not been readable for so long, nothing may be shown.
-    const isOld = this.#isGone(this.#last(this.freshMillis + this.#age))
-    const verdict = isRight && !isOld ? 'right' : wasTrue ? 'late' : 'false'
-    const truth = `${low.toFixed()}…${high.toFixed()}`
-    return { verdict, what: `${kind} of ${name}`, shown, truth }
   }
 
   /** The limits of the lag in seconds, as in docs/metrics.md. @param {string} name @param {number} age */
   #limits(name, age) {
     const { to } = this.#time
     // Entries that are older than what is known of the follower and its leader are at least so old.
-    const starts = this.recording.effects.filter(
-      ({ kind, target }) =>
-        kind === 'changed' || (/stopped|emptied|joined/.test(kind) && target === name),
-    )
-    const all = [...spansOf(starts), ...this.pauses, ...this.truth.leaderless]
+    const starts = /changed|stopped|emptied|joined/
+    const own = this.truth.effectsOn(name).filter(({ kind }) => starts.test(kind))
+    const all = [...spansOf(own), ...this.starts, ...this.truth.successions]
     const known = to - Math.max(...all.flatMap((each) => (each.to < to ? [each.to] : [])))
     // The error is the gap between two samples of the leader at most.
-    const gaps = this.#troubles().map(
-      (each) => Math.min(each.to, to) - Math.max(each.from, to - age),
-    )
-    const gap = gaps.reduce((sum, each) => sum + Math.max(0, each), 0)
+    const troubles = this.#troubles(undefined, /denied|refused|changed|stopped|blocked/)
+    const gap = lengthIn(troubles, { from: to - age, to })
     return { known, tolerance: Math.max(1000, this.#age, 0.05 * age) + gap }
   }
 
   /** @param {string} metric @param {string} [label] */
   #valueOf(metric, label) {
-    const { series } = this.scrape
-    return series.find((each) => each.metric === `replication_${metric}` && each.replica === label)
-      ?.value
+    const name = `replication_${metric}`
+    return this.scrape.series.find((each) => each.metric === name && each.replica === label)?.value
   }
 
-  /** @param {string} name @param {Span} time */
-  #isStopped(name, time) {
+  /** Whether a node has not run, or for other reasons given no answer. @param {string} name @param {Span} time @param {RegExp} [reasons] */
+  #isStopped(name, time, reasons = /stopped/) {
     const own = this.recording.effects.filter(
-      (each) => each.kind === 'stopped' && each.target === name,
+      ({ kind, target }) => reasons.test(kind) && (target === name || kind === 'refused'),
     )
-    return covers(
-      own.map(({ from, to }) => ({ from: from.to, to: to.from })),
-      time,
-    )
+    return own.some(({ from, to }) => from.to <= time.from && to.from >= time.to)
   }
 
-  /** Whether no leader has run. @param {Span} time */
+  /** Whether it is certain that no leader could be read. @param {Span} time */
   #isGone(time) {
-    const last = this.truth.leadersIn(time.from - MINUTE, time.to)
-    return (
-      covers(this.truth.leaderless, time) && last.some(({ name }) => this.#isStopped(name, time))
-    )
+    const last = this.truth.leaders.findLast(({ from }) => from <= time.from)
+    const leaders = [last, ...this.truth.leadersIn(time.from, time.to)]
+    const reasons = /stopped|blocked|refused/
+    return leaders.every((each) => each && this.#isStopped(each.name, time, reasons))
   }
 
   /** The last so many milliseconds in which the monitor ran. @param {number} millis @returns {Span} */
@@ -231,8 +242,13 @@ class Page {
     return !overlaps(this.#troubles(name), this.#settled)
   }
 
-  /** When it may not have been able to. @param {string} [name] @returns {Span[]} */
-  #troubles(name) {
+  /** What can keep it from reading a leader, if it does not say that its last read succeeded. */
+  get #reasons() {
+    return this.#valueOf('source_up') === 1 && !this.#hasOther() ? /changed|joined/ : undefined
+  }
+
+  /** When it may not have been able to. @param {string} [name] @param {RegExp} [kinds] of incidents @returns {Span[]} */
+  #troubles(name, kinds = /./) {
     const { effects, knows } = this.recording
     const leaders = this.truth.leadersIn(this.#settled.from - MINUTE, this.#settled.to)
     const nodes = [name, ...leaders.map((each) => each.name)]
@@ -242,8 +258,9 @@ class Page {
     if (knows.fromOneNode) ofNodes.push('slow')
     const found = effects.filter(
       ({ kind, target }) =>
-        ['denied', 'changed', 'joined'].includes(kind) ||
-        (ofNodes.includes(kind) && nodes.includes(target)),
+        kinds.test(kind) &&
+        (/denied|refused|changed|joined/.test(kind) ||
+          (ofNodes.includes(kind) && nodes.includes(target))),
     )
     const gaps = this.truth.gaps.get(name ?? '') ?? []
     return [...spansOf(found), ...gaps, ...this.pauses, ...this.truth.leaderless]
@@ -251,8 +268,7 @@ class Page {
 
   /** When what is shown can have been read, if it could not be in these spans. @param {readonly Span[]} spans @returns {Span} */
   #extended(spans) {
-    const { to } = this.#time
-    let { from } = this.#time
+    let { from, to } = this.#time
     for (const each of spans.toSorted((a, b) => b.to - a.to)) {
       const isRecent = each.to >= from && each.from <= to
       if (isRecent) from = Math.min(from, back(each.from, this.#age, this.pauses))

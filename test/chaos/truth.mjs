@@ -1,21 +1,33 @@
-/** @import { Effect, Recording, Sample, Span } from './world.mjs' */
+import { between, countUntil, overlaps, spansOf } from '../support/spans.mjs'
+
+/** @import { Span } from '../support/spans.mjs' */
+/** @import { Effect, Recording, Sample } from './world.mjs' */
 
 /** What can have been true. @typedef {{ low: number, high: number }} Range */
+
+/** @typedef {Span & { lag: Range, age: Range }} Step */
+/** @typedef {Span & { name: string, history: string | undefined, position: number | undefined }} Leading */
 
 /** Without an answer for so long, a node counts as one that the monitor may not be able to read either. */
 export const GAP_MILLIS = 1000
 
 /** What can have been true at each moment of a recording, as far as the samples and the incidents say. */
 export class Truth {
-  /** Who led, from the first to the last sample that says so. @type {(Span & { name: string })[]} */
+  /** Who led, from the first to the last sample that says so. @type {Leading[]} */
   leaders = []
   /** When no leader answered. @type {Span[]} */
   leaderless
+  /** Those after which another one led, or the same one with another history. @type {Span[]} */
+  successions
   /** When each node gave no position. @type {Map<string, Span[]>} */
   gaps = new Map()
   /** Those with a position that can be compared. @type {Map<string, Sample[]>} */
   #samples = new Map()
   #effects
+  /** What happened to each node. @type {Map<string, readonly Effect[]>} */
+  #own = new Map()
+  /** @type {Map<string, readonly Step[]>} */
+  #steps = new Map()
 
   /** @param {Recording} recording */
   constructor({ samples, effects, end }) {
@@ -25,15 +37,20 @@ export class Truth {
     )
     const claims = all.filter(({ leads }) => leads).sort((a, b) => a.to - b.to)
     let newest = 0
-    for (const { name, from, to, term = 0 } of claims) {
+    for (const { name, from, to, term = 0, history, position } of claims) {
       // One that was replaced may not know that yet.
       if (term < newest) continue
       newest = term
       const last = this.leaders.at(-1)
-      if (last?.name === name && from - last.to < GAP_MILLIS) last.to = to
-      else this.leaders.push({ name, from: to, to })
+      const isSame = last?.name === name && last.history === history
+      if (isSame && from - last.to < GAP_MILLIS) last.to = to
+      else this.leaders.push({ name, history, position, from: to, to })
     }
     this.leaderless = between(this.leaders, end)
+    this.successions = this.leaderless.filter((_, index) => {
+      const [last, next] = [this.leaders[index - 1], this.leaders[index]]
+      return last?.name !== next?.name || last?.history !== next?.history
+    })
     const histories = new Set(claims.map(({ history }) => history))
     for (const [name, own] of Object.entries(samples)) {
       const known = own.filter((each) => each.position !== undefined && histories.has(each.history))
@@ -43,10 +60,25 @@ export class Truth {
     }
   }
 
+  /** @param {string} name @returns {readonly Effect[]} */
+  effectsOn(name) {
+    const isOwn = (/** @type {Effect} */ { kind, target }) => kind === 'changed' || target === name
+    const own = this.#own.get(name) ?? this.#effects.filter(isOwn)
+    this.#own.set(name, own)
+    return own
+  }
+
   /** @param {string} name @param {number} from @param {number} to @returns {readonly Sample[]} */
   samplesIn(name, from, to) {
     const all = this.#samples.get(name) ?? []
     return all.slice(countUntil(all, 'to', from), countUntil(all, 'from', to))
+  }
+
+  /** How long the slowest answer of nodes took about then. @param {number} at @param {Iterable<string>} [names] */
+  tookAt(at, names = this.#samples.keys()) {
+    const near = [...names].flatMap((each) => this.samplesIn(each, at - 1500, at + 1500))
+    const took = near.map(({ from, to }) => to - from).filter((each) => each < GAP_MILLIS)
+    return Math.max(0, ...took)
   }
 
   /** @param {number} from @param {number} to */
@@ -60,7 +92,7 @@ export class Truth {
     const [last, next] = [all[countUntil(all, 'to', at) - 1], all[countUntil(all, 'from', at)]]
     const before = last?.position ?? 0
     let after = next?.position ?? Infinity
-    const own = this.#effects.filter(({ kind, target }) => kind === 'changed' || target === name)
+    const own = this.effectsOn(name)
     const stop = own.find(
       ({ kind, from, to }) => kind === 'stopped' && from.to < at && at < to.from,
     )
@@ -83,26 +115,45 @@ export class Truth {
     const age = { low: Infinity, high: -Infinity }
     for (const leader of this.leadersIn(from - GAP_MILLIS, to + GAP_MILLIS)) {
       if (leader.name === name) continue
-      const start = Math.max(from, leader.from - GAP_MILLIS)
       const end = Math.min(to, leader.to + GAP_MILLIS)
-      const samples = [leader.name, name].flatMap((each) => this.samplesIn(each, start, end))
-      const times = [start, end, ...samples.flatMap(({ from, to }) => [from, to])]
-      // A monitor cannot be faster than the sampler, and it may be 100 ms slower.
-      const took = samples.map((each) => each.to - each.from).filter((each) => each < GAP_MILLIS)
-      const delay = 100 + Math.max(0, ...took)
-      const inside = times.filter((each) => each >= start && each <= end).sort((a, b) => a - b)
-      // Between two of these times, nothing is known to change.
-      for (const [index, time] of inside.entries()) {
-        const at = (time + (inside[index + 1] ?? time)) / 2
-        const [ahead, own] = [this.position(leader.name, at), this.position(name, at)]
-        const most = this.position(leader.name, at + delay).most
-        const high = this.position(name, at + delay).high
-        const since = ahead.low > high ? this.#writtenAt(leader.name, high, at).high : at
-        extend(lag, ahead.low - high, most - own.low)
-        extend(age, at - since, at - this.#writtenAt(leader.name, own.low, at).low)
+      const steps = this.#stepsOf(leader.name, name)
+      const start = countUntil(steps, 'to', Math.max(from, leader.from - GAP_MILLIS))
+      for (const step of steps.slice(start, countUntil(steps, 'from', end))) {
+        extend(lag, step.lag)
+        extend(age, step.age)
       }
     }
     return { lag, age }
+  }
+
+  /** How far one node can have been behind another, between any two times at which something is known to change. @param {string} leader @param {string} name @returns {readonly Step[]} */
+  #stepsOf(leader, name) {
+    const key = `${leader} ${name}`
+    const known = this.#steps.get(key)
+    if (known) return known
+    const samples = [leader, name].flatMap((each) => this.#samples.get(each) ?? [])
+    const times = samples.flatMap(({ from, to }) => [from, to]).sort((a, b) => a - b)
+    const steps = times.map((from, index) => {
+      const to = times[index + 1] ?? from
+      const at = (from + to) / 2
+      // A monitor cannot be faster than the sampler, and it may be 100 ms slower.
+      const delay = 100 + this.tookAt(at, [leader, name])
+      const [ahead, own] = [this.position(leader, at), this.position(name, at)]
+      const most = this.position(leader, at + delay).most
+      const high = this.position(name, at + delay).high
+      const since = ahead.low > high ? this.#writtenAt(leader, high, at).high : at
+      let oldest = this.#writtenAt(leader, own.low, at).low
+      let span = this.leaders.findLastIndex((each) => each.name === leader && each.from <= at)
+      // What a leader had when it began, a former one has written.
+      for (; span > 0 && Number(this.leaders[span]?.position) > own.low; span--) {
+        const former = /** @type {Leading} */ (this.leaders[span - 1])
+        oldest = Math.min(oldest, this.#writtenAt(former.name, own.low, former.to).low)
+      }
+      const lag = { low: ahead.low - high, high: most - own.low }
+      return { from, to, lag, age: { low: at - since, high: at - oldest } }
+    })
+    this.#steps.set(key, steps)
+    return steps
   }
 
   /** The same for a follower whose position was read before, and whose leader was read at the end. @param {string} name @param {Span} time */
@@ -124,56 +175,8 @@ export class Truth {
   }
 }
 
-/** When incidents can have had an effect. Of one that changes something, only its begin and its end have. @param {readonly Effect[]} effects @returns {Span[]} */
-export function spansOf(effects) {
-  return effects.flatMap(({ kind, from, to }) =>
-    /changed|joined/.test(kind) ? [from, to] : [{ from: from.from, to: to.to }],
-  )
-}
-
-/** @param {readonly Span[]} spans @param {Span} time */
-export function overlaps(spans, time) {
-  return spans.some(({ from, to }) => from <= time.to && to >= time.from)
-}
-
-/** @param {readonly Span[]} spans @param {Span} time */
-export function covers(spans, time) {
-  return spans.some(({ from, to }) => from <= time.from && to >= time.to)
-}
-
-/** Whether one begins or ends then. @param {readonly Span[]} spans @param {Span} time */
-export function touches(spans, time) {
-  return spans.some(({ from, to }) => [from, to].some((at) => at >= time.from && at <= time.to))
-}
-
-/** @param {number} at @param {number} millis @param {readonly Span[]} pauses do not count */
-export function back(at, millis, pauses) {
-  let start = at - millis
-  for (const { from, to } of pauses.toSorted((a, b) => b.to - a.to)) {
-    if (from < at && to > start) start -= Math.min(to, at) - from
-  }
-  return start
-}
-
-/** The times before, between and after others. @param {readonly Span[]} spans @param {number} end @returns {Span[]} */
-function between(spans, end) {
-  const starts = [...spans, { from: end }]
-  return starts.map(({ from }, index) => ({ from: spans[index - 1]?.to ?? 0, to: from }))
-}
-
-/** @param {Range} range @param {number} low @param {number} high */
-function extend(range, low, high) {
+/** @param {Range} range @param {Range} other */
+function extend(range, { low, high }) {
   range.low = Math.min(range.low, Math.max(0, low))
   range.high = Math.max(range.high, high)
-}
-
-/** How many samples come before a time. @param {readonly Sample[]} samples @param {'from' | 'to'} field @param {number} time */
-function countUntil(samples, field, time) {
-  let [low, high] = [0, samples.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (/** @type {Sample} */ (samples[middle])[field] <= time) low = middle + 1
-    else high = middle
-  }
-  return low
 }

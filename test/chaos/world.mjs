@@ -1,66 +1,54 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeUntil } from '../servers/load.mjs'
-import { createPrograms, parsePage } from '../servers/monitors.mjs'
+import { createMonitors, grown, scrape } from '../servers/monitors.mjs'
 import { INCIDENTS } from './incidents.mjs'
 
 /** @import { Gate } from '../servers/gate.mjs' */
-/** @import { Monitor, Program, Series } from '../servers/monitors.mjs' */
+/** @import { Monitor, Series } from '../servers/monitors.mjs' */
 /** @import { Servers } from '../servers/servers.mjs' */
 /** @import { Knowledge, NodeState, System, SystemKind } from '../servers/system.js' */
-/** @import { Call, EffectKind, Incident, Planned } from './incidents.mjs' */
+/** @import { Span } from '../support/spans.mjs' */
+/** @import { Call, EffectKind, Incident, Planned, Subject } from './incidents.mjs' */
 
-/** @typedef {{ from: number, to: number }} Span in milliseconds, as all times */
 /** What a node said of itself, at a moment between two times. @typedef {Omit<NodeState, 'position'> & Span & { position: number | undefined }} Sample */
 /** An incident that happened: it began at some time in `from`, and ended in `to`. @typedef {{ name: string, kind: EffectKind, target: string, from: Span, to: Span }} Effect */
 /** A page of metrics. @typedef {Span & { monitor: string, series: Series[], faults: string[] }} Scrape */
 
-/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, end: number, shown: Record<string, string>, samples: Record<string, Sample[]>, effects: Effect[], monitors: Monitor[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, leaks: string[] }} Recording */
-
-/** By how much more the service may have at the end than at the beginning. */
-const MAY_GROW = { connections: 6, handles: 8, heapUsed: 8_000_000 }
+/** All that the oracle needs. `shown` has the names of the nodes in the metrics. @typedef {{ knows: Knowledge, shard: string, start: number, end: number, shown: Record<string, string>, samples: Record<string, Sample[]>, effects: Effect[], monitors: Monitor[], scrapes: Scrape[], logs: Record<string, { at: number, text: string }[]>, faults: string[] }} Recording */
 
 /** A system with its monitors, its load and the truth about it. */
 export class World {
-  /** @type {Record<string, Gate>} */
-  #ownGates = {}
-  /** @type {readonly Program[]} */
-  #programs = []
+  /** @type {Awaited<ReturnType<typeof createMonitors>>} */
+  #monitors
   /** What incidents happen to at the moment, until they end. @type {Map<string, Promise<unknown>>} */
   #busy = new Map()
-  /** @type {Pick<Recording, 'samples' | 'effects' | 'scrapes'>} */
-  #record = { samples: {}, effects: [], scrapes: [] }
-  #open = new Set()
+  /** @type {Pick<Recording, 'start' | 'samples' | 'effects' | 'scrapes'>} */
+  #record = { start: 0, samples: {}, effects: [], scrapes: [] }
+  /** What is wrong with the service, or with an incident. @type {string[]} */
+  #faults = []
   #isOver = false
 
-  /** Use {@link World.start}. @param {SystemKind} kind @param {System} system */
-  constructor(kind, system) {
+  /** Use {@link World.start}. @param {SystemKind} kind @param {System} system @param {Awaited<ReturnType<typeof createMonitors>>} monitors */
+  constructor(kind, system, monitors) {
     this.kind = kind
     this.system = system
+    this.#monitors = monitors
   }
 
   /** @param {Servers} servers @param {SystemKind} kind */
   static async start(servers, kind) {
     const system = await kind.start(servers)
-    const world = new World(kind, system)
-    // All groups of Kafka, not only some.
-    let url = system.url.replace(/\?.*/, '')
-    for (const [node, port] of Object.entries(system.ports ?? {})) {
-      const gate = (world.#ownGates[node] = await servers.gate(port))
-      url = url.replace(`:${port}`, `:${gate.port}`)
-    }
-    world.#programs = await createPrograms(servers.folder, { name: system.shard, url })
-    servers.onStop(() => Promise.all(world.#programs.map((each) => each.stop())))
-    return world
+    return new World(kind, system, await createMonitors(servers, system))
   }
 
   /** What passes between the monitors and each node. @returns {Readonly<Record<string, Gate>>} */
   get #gates() {
-    return { ...this.#ownGates, ...this.system.gates }
+    return { ...this.#monitors.gates, ...this.system.gates }
   }
 
   /** The names of the incidents that the servers can show. */
   get incidents() {
-    return Object.entries(INCIDENTS).flatMap(([name, { on, begin }]) => {
+    return Object.entries(INCIDENTS).flatMap(([name, [on, , begin]]) => {
       const [target] = this.#choose(on, 0)
       return this.#find(on, target, begin) ? [name] : []
     })
@@ -68,16 +56,11 @@ export class World {
 
   /** Runs a schedule. @param {readonly Planned[]} schedule @param {number} millis @param {() => number} random @returns {Promise<Recording>} */
   async run(schedule, millis, random) {
-    await Promise.all(this.#programs.map((each) => each.start()))
-    const start = performance.now()
-    for (const { name: target } of this.#programs) {
-      const to = { from: start, to: start }
-      const from = { from: 0, to: 0 }
-      this.#record.effects.push({ name: 'monitor started', kind: 'paused', target, from, to })
-    }
+    await Promise.all(this.#monitors.programs.map((each) => each.start()))
+    const start = (this.#record.start = performance.now())
     const burst = this.kind.unit === 'bytes' ? 2000 : 200
     const writing = writeUntil(this.system, { burst, random, isOver: () => this.#isOver })
-    const watching = [this.#sample(), this.#scrape(), writing]
+    const watching = this.#watch()
     await sleep(6000)
     const before = await this.#measure()
     /** @type {Promise<unknown>[]} */
@@ -94,7 +77,7 @@ export class World {
     await sleep(Math.max(10_000, start + millis - performance.now()))
     const after = await this.#measure()
     this.#isOver = true
-    await Promise.all(watching)
+    await Promise.all([writing, ...watching])
     const { system } = this
     const { effects, samples } = this.#record
     const joined = effects.flatMap(({ kind, target }) => (kind === 'joined' ? [target] : []))
@@ -106,17 +89,16 @@ export class World {
     return {
       ...{ ...this.#record, knows, shard, end: performance.now() },
       shown: Object.fromEntries([...nodes].map((name) => [name, label(name)])),
-      monitors: this.#programs.flatMap(({ monitors }) => monitors),
-      logs: Object.fromEntries(this.#programs.map(({ name: program, log }) => [program, log])),
-      leaks: Object.entries(MAY_GROW).flatMap(([what, most]) => {
-        const [first = 0, last = 0] = [before[what], after[what]]
-        return last > first + most ? [`${what} rose from ${first} to ${last}`] : []
-      }),
+      monitors: this.#monitors.programs.flatMap(({ monitors }) => monitors),
+      logs: Object.fromEntries(
+        this.#monitors.programs.map(({ name: program, log }) => [program, log]),
+      ),
+      faults: [...this.#faults, ...grown(before, after)],
     }
   }
 
   /** Begins an incident as soon as what it needs is free. @param {Planned} planned @param {Incident} incident */
-  async #play({ name, pick, millis }, { on, effect: kind = 'none', begin, end }) {
+  async #play({ name, pick, millis }, [on, kind, begin, end]) {
     let [target, ...keys] = this.#choose(on, pick)
     for (let busy; (busy = keys.flatMap((key) => this.#busy.get(key) ?? [])).length > 0;) {
       await Promise.race(busy)
@@ -127,27 +109,37 @@ export class World {
     const to = { from: Number.MAX_VALUE, to: Number.MAX_VALUE }
     const happened = { name, kind, target, from, to }
     this.#record.effects.push(happened)
-    console.log(`${(now / 1000).toFixed(1).padStart(6)} s  ${name}: ${target}`)
+    const seconds = ((now - this.#record.start) / 1000).toFixed(1)
+    console.log(`${seconds.padStart(6)} s  ${name}: ${target}`)
     const run = async () => {
       const result = await this.#find(on, target, begin)?.()
       if (kind === 'joined') happened.target = String(result)
+      if (kind === 'refused') this.#breakConnections()
       from.to = performance.now()
       if (end) await sleep(millis)
       to.from = performance.now()
       if (end) await this.#find(on, happened.target, end)?.()
+      // In MariaDB, a privilege applies to new connections only. Followers get it a moment later.
+      if (kind === 'denied') await sleep(500).then(() => this.#breakConnections())
       to.to = performance.now()
       // The sampler must have seen it before something else happens to it.
       await sleep(1000)
     }
-    const ended = run().finally(() => {
-      for (const key of keys) this.#busy.delete(key)
-    })
-    ended.catch(() => undefined)
+    const failed = (/** @type {unknown} */ error) => this.#faults.push(`${name}: ${String(error)}`)
+    const ended = run()
+      .catch(failed)
+      .finally(() => {
+        for (const key of keys) this.#busy.delete(key)
+      })
     for (const key of keys) this.#busy.set(key, ended)
     return { ended }
   }
 
-  /** Chooses what an incident happens to, and what nothing else may happen to meanwhile. @param {Incident['on']} on @param {number} pick @returns {[target: string, ...keys: string[]]} */
+  #breakConnections() {
+    for (const gate of Object.values(this.#gates)) gate.breakConnections()
+  }
+
+  /** Chooses what an incident happens to, and what nothing else may happen to meanwhile. @param {Subject} on @param {number} pick @returns {[target: string, ...keys: string[]]} */
   #choose(on, pick) {
     const { system } = this
     const links = Object.keys(this.#gates)
@@ -156,7 +148,8 @@ export class World {
     const program = on === 'service' || pick % 2 === 0 ? 'service' : 'command'
     if (on === 'link') return [link, `link to ${link}`]
     if (on === 'program' || on === 'service') return [program, program]
-    if (on === 'rights') return ['', 'leader']
+    // Where users exist on each node, one that is killed meanwhile can lose them.
+    if (on === 'rights') return ['', 'leader', ...(system.ports ? nodes : [])]
     const all = [...nodes, ...links.map((each) => `link to ${each}`)]
     if (on === 'leader') return [system.leaderName ?? '', ...all]
     const target = on === 'follower' ? (system.followers[pick % 2] ?? '') : ''
@@ -164,9 +157,9 @@ export class World {
     return system.elects ? [target, ...nodes] : [target, target || 'leader']
   }
 
-  /** Finds what a call of an incident does. @param {Incident['on']} on @param {string} target @param {Call} call */
+  /** Finds what a call of an incident does. @param {Subject} on @param {string} target @param {Call} call */
   #find(on, target, [method, ...parameters]) {
-    const program = this.#programs.find(({ name }) => name === target)
+    const program = this.#monitors.programs.find(({ name }) => name === target)
     const ofWorld = { link: this.#gates[target], program, service: program }
     const receiver = on in ofWorld ? ofWorld[/** @type {keyof typeof ofWorld} */ (on)] : this.system
     const methods = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (receiver ?? {}))
@@ -176,20 +169,22 @@ export class World {
     return () => /** @type {unknown} */ (Reflect.apply(found, receiver, all))
   }
 
-  /** Does each thing again and again until the end, unless it is still being done. It may fail. @param {number} millis @param {() => Map<string, () => Promise<unknown>>} list */
-  async #repeat(millis, list) {
+  /** Does each thing again and again until the end, unless it is still being done. It may fail. @template T @param {number} millis @param {() => readonly T[]} list @param {(each: T) => Promise<unknown>} act */
+  async #repeat(millis, list, act) {
+    const open = new Set()
     while (!this.#isOver) {
-      for (const [name, act] of list()) {
-        if (this.#open.has(name)) continue
-        this.#open.add(name)
-        const done = () => this.#open.delete(name)
-        void act().then(done, done)
+      for (const each of list()) {
+        if (open.has(each)) continue
+        open.add(each)
+        const done = () => open.delete(each)
+        void act(each).then(done, done)
       }
       await sleep(millis)
     }
   }
 
-  #sample() {
+  /** Samples the truth, and reads what the monitors show. */
+  #watch() {
     const sample = async (/** @type {string} */ name) => {
       const from = performance.now()
       const state = await this.system.stateOf?.(name)
@@ -197,29 +192,21 @@ export class World {
       const samples = (this.#record.samples[name] ??= [])
       if (state) samples.push({ ...state, position, from, to: performance.now() })
     }
-    return this.#repeat(150, () => {
-      return new Map(this.system.nodes?.map((name) => [`sample ${name}`, () => sample(name)]))
-    })
-  }
-
-  #scrape() {
-    const scrape = async (/** @type {Monitor} */ { name: monitor, port }) => {
+    const read = async (/** @type {Monitor} */ monitor) => {
       const from = performance.now()
-      const signal = AbortSignal.timeout(5000)
-      const page = await fetch(`http://127.0.0.1:${port}/metrics`, { signal })
-        .then((response) => response.text())
-        .catch(() => '')
-      this.#record.scrapes.push({ monitor, from, to: performance.now(), ...parsePage(page) })
+      const page = await scrape(monitor)
+      this.#record.scrapes.push({ monitor: monitor.name, from, to: performance.now(), ...page })
     }
-    const monitors = this.#programs.flatMap((program) => program.monitors)
-    return this.#repeat(500, () => {
-      return new Map(monitors.map((each) => [`scrape ${each.name}`, () => scrape(each)]))
-    })
+    const monitors = this.#monitors.programs.flatMap((program) => program.monitors)
+    return [
+      this.#repeat(150, () => this.system.nodes ?? [], sample),
+      this.#repeat(500, () => monitors, read),
+    ]
   }
 
   /** @returns {Promise<Record<string, number>>} */
   async #measure() {
     const connections = Object.values(this.#gates).reduce((sum, gate) => sum + gate.connections, 0)
-    return { connections, ...(await this.#programs[0]?.measure()) }
+    return { connections, ...(await this.#monitors.programs[0]?.measure()) }
   }
 }

@@ -169,6 +169,18 @@ export class EtcdCluster extends Voters {
     }
   }
 
+  /** @override @param {string} follower @param {number} bytesPerSecond */
+  throttle(follower, bytesPerSecond) {
+    this.member(follower).peerGate.throttle(bytesPerSecond)
+  }
+
+  /** Removes old revisions of the keys. */
+  async truncate() {
+    const answer = await this.ask(this.leaderName, 'kv/range', { key: btoa('key') })
+    const { header } = /** @type {{ header: { revision: string } }} */ (answer)
+    await this.ask(this.leaderName, 'kv/compaction', { revision: header.revision })
+  }
+
   /** @override */
   async mend() {
     for (const { peerGate } of this.members) peerGate.reopen()
@@ -242,7 +254,10 @@ export class EtcdCluster extends Voters {
 
   /** @param {string} ID */
   #remove(ID) {
-    return this.ask(this.leaderName, 'cluster/member/remove', { ID })
+    // The leader refuses until it has been connected to its followers for five seconds.
+    return this.servers.until('the member is removed', () =>
+      this.ask(this.leaderName, 'cluster/member/remove', { ID }),
+    )
   }
 
   /** @param {string} name */

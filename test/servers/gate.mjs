@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
  * @typedef {object} Pair the two ends of one connection
@@ -8,6 +9,9 @@ import { connect, createServer } from 'node:net'
  * @property {number} unanswered how many pieces of data the client has sent since the server last answered
  * @property {string | undefined} greeting the first piece of data that the client has sent
  */
+
+/** How many bytes pass at once where it is throttled. */
+const PIECE = 1000
 
 /** A TCP proxy on loopback. While it is closed it holds all data back, and connections stay open. */
 export class Gate {
@@ -18,6 +22,7 @@ export class Gate {
   #isHeld
   #target
   #delayMillis = 0
+  #bytesPerSecond = Infinity
 
   /** @param {number} target the port of the server behind it */
   constructor(target) {
@@ -72,6 +77,11 @@ export class Gate {
    */
   delay(millis) {
     this.#delayMillis = millis
+  }
+
+  /** Lets through only so much, in each direction of a connection. @param {number} bytesPerSecond */
+  throttle(bytesPerSecond) {
+    this.#bytesPerSecond = bytesPerSecond
   }
 
   /** Points it to another server. Connections to the old one break. @param {number} target */
@@ -140,7 +150,7 @@ export class Gate {
   }
 
   /**
-   * Returns a function that writes in order, each piece of data after the delay.
+   * Returns a function that writes in order, each piece of data after the delay and no faster than allowed.
    *
    * @param {import('node:net').Socket} socket
    */
@@ -148,15 +158,19 @@ export class Gate {
     let last = Promise.resolve()
     let waiting = 0
     return (/** @type {Buffer} */ data) => {
-      if (this.#delayMillis === 0 && waiting === 0) {
+      if (this.#delayMillis === 0 && this.#bytesPerSecond === Infinity && waiting === 0) {
         socket.write(data)
         return
       }
       waiting++
-      const delay = new Promise((resolve) => setTimeout(resolve, this.#delayMillis))
-      last = Promise.all([last, delay]).then(() => {
+      last = Promise.all([last, sleep(this.#delayMillis)]).then(async () => {
+        let at = 0
+        while (this.#bytesPerSecond < Infinity && at < data.length && socket.writable) {
+          await sleep((PIECE / this.#bytesPerSecond) * 1000)
+          socket.write(data.subarray(at, (at += PIECE)))
+        }
         waiting--
-        if (socket.writable) socket.write(data)
+        if (socket.writable) socket.write(data.subarray(at))
       })
     }
   }

@@ -19,7 +19,7 @@ const MIRROR = 'COPY-OF-ORDERS'
  * @typedef {object} Stream
  * @property {string} name
  * @property {{ last_seq: number }} state
- * @property {{ leader?: string, replicas: { name: string, current: boolean }[] }} cluster
+ * @property {{ leader?: string, replicas: { name: string, current: boolean, active: number }[] }} cluster
  */
 
 /** @type {import('./system.js').SystemKind} */
@@ -56,7 +56,7 @@ export class JetStreamCluster extends Voters {
   knows = { lostMillis: 15_000 }
   #program
   /** The servers that follow the leader, as it said when it was asked last. @type {string[]} */
-  #current = []
+  #linked = []
   /** A gate for each pair of servers, in a ring: the first of a pair dials the second through it. @type {Map<string, Gate>} */
   #routes = new Map()
 
@@ -75,13 +75,7 @@ export class JetStreamCluster extends Voters {
       cluster.#routes.set(`${nodes.at(index - 1)?.name} ${name}`, await servers.gate(routePort))
     }
     await Promise.all(nodes.map((node) => cluster.run(node)))
-    await servers.until('the stream is created', () =>
-      cluster.manage(async ({ streams }) => {
-        await streams.add({ name: STREAM, subjects: ['orders.>'], num_replicas: 3 })
-        return true
-      }),
-    )
-    await cluster.untilLeader()
+    await cluster.#createStream()
     await cluster.write(1)
     await cluster.untilCaughtUp()
     return cluster
@@ -93,9 +87,11 @@ export class JetStreamCluster extends Voters {
     const leads = cluster.leader === name
     if (leads) {
       this.setLeader(this.member(name))
-      this.#current = cluster.replicas.filter(({ current }) => current).map((each) => each.name)
+      // One that is slow is connected too. The time is in nanoseconds.
+      const isLinked = ({ current = false, active = 0 }) => current || active < 2e9
+      this.#linked = cluster.replicas.filter(isLinked).map((each) => each.name)
     }
-    return { position: BigInt(state.last_seq), leads, linked: this.#current.includes(name) }
+    return { position: BigInt(state.last_seq), leads, linked: this.#linked.includes(name) }
   }
 
   /** Where the servers are monitored, through their gates. */
@@ -176,6 +172,29 @@ export class JetStreamCluster extends Voters {
   async cut(follower) {
     for (const gate of this.#routesOf(follower)) gate.close()
     return Promise.resolve()
+  }
+
+  /** @override @param {string} follower @param {number} bytesPerSecond */
+  throttle(follower, bytesPerSecond) {
+    for (const gate of this.#routesOf(follower)) gate.throttle(bytesPerSecond)
+  }
+
+  /** Removes all messages. The position stays. */
+  truncate() {
+    return this.manage(({ streams }) => streams.purge(STREAM))
+  }
+
+  async recreate() {
+    await this.manage(({ streams }) => streams.delete(STREAM))
+    await this.#createStream()
+  }
+
+  async #createStream() {
+    const options = { name: STREAM, subjects: ['orders.>'], num_replicas: 3 }
+    await this.servers.until('the stream is created', () =>
+      this.manage(({ streams }) => streams.add(options)),
+    )
+    await this.untilLeader()
   }
 
   /** @override @param {string} follower */

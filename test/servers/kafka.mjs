@@ -126,8 +126,13 @@ export class KafkaCluster {
   /** @param {string} name */
   async stateOf(name) {
     const leads = name === 'log'
-    const position = await this.position(leads ? undefined : name)
-    return { position, leads, linked: this.#consumers.has(name) }
+    // What was deleted can no longer be consumed.
+    const start = leads ? 0n : await this.#offset(-2n)
+    const own = await this.position(leads ? undefined : name)
+    const position = own > start ? own : start
+    if (leads) return { position, leads, linked: true }
+    const groups = await this.admin.describeGroups({ groups: [name] })
+    return { position, leads, linked: (groups.get(name)?.members.size ?? 0) > 0 }
   }
 
   get url() {
@@ -173,19 +178,15 @@ export class KafkaCluster {
 
   /** Denies the user of the sources to describe something. @param {'group' | 'topic'} kind @param {string} name */
   async hide(kind, name) {
-    await this.admin.createAcls({
-      creations: [
-        {
-          resourceType: kind === 'group' ? ResourceTypes.GROUP : ResourceTypes.TOPIC,
-          resourceName: name,
-          resourcePatternType: ResourcePatternTypes.LITERAL,
-          principal: 'User:monitor',
-          host: '*',
-          operation: AclOperations.DESCRIBE,
-          permissionType: AclPermissionTypes.DENY,
-        },
-      ],
-    })
+    await this.admin.createAcls({ creations: [denialOf(kind, name)] })
+  }
+
+  revoke() {
+    return this.hide('topic', TOPIC)
+  }
+
+  grant() {
+    return this.admin.deleteAcls({ filters: [denialOf('topic', TOPIC)] })
   }
 
   /** Commits an offset for a group that has no consumer. @param {string} group @param {string} topic @param {number} offset */
@@ -204,24 +205,35 @@ export class KafkaCluster {
 
   /** @param {string} [group] */
   async position(group) {
-    if (group === undefined) {
-      const partitions = [{ partitionIndex: 0, timestamp: -1n }]
-      const [topic] = await this.admin.listOffsets({ topics: [{ name: TOPIC, partitions }] })
-      return topic?.partitions[0]?.offset ?? 0n
-    }
+    if (group === undefined) return this.#offset(-1n)
     const [found] = await this.admin.listConsumerGroupOffsets({ groups: [group] })
     return found?.topics[0]?.partitions[0]?.committedOffset ?? 0n
   }
 
+  /** @param {bigint} timestamp -1 for the end of the log, -2 for its start */
+  async #offset(timestamp) {
+    const partitions = [{ partitionIndex: 0, timestamp }]
+    const [topic] = await this.admin.listOffsets({ topics: [{ name: TOPIC, partitions }] })
+    return topic?.partitions[0]?.offset ?? 0n
+  }
+
   /** Its consumer does not consume. @param {string} group */
   async cut(group) {
-    this.#consumers.get(group)?.pause([{ topic: TOPIC }])
+    try {
+      this.#consumers.get(group)?.pause([{ topic: TOPIC }])
+    } catch {
+      // One that has just crashed does not consume either.
+    }
     return Promise.resolve()
   }
 
   /** @param {string} group */
   async mend(group) {
-    this.#consumers.get(group)?.resume([{ topic: TOPIC }])
+    try {
+      this.#consumers.get(group)?.resume([{ topic: TOPIC }])
+    } catch {
+      // One that starts again consumes.
+    }
     return Promise.resolve()
   }
 
@@ -235,6 +247,12 @@ export class KafkaCluster {
   async restart(group, topic = TOPIC, { commits = true } = {}) {
     const consumer = this.client.consumer({ groupId: group, maxWaitTimeInMs: 50 })
     this.#consumers.set(group, consumer)
+    // After some errors, such as those of a broker that was away for long, it does not start again by itself.
+    consumer.on(consumer.events.CRASH, ({ payload }) => {
+      if (payload.restart || this.#consumers.get(group) !== consumer) return
+      const again = () => this.restart(group, topic, { commits }).then(() => true)
+      this.servers.until(`${group} consumes again`, again).catch(() => undefined)
+    })
     await consumer.connect()
     await consumer.subscribe({ topic, fromBeginning: true })
     const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve))
@@ -271,6 +289,32 @@ export class KafkaCluster {
   async thaw() {
     this.brokers[0].server?.thaw()
     await this.servers.until('the broker answers', () => this.position())
+  }
+
+  async killLeader() {
+    await this.brokers[0].server?.kill()
+  }
+
+  async startLeader() {
+    await this.startBroker(this.brokers[0].id)
+    await this.thaw()
+  }
+
+  /** Deletes all records. */
+  async truncate() {
+    const partitions = [{ partition: 0, offset: await this.position() }]
+    await this.admin.deleteRecords({ topics: [{ name: TOPIC, partitions }] })
+  }
+
+  async recreate() {
+    const groups = [...this.#consumers.keys()]
+    for (const group of groups) await this.kill(group)
+    await this.admin.deleteTopics({ topics: [TOPIC] })
+    await this.servers.until('the topic is created again', async () => {
+      await this.createTopic(TOPIC)
+      return true
+    })
+    for (const group of groups) await this.restart(group)
   }
 
   /** @param {number} id */
@@ -334,6 +378,8 @@ export class KafkaCluster {
       ...(count === 1 && {
         'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
         'allow.everyone.if.no.acl.found': true,
+        // What is denied to the user of the sources, all others may.
+        'super.users': 'User:ANONYMOUS',
       }),
       'auto.create.topics.enable': false,
       'group.initial.rebalance.delay.ms': 0,
@@ -364,6 +410,19 @@ export class KafkaCluster {
   async #disconnect() {
     const consumers = [...this.#consumers.values()].map((each) => each.disconnect())
     await Promise.allSettled([...consumers, this.producer.close(), this.admin.close()])
+  }
+}
+
+/** @param {'group' | 'topic'} kind @param {string} name */
+function denialOf(kind, name) {
+  return {
+    resourceType: kind === 'group' ? ResourceTypes.GROUP : ResourceTypes.TOPIC,
+    resourceName: name,
+    resourcePatternType: ResourcePatternTypes.LITERAL,
+    principal: 'User:monitor',
+    host: '*',
+    operation: AclOperations.DESCRIBE,
+    permissionType: AclPermissionTypes.DENY,
   }
 }
 

@@ -63,6 +63,11 @@ export class Members {
     return Promise.resolve()
   }
 
+  /** @param {string} follower @param {number} bytesPerSecond */
+  throttle(follower, bytesPerSecond) {
+    this.member(follower).link?.throttle(bytesPerSecond)
+  }
+
   freeze() {
     return this.pause(this.leader.name)
   }

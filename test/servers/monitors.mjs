@@ -79,11 +79,27 @@ export class Program {
 
 /**
  * Returns the programs as users run them: a service with a producer and, without code, with ObservableGauges, and the command.
+ * If the URL of the system has no gates, what passes between them and each node is returned too.
  *
- * @param {string} folder for their configuration
- * @param {{ name: string, url: string }} source
+ * @param {import('./servers.mjs').Servers} servers
+ * @param {import('./system.js').System} system
  */
-export async function createPrograms(folder, source) {
+export async function createMonitors(servers, system) {
+  // All groups of Kafka, not only some.
+  let url = system.url.replace(/\?.*/, '')
+  /** @type {Record<string, import('./gate.mjs').Gate>} */
+  const gates = {}
+  for (const [node, port] of Object.entries(system.ports ?? {})) {
+    const gate = (gates[node] = await servers.gate(port))
+    url = url.replace(`:${port}`, `:${gate.port}`)
+  }
+  const programs = await createPrograms(servers.folder, { name: system.shard, url })
+  servers.onStop(() => Promise.all(programs.map((each) => each.stop())))
+  return { programs, gates }
+}
+
+/** @param {string} folder for their configuration @param {{ name: string, url: string }} source */
+async function createPrograms(folder, source) {
   const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
   const monitors = await Promise.all(
     [
@@ -111,8 +127,28 @@ export async function createPrograms(folder, source) {
   ]
 }
 
+/** By how much more there may be at the end than at the beginning. */
+const MAY_GROW = { connections: 6, handles: 8, heapUsed: 8_000_000 }
+
+/** Says what has grown. @param {Record<string, number>} before @param {Record<string, number>} after */
+export function grown(before, after) {
+  return Object.entries(MAY_GROW).flatMap(([what, most]) => {
+    const [first = 0, last = 0] = [before[what], after[what]]
+    return last > first + most ? [`${what} rose from ${first} to ${last}`] : []
+  })
+}
+
+/** Returns what a monitor shows: nothing if it does not answer. @param {Monitor} monitor */
+export async function scrape({ port }) {
+  const signal = AbortSignal.timeout(5000)
+  const page = await fetch(`http://127.0.0.1:${port}/metrics`, { signal })
+    .then((response) => response.text())
+    .catch(() => '')
+  return parsePage(page)
+}
+
 /** Parses a page in the format of Prometheus. @param {string} page */
-export function parsePage(page) {
+function parsePage(page) {
   try {
     const series = parsePrometheusText(page)
       .samples.filter(({ name }) => name.startsWith('replication_'))

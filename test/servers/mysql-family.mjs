@@ -201,6 +201,8 @@ export function startMembers(servers, dialect, names, parameters = () => []) {
 export class Family extends Members {
   #servers
   #dialect
+  /** Connections that leave none to others. @type {import('mysql2/promise').Connection[]} */
+  #held = []
   shard = SHARD
 
   /** @param {Servers} servers @param {Dialect} dialect @param {readonly Member[]} members the leader first */
@@ -242,6 +244,32 @@ export class Family extends Members {
 
   changePassword(password = 'monitor') {
     return this.leader.query(`alter user ${this.#dialect.monitor[1]} identified by '${password}'`)
+  }
+
+  /** Opens more connections than will be allowed. */
+  async exhaust() {
+    const { port } = this.leader
+    const login = { host: '127.0.0.1', port, user: 'monitor', password: 'monitor' }
+    this.#held = await Promise.all(Array.from({ length: 12 }, () => createConnection(login)))
+    for (const each of this.#held) each.on('error', () => undefined)
+    await this.leader.query('set global max_connections = 10')
+  }
+
+  async relieve() {
+    await this.leader.query('set global max_connections = 100')
+    for (const each of this.#held) each.destroy()
+  }
+
+  truncate() {
+    return this.leader.query('flush binary logs')
+  }
+
+  async killLeader() {
+    await this.leader.kill()
+  }
+
+  async startLeader() {
+    await this.leader.start()
   }
 
   get url() {

@@ -96,6 +96,13 @@ export const postgres = {
       grant: () => leader.query('grant pg_monitor to watcher'),
       changePassword: (password = PASSWORD) =>
         leader.query(`alter role watcher password '${password}'`),
+      exhaust: () => leader.query('alter role watcher connection limit 0'),
+      relieve: () => leader.query('alter role watcher connection limit -1'),
+      /** The rest of its file is filled, so the position leaps. */
+      truncate: () => leader.query('select pg_switch_wal()'),
+      killLeader: () => leader.kill(),
+      startLeader: () => leader.start(),
+      throttle: (name, bytesPerSecond) => get(name).link.throttle(bytesPerSecond),
       async connect({ fault, source } = {}) {
         const gate = await servers.gate(leader.port)
         const login =

@@ -138,9 +138,32 @@ export class RedisSystem extends Members {
     return this.#setUser('resetpass', `>${password}`)
   }
 
+  exhaust() {
+    return this.#configure('maxclients', '1')
+  }
+
+  relieve() {
+    return this.#configure('maxclients', '10000')
+  }
+
+  /** Replicas that were away for a while have to copy everything. */
+  truncate() {
+    return this.#configure('repl-backlog-size', '16384')
+  }
+
+  /** @param {string} name @param {string} value */
+  #configure(name, value) {
+    return this.#onAll(({ admin }) => admin.config('SET', name, value))
+  }
+
   /** @param {string[]} rules */
   #setUser(...rules) {
-    return Promise.all(this.members.map(({ admin }) => admin.acl('SETUSER', 'monitor', ...rules)))
+    return this.#onAll(({ admin }) => admin.acl('SETUSER', 'monitor', ...rules))
+  }
+
+  /** One that was killed loses its configuration. @param {(member: Member) => Promise<unknown>} change */
+  #onAll(change) {
+    return Promise.all(this.members.map((member) => change(member).catch(() => undefined)))
   }
 
   get url() {
@@ -215,6 +238,16 @@ export class RedisSystem extends Members {
   /** @param {string} follower */
   async followAgain(follower) {
     await this.member(follower).follow(this.leader)
+  }
+
+  async killLeader() {
+    await this.leader.server?.kill()
+  }
+
+  /** Starts it without any data. */
+  async startLeader() {
+    this.leader.link = undefined
+    await this.leader.start()
   }
 
   /** The killed leader comes back as a replica. */

@@ -78,6 +78,16 @@ export interface System {
   readonly gates?: Readonly<Record<string, Gate>>
   /** What a node says of itself, past all gates. */
   stateOf?(node: string): Promise<NodeState>
+  /** Lets through only so much of what a follower gets from its leader. */
+  throttle?(follower: string, bytesPerSecond: number): unknown
+  /** Kills the leader. No other one takes over. */
+  killLeader?(): Promise<unknown>
+  /** Ends `killLeader`. */
+  startLeader?(): Promise<unknown>
+  /** Removes the old part of the log, or begins a new file of it. */
+  truncate?(): Promise<unknown>
+  /** Removes the shard, and creates it again. */
+  recreate?(): Promise<unknown>
   /** Makes a follower receive, and apply nothing. */
   pauseApplying?(follower: string): Promise<unknown>
   /** Ends `pauseApplying`. */
@@ -86,6 +96,10 @@ export interface System {
   revoke?(): Promise<unknown>
   /** Ends `revoke`. */
   grant?(): Promise<unknown>
+  /** Leaves no connection to the user of the URL. Those that are open stay. */
+  exhaust?(): Promise<unknown>
+  /** Ends `exhaust`. */
+  relieve?(): Promise<unknown>
   /** Changes the password of the user of the URL. Default: to the one of the URL. */
   changePassword?(password?: string): Promise<unknown>
 }

@@ -1,0 +1,54 @@
+import { judge } from '../chaos/oracle.mjs'
+
+/** @import { Series } from '../servers/monitors.mjs' */
+/** @import { Recording } from '../chaos/world.mjs' */
+
+/** Turns a page into that of a monitor that is wrong. @typedef {(page: Series[], before: Series[][]) => Series[]} Lie */
+
+/** @param {string} name @param {(value: number) => number} lie @returns {Lie} */
+const change = (name, lie) => (page) =>
+  page.map((each) =>
+    each.metric === `replication_${name}` ? { ...each, value: lie(each.value) } : each,
+  )
+
+/** @type {Readonly<Record<string, Lie>>} */
+const LIES = {
+  'lag is always 0': change('lag_seqno', () => 0),
+  'lag is half': change('lag_seqno', (value) => Math.floor(value / 2)),
+  'lag is one more': change('lag_seqno', (value) => value + 1),
+  'seconds are always 0': change('lag_seconds', () => 0),
+  'seconds are 10 more': change('lag_seconds', (value) => value + 10),
+  'always connected': change('follower_connected', () => 1),
+  'never connected': change('follower_connected', () => 0),
+  'always up': change('source_up', () => 1),
+  'never up': change('source_up', () => 0),
+  'as 20 pages before': (page, before) => before.at(-20) ?? page,
+  'removed followers stay': (page, before) => {
+    const isGone = (/** @type {Series} */ { metric, replica }) =>
+      page.length > 0 && !page.some((each) => each.metric === metric && each.replica === replica)
+    const last = before.findLast((each) => each.some(isGone)) ?? []
+    return [...page, ...last.filter(isGone)]
+  },
+  'no followers': (page) => page.filter(({ replica }) => replica === undefined),
+}
+
+/** Returns how many failures more there would be if the monitors had lied: it shows what the oracle can find. @param {Recording} recording */
+export function judgeLies(recording) {
+  const count = (/** @type {Recording} */ each) => judge(each).failures.length
+  const truth = count(recording)
+  const counts = Object.entries(LIES).map(([name, lie]) => {
+    const scrapes = recording.scrapes.map((scrape, index, all) => {
+      const before = all.slice(Math.max(0, index - 180), index)
+      const own = before.filter(({ monitor }) => monitor === scrape.monitor)
+      return {
+        ...scrape,
+        series: lie(
+          scrape.series,
+          own.map(({ series }) => series),
+        ),
+      }
+    })
+    return /** @type {const} */ ([name, count({ ...recording, scrapes }) - truth])
+  })
+  return new Map(counts)
+}

@@ -1,0 +1,54 @@
+/** A part of a recording, in milliseconds. @typedef {{ from: number, to: number }} Span */
+
+/** When incidents can have had an effect. Of one that changes something, only its begin and its end have. @param {readonly { kind: string, from: Span, to: Span }[]} effects @returns {Span[]} */
+export function spansOf(effects) {
+  return effects.flatMap(({ kind, from, to }) =>
+    /changed|joined/.test(kind) ? [from, to] : [{ from: from.from, to: to.to }],
+  )
+}
+
+/** @param {readonly Span[]} spans @param {Span} time */
+export function overlaps(spans, time) {
+  return spans.some(({ from, to }) => from <= time.to && to >= time.from)
+}
+
+/** @param {readonly Span[]} spans @param {Span} time */
+export function covers(spans, time) {
+  return spans.some(({ from, to }) => from <= time.from && to >= time.to)
+}
+
+/** How much of a time they cover. @param {readonly Span[]} spans @param {Span} time */
+export function lengthIn(spans, { from, to }) {
+  let [sum, end] = [0, from]
+  for (const each of spans.toSorted((a, b) => a.from - b.from)) {
+    const [start, stop] = [Math.max(end, each.from), Math.min(to, each.to)]
+    if (stop > start) [sum, end] = [sum + stop - start, stop]
+  }
+  return sum
+}
+
+/** @param {number} at @param {number} millis @param {readonly Span[]} pauses do not count */
+export function back(at, millis, pauses) {
+  let start = at - millis
+  for (const { from, to } of pauses.toSorted((a, b) => b.to - a.to)) {
+    if (from < at && to > start) start -= Math.min(to, at) - from
+  }
+  return start
+}
+
+/** The times before, between and after others. @param {readonly Span[]} spans @param {number} end @returns {Span[]} */
+export function between(spans, end) {
+  const starts = [...spans, { from: end }]
+  return starts.map(({ from }, index) => ({ from: spans[index - 1]?.to ?? 0, to: from }))
+}
+
+/** How many come before a time. @param {readonly Span[]} samples @param {'from' | 'to'} field @param {number} time */
+export function countUntil(samples, field, time) {
+  let [low, high] = [0, samples.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (/** @type {Span} */ (samples[middle])[field] <= time) low = middle + 1
+    else high = middle
+  }
+  return low
+}
