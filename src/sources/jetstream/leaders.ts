@@ -17,10 +17,17 @@ export interface Leadership {
  * messages, and fewer servers follow it.
  */
 export function findLeaders(views: Iterable<ServerView>): Map<string, Leadership> {
-  const streams = [...views].flatMap((each) => [...each.streams.values()])
+  const all = [...views]
+  const starting = new Set(all.filter((each) => !each.isSettled).map(({ server }) => server))
+  const streams = all.flatMap((each) => [...each.streams.values()])
   const found = new Map<string, Leadership>()
   for (const [key, copies] of groupBy(streams, (each) => each.key)) {
-    const claims = copies.filter(isLeader)
+    // A server that has just started says that it leads, without others, what it has not joined yet.
+    const isJoining = ({ server, replicas }: StreamView) =>
+      starting.has(server) &&
+      replicas.length === 0 &&
+      copies.some(({ leader = server }) => leader !== server)
+    const claims = copies.filter(isLeader).filter((each) => !isJoining(each))
     const [first] = claims
     if (!first) continue
     const votesFor = ({ server }: StreamView) =>

@@ -349,6 +349,19 @@ describe('a reading is complete', () => {
     expect(fake.asked).not.toContain('nats_1 /healthz')
   })
 
+  it('and one that has just started does not lead a stream that it has not joined yet', async () => {
+    const fake = createFake()
+    await fake.readShard()
+    fake.health = { status: 'unavailable' }
+    fake.restart('nats_1')
+    const copy = fake.stream('nats_1')
+    Object.assign(copy, { cluster: { leader: 'nats_1' }, created: '2026-11-25T23:40:00.1Z' })
+    copy.state.last_seq = 0
+    const shard = await fake.readShard()
+    expect(shard).toMatchObject({ leaderSeqno: 31n, names: [...FOLLOWERS, 'mirror/COPY'] })
+    expect(shard).not.toHaveProperty('problem')
+  })
+
   it.each([
     ['2026-11-25T23:39:00.1Z', true],
     ['2026-11-25T23:39:30.1Z', false],
