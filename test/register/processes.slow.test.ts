@@ -50,7 +50,9 @@ async function start(parameters: string[], app: string, env: Record<string, stri
   return {
     program,
     scrape: async () => {
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`)
+      // A connection that is kept can be one to npm, which has the port until it has loaded the package.
+      const headers = { connection: 'close' }
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`, { headers })
       return parsePrometheusText(await response.text())
     },
     countConnections: async () => {
