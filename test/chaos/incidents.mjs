@@ -28,7 +28,7 @@ export const INCIDENTS = {
   'leader killed': ['leader', 'changed', ['failOver', { keepsData: false }]],
   'log truncated': ['leader', 'none', ['truncate']],
   'shard created again': ['leader', 'changed', ['recreate']],
-  'right revoked': ['rights', 'denied', ['revoke'], ['grant']],
+  'privilege revoked': ['rights', 'denied', ['revoke'], ['grant']],
   'password changed': ['rights', 'refused', ['changePassword', 'x'], ['changePassword']],
   'connections exhausted': ['rights', 'refused', ['exhaust'], ['relieve']],
   'node unreachable': ['link', 'blocked', ['close'], ['reopen']],

@@ -32,7 +32,7 @@ const LIES = {
   'no followers': (page) => page.filter(({ replica }) => replica === undefined),
 }
 
-/** Returns how many failures more there would be if the monitors had lied: it shows what the oracle can find. @param {Recording} recording */
+/** Returns how many failures the oracle finds in what wrong monitors would have shown, in addition to the real ones. @param {Recording} recording */
 export function judgeLies(recording) {
   const count = (/** @type {Recording} */ each) => judge(each).failures.length
   const truth = count(recording)
