@@ -42,7 +42,8 @@ export class Inquiry<Answer> implements Asker<Answer> {
     }
     const parts = [FOLLOWERS, LEADERS, NEW_LEADERS]
     this.timeouts = parts.map((part) => startTimeout(() => this.pass(part), part * timeoutMillis))
-    this.timeouts.push(watchPauses(() => this.resume(), PAUSE_MILLIS).stop)
+    // The answer of a single node is compared with no other.
+    if (nodes.size > 1) this.timeouts.push(watchPauses(() => this.resume(), PAUSE_MILLIS).stop)
   }
 
   /** The nodes that lead, according to the newest answers, or otherwise those that led before. */
