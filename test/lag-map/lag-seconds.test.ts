@@ -28,6 +28,13 @@ function startMeasuring(): void {
   pass(1)
 }
 
+/** The same with a follower that has applied all that its leader has: seqno 0. */
+function startCaughtUp(): void {
+  gauge.updateLeaderSeqno('a', 0)
+  gauge.updateAppliedSeqno('a', 0)
+  startMeasuring()
+}
+
 /** The seconds of every follower that has any, as `shard/replica: seconds`. */
 function seconds(): Record<string, number> {
   return Object.fromEntries(
@@ -173,9 +180,7 @@ describe('lag in seconds', () => {
   })
 
   it('is interpolated between the two samples around the entry', () => {
-    gauge.updateLeaderSeqno('a', 0)
-    gauge.updateAppliedSeqno('a', 0)
-    startMeasuring()
+    startCaughtUp()
     gauge.updateLeaderSeqno('a', 100)
     pass(1)
     gauge.updateLeaderSeqno('a', 300)
@@ -188,9 +193,7 @@ describe('lag in seconds', () => {
   })
 
   it('goes back to when an entry was written, however long the leader has been idle since', () => {
-    gauge.updateLeaderSeqno('a', 0)
-    gauge.updateAppliedSeqno('a', 0)
-    startMeasuring()
+    startCaughtUp()
     gauge.updateLeaderSeqno('a', 100)
     pass(1)
     gauge.updateAppliedSeqno('a', 49)
@@ -347,9 +350,7 @@ describe('lag in seconds', () => {
   })
 
   it('is within 5 % of the age for hours of a log that was written in bursts', () => {
-    gauge.updateLeaderSeqno('a', 0)
-    gauge.updateAppliedSeqno('a', 0)
-    startMeasuring()
+    startCaughtUp()
     const minutes = 240
     const bursts: { before: number; age: number }[] = []
     let seqno = 0

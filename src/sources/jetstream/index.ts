@@ -77,10 +77,9 @@ export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSou
   return {
     name,
     async read(signal, timeoutMillis = DEFAULT_TIMEOUT_MILLIS) {
-      const startedAt = performance.now()
       const survey = await nodes.read(signal, timeoutMillis)
       const cluster = new Cluster(survey, (url) => discovery.nameOf(url))
-      const left = timeoutMillis * MOST - (performance.now() - startedAt)
+      const left = timeoutMillis * MOST - (performance.now() - survey.startedAt)
       await discovery.update(cluster, Math.min(left, timeoutMillis * FINDING))
       signal.throwIfAborted()
       const { views, copies, isComplete, failures } = cluster

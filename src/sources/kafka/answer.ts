@@ -155,7 +155,7 @@ export function addOffsets(
   }
 }
 
-/** Whether an offset is a position in a log. A broker answers -1 if there is none. */
+/** Returns whether an offset is a position in a log. A broker that has none answers -1. */
 export function isPosition(offset: Offset): offset is bigint {
   return typeof offset === 'bigint' && offset >= 0n
 }

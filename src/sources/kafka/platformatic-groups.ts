@@ -150,7 +150,7 @@ export class PlatformaticGroups {
     return { commits, hasMembers, subscribed: this.subscriptions.get(group) ?? [] }
   }
 
-  /** Returns the groups whose members can be asked for their subscriptions. */
+  /** Returns the groups whose members can be asked for their subscriptions. Forgets the subscriptions of all others. */
   private joined(parts: ReadonlyMap<string, readonly string[]>): Map<string, readonly string[]> {
     const canJoin = (group: string) => this.listed.get(group)?.hasSubscriptions
     for (const group of this.subscriptions.keys()) {

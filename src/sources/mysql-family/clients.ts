@@ -92,7 +92,7 @@ export async function queryVariables(
   }
 }
 
-/** @internal The rows that say which servers a server replicates from, or why there are none. */
+/** @internal Where a server replicates from: a row for each of its sources, or why the rows cannot be read. */
 export type ReplicationRows =
   | { readonly rows: readonly unknown[]; readonly isHidden?: false; readonly problem?: undefined }
   /** The user lacks the privilege. */

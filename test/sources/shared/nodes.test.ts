@@ -424,16 +424,17 @@ describe('nodes behind sockets', () => {
     }
   }
 
-  it('takes no incident from an event loop that was blocked while answers arrived', async () => {
-    const worker = new Worker(ECHO_SERVER, { eval: true })
+  /** Asks three nodes, served by a worker, which is not blocked when the event loop of the test is. */
+  async function connectToWorker(server: string) {
+    const worker = new Worker(server, { eval: true })
     closeAll.push(() => void worker.terminate())
     const [port] = (await once(worker, 'message')) as [number]
-    const names = ['a', 'b', 'c']
-    const questions = await Promise.all(names.map(async () => connectTo(port)))
-    const nodes = new Nodes(
-      () => ['a'],
-      names.map((name, index) => [name, questions[index] as Question<string>] as const),
-    )
+    const connectAs = async (name: string) => [name, await connectTo(port)] as const
+    return Promise.all(['a', 'b', 'c'].map(connectAs))
+  }
+
+  it('takes no incident from an event loop that was blocked while answers arrived', async () => {
+    const nodes = new Nodes(() => ['a'], await connectToWorker(ECHO_SERVER))
     const { signal } = new AbortController()
     await nodes.read(signal)
     for (let read = 0; read < 2; read++) {
@@ -446,11 +447,7 @@ describe('nodes behind sockets', () => {
   })
 
   it('compares no position of before with one of after the event loop was blocked', async () => {
-    const worker = new Worker(CLOCK_SERVER, { eval: true })
-    closeAll.push(() => void worker.terminate())
-    const [port] = (await once(worker, 'message')) as [number]
-    const names = ['a', 'b', 'c']
-    const questions = await Promise.all(names.map(async () => connectTo(port)))
+    const questions = await connectToWorker(CLOCK_SERVER)
     // The event loop is blocked once in a read, right after a question or an answer.
     let blockAfter: 'asking' | 'answering' | undefined
     const blockNow = (moment: typeof blockAfter) => {
@@ -459,17 +456,17 @@ describe('nodes behind sockets', () => {
       setImmediate(block, 600)
     }
     const ask =
-      (question: Question<string> | undefined): Question<string> =>
+      (question: Question<string>): Question<string> =>
       async (signal) => {
-        const asking = question?.(signal)
+        const asking = question(signal)
         blockNow('asking')
-        const answer = (await asking) ?? ''
+        const answer = await asking
         blockNow('answering')
         return answer
       }
     const nodes = new Nodes(
       () => ['a'],
-      names.map((name, index) => [name, ask(questions[index])] as const),
+      questions.map(([name, question]) => [name, ask(question)] as const),
     )
     const { signal } = new AbortController()
     await nodes.read(signal)
