@@ -2,10 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { until } from '../../test/servers/postgres/processes.mjs'
 import { Director } from './director.mjs'
-import { History } from './history.mjs'
+import { CALM, History } from './history.mjs'
 import { servePage } from './page.mjs'
-import { startPostgres } from './postgres.mjs'
-import { startSystem, systems } from './system.mjs'
+import { startSystem, SYSTEMS } from './system.mjs'
 import { LEGEND, listenToKeys, renderLine, renderTable, Terminal } from './terminal.mjs'
 
 /** @typedef {import('./show.js').Show} Show */
@@ -15,15 +14,14 @@ const usage = `Usage: npm run demo [-- --system NAME] [--duration SECONDS]
 Starts a leader and two followers on this machine, writes to the leader, breaks one thing after
 another, and shows how far each follower is behind: here, and on a page for a browser.
 
-  --system NAME       postgres, which needs nothing else, or one that is installed here:
-                      ${Object.keys(systems).join(', ')}
+  --system NAME       one of ${SYSTEMS.join(', ')}.
+                      All but the first must be installed here.
   --duration SECONDS  end after this time instead of at Ctrl-C
   --help              show this
 `
 
 const SAMPLE_MILLIS = 1000
 const WRITE_MILLIS = 100
-const CALM = 'All followers apply what they receive.'
 
 /** Ends the demo: aborted by Ctrl-C, at the end of the duration, and by a failure. */
 const stop = new AbortController()
@@ -42,13 +40,10 @@ async function main() {
   if (!parameters) return
   const { system, duration } = parameters
   endOnSignals()
-  const surroundings = { signal: stop.signal, fail, print }
   /** @type {Show | undefined} */
   let show
   try {
-    show = await (system === 'postgres'
-      ? startPostgres(surroundings)
-      : startSystem(system, surroundings))
+    show = await startSystem(system, { signal: stop.signal, print })
     if (duration > 0) endAfter(duration)
     await play(show)
   } catch (error) {
@@ -68,8 +63,7 @@ async function main() {
 async function play(show) {
   const director = new Director(show.scenes, stop.signal, fail)
   const history = new History()
-  const state = { sentence: CALM }
-  const page = await servePage(show, history, state)
+  const page = await servePage(show, history)
   const addresses = `${show.servers}\nMetrics: ${show.url}\nIn a browser: ${page.url}\n`
   /** @type {(() => void) | undefined} */
   let stopListening
@@ -86,7 +80,7 @@ async function play(show) {
     await Promise.all([
       repeat(() => write(show, director), WRITE_MILLIS),
       director.run(),
-      watch(show, director, history, state, addresses),
+      watch(show, director, history, addresses),
     ])
   } finally {
     stopListening?.()
@@ -108,10 +102,9 @@ async function write(show, director) {
  * @param {Show} show
  * @param {Director} director
  * @param {History} history
- * @param {{ sentence: string }} state
  * @param {string} addresses shown above the table
  */
-async function watch({ gauge, unit, scenes }, director, history, state, addresses) {
+async function watch({ gauge, unit, scenes }, director, history, addresses) {
   const { isTTY, rows } = process.stdout
   // Some terminals, such as those of build servers, have no size. Nothing can be redrawn there.
   const isTerminal = isTTY && rows > 0 && process.env['TERM'] !== 'dumb'
@@ -128,12 +121,12 @@ async function watch({ gauge, unit, scenes }, director, history, state, addresse
     const lag = snapshot.find(({ replica }) => replica === scene?.replica)
     // Servers may be down at the moment.
     const what = await Promise.resolve(scene?.describe(lag)).catch(() => scene?.name)
-    state.sentence = director.isBusy ? 'One moment …' : (what ?? CALM)
+    history.sentence = director.isBusy ? 'One moment …' : (what ?? CALM)
     if (terminal) {
       const hint = process.stdin.isTTY
         ? `Keys: ${keys}  (again: mend)  q quit`
         : 'Ctrl-C ends the demo.'
-      const { sentence } = state
+      const { sentence } = history
       terminal.draw(() => {
         const { columns } = process.stdout
         const table = renderTable(snapshot, history, { unit, columns, colors })
@@ -142,7 +135,7 @@ async function watch({ gauge, unit, scenes }, director, history, state, addresse
     } else {
       const time = new Date().toISOString().slice(11, 19)
       print(
-        `${time}  ${renderLine(snapshot)}   ${scene ? state.sentence.replace('\n', ' ') : ''}`.trimEnd(),
+        `${time}  ${renderLine(snapshot)}   ${scene ? history.sentence.replace('\n', ' ') : ''}`.trimEnd(),
       )
     }
   }
@@ -182,7 +175,7 @@ function parseParameters() {
       return undefined
     }
     const { system, duration = '0' } = values
-    if (system !== 'postgres' && !Object.hasOwn(systems, system)) {
+    if (!SYSTEMS.includes(system)) {
       throw new Error(`--system: expected one of those below, got "${system}"`)
     }
     const seconds = Number(duration)
@@ -212,7 +205,7 @@ function endOnSignals() {
   for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     process.on(name, () => {
       firstAt ||= performance.now()
-      // A second Ctrl-C ends the demo immediately, and the cluster cleans up at exit. But npm may send one Ctrl-C twice.
+      // A second Ctrl-C ends the demo immediately, and what runs here is cleaned up at exit. But npm may send one Ctrl-C twice.
       if (stop.signal.aborted && performance.now() - firstAt > 300) process.exit(130)
       stop.abort()
     })

@@ -1,5 +1,7 @@
 /** @typedef {import('opentelemetry-instrumentation-replication-lag').FollowerLag} FollowerLag */
 
+/** What the sentence says while nothing is broken. */
+export const CALM = 'All followers apply what they receive.'
 /** How many samples are kept: one a second. */
 const LENGTH = 180
 
@@ -9,9 +11,15 @@ export class History {
   times = []
   /** By follower, a value or null for each sample. @type {Map<string, { lags: (number | null)[], seconds: (number | null)[] }>} */
   followers = new Map()
-  /** What happened when, in seconds since 1970. @type {{ number: number, title: string, from: number, to: number }[]} */
-  scenes = []
-  #count = 0
+  /** What was broken, in the order in which it was first, and when, in seconds since 1970. */
+  incidents = {
+    /** @type {string[]} */
+    titles: [],
+    /** @type {{ title: string, from: number, to: number }[]} */
+    scenes: [],
+  }
+  /** What happens now. */
+  sentence = CALM
 
   /**
    * @param {readonly FollowerLag[]} snapshot
@@ -32,11 +40,11 @@ export class History {
         seconds: [...seconds, found?.lagSeconds ?? null].slice(-LENGTH),
       })
     }
-    const last = this.scenes.at(-1)
+    const { titles, scenes } = this.incidents
+    const last = scenes.at(-1)
+    if (scene !== undefined && !titles.includes(scene)) titles.push(scene)
     if (scene !== undefined && last?.title === scene && now - last.to < 3) last.to = now
-    else if (scene !== undefined) {
-      this.scenes.push({ number: ++this.#count, title: scene, from: now, to: now })
-    }
-    this.scenes = this.scenes.filter(({ to }) => to >= (this.times[0] ?? 0))
+    else if (scene !== undefined) scenes.push({ title: scene, from: now, to: now })
+    this.incidents.scenes = scenes.filter(({ to }) => to >= (this.times[0] ?? 0))
   }
 }

@@ -5,34 +5,31 @@ import { fileURLToPath } from 'node:url'
 
 const HOST = '127.0.0.1'
 
+const page = new URL('page/', import.meta.url).href
+const uplot = new URL('.', import.meta.resolve('uplot')).href
 /** What the page consists of, by path. All of it is on this machine. */
 const FILES = new Map([
-  ['/', { type: 'text/html', url: new URL('page/index.html', import.meta.url).href }],
-  ['/page.js', { type: 'text/javascript', url: new URL('page/page.js', import.meta.url).href }],
-  ['/uplot.js', { type: 'text/javascript', url: uplot('uPlot.esm.js') }],
-  ['/uplot.css', { type: 'text/css', url: uplot('uPlot.min.css') }],
+  ['/', `${page}index.html`],
+  ['/page.js', `${page}page.js`],
+  ['/charts.js', `${page}charts.js`],
+  ['/uplot.js', `${uplot}uPlot.esm.js`],
+  ['/uplot.css', `${uplot}uPlot.min.css`],
 ])
-
-/** @param {string} file */
-function uplot(file) {
-  return new URL(file, import.meta.resolve('uplot')).href
-}
+const TYPES = { html: 'text/html', js: 'text/javascript', css: 'text/css' }
 
 /**
  * Serves a page for browsers on a free port: the history as it grows.
  *
  * @param {import('./show.js').Show} show
  * @param {import('./history.mjs').History} history
- * @param {{ readonly sentence: string }} state what happens now
  */
-export async function servePage({ servers, unit, url: metrics }, history, state) {
+export async function servePage({ servers, unit, url: metrics }, history) {
   const server = createServer((request, response) => {
     const path = request.url ?? '/'
     if (path === '/history') {
-      const { times, scenes, followers } = history
-      const body = { servers, unit, metrics, ...state, times, scenes }
+      const followers = Object.fromEntries(history.followers)
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify({ ...body, followers: Object.fromEntries(followers) }))
+      response.end(JSON.stringify({ servers, unit, metrics, ...history, followers }))
       return
     }
     const file = FILES.get(path)
@@ -40,8 +37,9 @@ export async function servePage({ servers, unit, url: metrics }, history, state)
       response.writeHead(404).end()
       return
     }
-    response.setHeader('content-type', `${file.type}; charset=utf-8`)
-    readFile(fileURLToPath(file.url)).then(
+    const ending = /** @type {keyof typeof TYPES} */ (file.split('.').at(-1))
+    response.setHeader('content-type', `${TYPES[ending]}; charset=utf-8`)
+    readFile(fileURLToPath(file)).then(
       (text) => response.end(text),
       () => response.writeHead(500).end(),
     )

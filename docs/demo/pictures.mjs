@@ -53,8 +53,8 @@ try {
     await page.screenshot({ path: pathOf(`demo-${THEMES[index]}.png`), fullPage: true })
   }
   const history = /** @type {unknown} */ (await (await fetch(`${address}history`)).json())
-  const { scenes } = /** @type {{ scenes: { from: number }[] }} */ (history)
-  const start = Math.floor(scenes[0]?.from ?? end) - 5
+  const { incidents } = /** @type {Pick<import('./history.mjs').History, 'incidents'>} */ (history)
+  const start = Math.floor(incidents.scenes[0]?.from ?? end) - 5
   const script = await readFile(pathOf('page/dashboard.js'), 'utf8')
   const json = await readFile(pathOf('../monitoring/dashboard.json'), 'utf8')
   const dashboard = /** @type {unknown} */ (JSON.parse(json))
@@ -64,8 +64,8 @@ try {
       page.on('pageerror', (error) => {
         throw error
       })
-      const picture = { dashboard, titles, prometheus, variables: VARIABLES, scenes, start, end }
-      // The demo serves the library that the script imports.
+      const picture = { dashboard, titles, prometheus, variables: VARIABLES, incidents, start, end }
+      // The demo serves what the script imports.
       await page.goto(`${address}uplot.css`)
       await page.setContent(`<!doctype html><link rel="stylesheet" href="uplot.css" />
         <script type="importmap">{ "imports": { "uplot": "./uplot.js" } }</script>

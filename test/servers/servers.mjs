@@ -1,17 +1,17 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs'
 import { access, constants, mkdir, mkdtemp, realpath } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { Janitor } from './postgres/janitor.mjs'
-import { send, tail, until } from './postgres/processes.mjs'
+import { childrenOf, send, tail, until } from './postgres/processes.mjs'
 import { Gate } from './gate.mjs'
 
 /** The servers that can run here, as Linux names their processes: at most 15 characters each. */
 const PROGRAMS =
-  'redis-server valkey-server mariadbd mariadb-install mysqld ld-linux-x86-64 nats-server etcd etcd-3.6 java ' +
-  'prometheus prometheus-3 collector victoria-metric vmalert'
+  'postgres initdb cp redis-server valkey-server mariadbd mariadb-install mysqld ld-linux-x86-64 nats-server etcd ' +
+  'etcd-3.6 java prometheus prometheus-3 collector victoria-metric vmalert'
 
 /** Servers on this machine's loopback interface, in a temporary folder. They end with this process, whatever becomes of it. */
 export class Servers {
@@ -22,11 +22,14 @@ export class Servers {
   #gates = new Set()
   /** @type {(() => Promise<unknown>)[]} */
   #closers = []
+  #stopping = new AbortController()
 
   /** Use {@link Servers.create}. @param {string} folder @param {AbortSignal | undefined} signal */
   constructor(folder, signal) {
     this.folder = folder
-    this.signal = signal
+    const { signal: stopped } = this.#stopping
+    /** Ends what is waited for and being started. */
+    this.signal = signal ? AbortSignal.any([signal, stopped]) : stopped
     this.#janitor = new Janitor(folder, PROGRAMS)
   }
 
@@ -42,9 +45,10 @@ export class Servers {
    * @param {string} name of the node, and of its folder
    * @param {string} program
    * @param {readonly (string | number)[]} parameters
-   * @param {{ env?: NodeJS.ProcessEnv, uid?: number, gid?: number }} [options]
+   * @param {{ env?: NodeJS.ProcessEnv, uid?: number, gid?: number, detached?: boolean }} [options]
    */
   async start(name, program, parameters, options = {}) {
+    this.signal.throwIfAborted()
     const cwd = await this.folderOf(name)
     const log = join(this.folder, `${name}.log`)
     const file = openSync(log, 'a')
@@ -53,8 +57,9 @@ export class Servers {
       cwd,
       stdio: ['ignore', file, file],
     })
+    const { size } = fstatSync(file)
     closeSync(file)
-    const server = new Server(name, child, log)
+    const server = new Server(name, child, { log, start: size })
     this.#servers.add(server)
     await once(child, 'spawn')
     return server
@@ -94,6 +99,7 @@ export class Servers {
   /** Ends all servers, also frozen ones, and removes the folder. */
   async stop() {
     await Promise.allSettled(this.#closers.map((close) => close()))
+    this.#stopping.abort(new Error('the servers were stopped'))
     await Promise.all([...this.#servers].map((server) => server.kill()))
     await Promise.all([...this.#gates].map((gate) => gate.stop()))
     await this.#janitor.finish()
@@ -103,18 +109,18 @@ export class Servers {
 /** One process. */
 export class Server {
   #child
-  #log
+  #output
   #exited
 
   /**
    * @param {string} name
    * @param {import('node:child_process').ChildProcess} child
-   * @param {string} log its output
+   * @param {{ log: string, start: number }} output the file with its output, and where that begins
    */
-  constructor(name, child, log) {
+  constructor(name, child, output) {
     this.name = name
     this.#child = child
-    this.#log = log
+    this.#output = output
     this.#exited = new Promise((resolve) => {
       child.once('exit', resolve)
       child.once('error', resolve)
@@ -134,25 +140,46 @@ export class Server {
 
   /** The last lines that it has printed. */
   get output() {
-    return tail(this.#log, 0)
+    return tail(this.#output.log, this.#output.start)
   }
 
-  /** @param {NodeJS.Signals} [signal] */
+  get pid() {
+    return this.#child.pid
+  }
+
+  /**
+   * Sends a signal, and waits for the end.
+   *
+   * @param {NodeJS.Signals} [signal] with SIGKILL, its children end too: if they are frozen, they do not notice its end
+   */
   async kill(signal = 'SIGKILL') {
-    const { pid } = this.#child
-    if (pid === undefined || this.hasExited) return
-    send(pid, 'SIGCONT')
-    send(pid, signal)
+    if (this.hasExited) return
+    const children = this.#children()
+    this.thaw()
+    this.#send(signal, ...(signal === 'SIGKILL' ? children : []))
     this.#child.ref()
     await this.#exited
   }
 
+  /** Stops it and its children where they are: it neither answers nor closes a connection. */
   freeze() {
-    if (this.#child.pid !== undefined) send(this.#child.pid, 'SIGSTOP')
+    // First itself, so that it starts no more children.
+    this.#send('SIGSTOP')
+    this.#send('SIGSTOP', ...this.#children())
   }
 
   thaw() {
-    if (this.#child.pid !== undefined) send(this.#child.pid, 'SIGCONT')
+    this.#send('SIGCONT', ...this.#children())
+  }
+
+  #children() {
+    return this.pid === undefined ? [] : childrenOf(this.pid)
+  }
+
+  /** @param {NodeJS.Signals} signal @param {number[]} children */
+  #send(signal, ...children) {
+    if (this.hasExited) return
+    for (const pid of [this.pid, ...children]) if (pid !== undefined) send(pid, signal)
   }
 }
 

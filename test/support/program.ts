@@ -49,11 +49,11 @@ export class Program {
   }
 
   /** The ids of the running processes that it has started, directly or through others. */
-  async family(): Promise<number[]> {
+  family(): number[] {
     const family: number[] = []
     const generations = [this.#child.pid ?? 0]
     for (const parent of generations) {
-      const children = await childrenOf(parent)
+      const children = childrenOf(parent)
       generations.push(...children)
       family.push(...children)
     }
@@ -63,7 +63,7 @@ export class Program {
 
   /** Ends it, and the processes that it should have ended itself. */
   async stop(): Promise<void> {
-    await this.family()
+    this.family()
     this.#child.kill('SIGKILL')
     await this.ended
     // Another process may clean up after it. Only a test that fails waits for long.

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
-import { appendFile, chmod, chown, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { appendFile, chown, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { Servers } from '../servers.mjs'
 import { checkReachable, findBinaries, majorOf, postgresUser } from './binaries.mjs'
-import { Janitor } from './janitor.mjs'
 import { environment, PostgresNode } from './node.mjs'
 
 /** Settings of postgresql.conf, or of recovery.conf where a standby of PostgreSQL 10 or 11 has them. */
@@ -13,8 +13,8 @@ import { environment, PostgresNode } from './node.mjs'
 /**
  * @typedef {object} ClusterOptions
  * @property {Conf} [conf] settings of every node
- * @property {AbortSignal | undefined} [signal] stops whatever is being started. Call `stop()` all the same.
- * @property {(error: Error) => void} [onUnexpectedExit] called when a node ends that was not stopped
+ * @property {Servers} [servers] what the nodes belong to. Default: servers of its own.
+ * @property {AbortSignal} [signal] stops what is being started on servers of its own. Call `stop()` all the same.
  * @property {import('./binaries.mjs').Binaries} [binaries] default: those that npm installed
  * @property {string} [template] an empty database that `PostgresCluster.initialize` made. Default: a new one.
  */
@@ -67,48 +67,36 @@ const defaults = {
  * never ran, and a standby streams the log from its first byte.
  */
 export class PostgresCluster {
-  #folder
+  #servers
   #template
   #binaries
   #major
   #user
   #conf
-  #onUnexpectedExit
-  #janitor
-  #stopping = new AbortController()
-  #signal
   /** @type {Map<string, PostgresNode>} */
   #nodes = new Map()
-  /** @type {Set<Promise<unknown>>} */
-  #programs = new Set()
   /** @type {Promise<void> | undefined} */
   #stopped
 
   /**
    * Use {@link PostgresCluster.create}.
    *
-   * @param {string} folder
+   * @param {Servers} servers
    * @param {import('./binaries.mjs').Binaries} binaries
    * @param {number} major
-   * @param {import('./binaries.mjs').User} user
    * @param {ClusterOptions} options
    */
-  constructor(folder, binaries, major, user, options) {
-    const { conf = {}, signal, onUnexpectedExit = () => undefined, template } = options
-    this.#folder = folder
-    this.#template = template ?? join(folder, 'template')
+  constructor(servers, binaries, major, { conf = {}, template }) {
+    this.#servers = servers
+    this.#template = template ?? join(servers.folder, 'template')
     this.#binaries = binaries
     this.#major = major
-    this.#user = user
+    this.#user = postgresUser()
     this.#conf = conf
-    this.#onUnexpectedExit = onUnexpectedExit
-    this.#janitor = new Janitor(folder)
-    const stopped = this.#stopping.signal
-    this.#signal = signal ? AbortSignal.any([signal, stopped]) : stopped
   }
 
   /**
-   * Creates the folder, and the empty database that all nodes start with if there is no `template`.
+   * Creates the empty database that all nodes start with, if there is no `template`.
    *
    * @param {ClusterOptions} [options]
    */
@@ -122,13 +110,11 @@ export class PostgresCluster {
     )
     const parent = await realpath(tmpdir())
     checkReachable(parent, user, 'set TMPDIR to a folder that everyone may enter')
-    options.signal?.throwIfAborted()
     const major = await majorOf(binaries)
-    const folder = await mkdtemp(join(parent, 'replication-lag-postgres-'))
-    const cluster = new PostgresCluster(folder, binaries, major, user, options)
+    const servers = options.servers ?? (await Servers.create(options))
+    const cluster = new PostgresCluster(servers, binaries, major, options)
     try {
-      if (user) await chown(folder, user.uid, user.gid)
-      await chmod(folder, 0o700)
+      if (user) await chown(servers.folder, user.uid, user.gid)
       if (options.template === undefined) {
         await cluster.#run(binaries.initdb, initdbParameters(cluster.#template, major))
       }
@@ -152,7 +138,7 @@ export class PostgresCluster {
 
   /** The temporary folder: the nodes' data folders, and their logs (`<name>.log`). */
   get folder() {
-    return this.#folder
+    return this.#servers.folder
   }
 
   /** The major version of PostgreSQL. */
@@ -186,7 +172,7 @@ export class PostgresCluster {
    * @param {StandbyOptions} options
    */
   async addStandby(options) {
-    await this.#createSlot(options.of, options.slot)
+    await this.createSlot(options.of, options.slot)
     const node = this.#add(options.name)
     await this.#createStandbyFolder(options)
     return node
@@ -198,7 +184,8 @@ export class PostgresCluster {
    * @param {StandbyOptions} options
    */
   async wipeStandby(options) {
-    await rm(join(this.#folder, options.name), { recursive: true })
+    await this.createSlot(options.of, options.slot)
+    await rm(join(this.folder, options.name), { recursive: true })
     await this.#createStandbyFolder(options)
   }
 
@@ -215,7 +202,7 @@ export class PostgresCluster {
     const others = Object.fromEntries(entries.filter(([key]) => !isRecovery(key)))
     await this.#createFolder(name, others)
     const recovery = Object.fromEntries(entries.filter(([key]) => isRecovery(key)))
-    const file = join(this.#folder, name, 'recovery.conf')
+    const file = join(this.folder, name, 'recovery.conf')
     await this.#write(file, format({ standby_mode: true, ...recovery }))
   }
 
@@ -224,22 +211,22 @@ export class PostgresCluster {
    * PostgreSQL 12 or newer.
    *
    * @param {PostgresNode} node
-   * @param {{ of: PostgresNode, slot?: string }} options
+   * @param {{ of: PostgresNode, slot?: string, port?: number }} options
    */
-  async follow(node, { of, slot }) {
-    await this.#createSlot(of, slot)
-    const settings = standbySettings({ applicationName: node.name, port: of.port, slot })
-    await appendFile(join(this.#folder, node.name, 'postgresql.conf'), format(settings))
+  async follow(node, { of, slot, port = of.port }) {
+    await this.createSlot(of, slot)
+    const settings = standbySettings({ applicationName: node.name, port, slot })
+    await appendFile(join(this.folder, node.name, 'postgresql.conf'), format(settings))
     await this.#signalStandby(node)
   }
 
   /** @param {{ name: string }} node */
   #signalStandby({ name }) {
-    return this.#write(join(this.#folder, name, 'standby.signal'), '')
+    return this.#write(join(this.folder, name, 'standby.signal'), '')
   }
 
-  /** @param {PostgresNode} of @param {string | undefined} slot */
-  async #createSlot(of, slot) {
+  /** Creates a physical slot if it does not exist. @param {PostgresNode} of @param {string | undefined} slot */
+  async createSlot(of, slot) {
     if (slot !== undefined) {
       await of.query(
         `select pg_create_physical_replication_slot($1, true)
@@ -249,17 +236,9 @@ export class PostgresCluster {
     }
   }
 
-  /** Ends all servers, also frozen ones, and removes the folder. May be called more than once. */
+  /** Ends all servers, even frozen ones, and removes the folder. May be called more than once. */
   stop() {
-    return (this.#stopped ??= this.#stop())
-  }
-
-  async #stop() {
-    this.#stopping.abort(new Error('the PostgreSQL cluster was stopped'))
-    await Promise.allSettled(this.#programs)
-    await Promise.all([...this.#nodes.values()].map((node) => node.discard()))
-    this.#nodes.clear()
-    await this.#janitor.finish()
+    return (this.#stopped ??= this.#servers.stop())
   }
 
   /** @param {string} name */
@@ -271,12 +250,10 @@ export class PostgresCluster {
     }
     if (this.#nodes.has(name)) throw new TypeError(`name: there is a node ${name} already`)
     const node = new PostgresNode(name, {
-      folder: this.#folder,
+      servers: this.#servers,
       postgres: this.#binaries.postgres,
       major: this.#major,
       user: this.#user,
-      signal: this.#signal,
-      onUnexpectedExit: this.#onUnexpectedExit,
     })
     this.#nodes.set(name, node)
     return node
@@ -284,7 +261,7 @@ export class PostgresCluster {
 
   /** @param {string} name @param {Conf} conf */
   async #createFolder(name, conf) {
-    const dataFolder = join(this.#folder, name)
+    const dataFolder = join(this.folder, name)
     await this.#run('cp', ['-Rp', this.#template, dataFolder])
     // A standby starts as an empty database, so its upstream keeps the whole log.
     const keep = this.#major >= 13 ? { wal_keep_size: '512MB' } : { wal_keep_segments: 512 }
@@ -294,21 +271,15 @@ export class PostgresCluster {
 
   /**
    * Runs a program as PostgreSQL's user. It is not interrupted, because it takes a second at most. Nothing comes after it
-   * once the cluster is stopped.
+   * once the servers are stopped.
    *
    * @param {string} program
    * @param {string[]} parameters
    */
   async #run(program, parameters) {
-    this.#signal.throwIfAborted()
-    const run = runAs(this.#user, program, parameters, this.#folder)
-    this.#programs.add(run)
-    try {
-      await run
-    } finally {
-      this.#programs.delete(run)
-    }
-    this.#signal.throwIfAborted()
+    this.#servers.signal.throwIfAborted()
+    await runAs(this.#user, program, parameters, this.folder)
+    this.#servers.signal.throwIfAborted()
   }
 
   /** @param {string} file @param {string} content */

@@ -1,20 +1,19 @@
-import { spawn } from 'node:child_process'
-import { closeSync, openSync, statSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { childrenOf, freePort, keepAlive, send, tail, until } from './processes.mjs'
+import { freePort, send } from './processes.mjs'
+
+/** @import { Gate } from '../gate.mjs' */
+/** @import { Server, Servers } from '../servers.mjs' */
 
 /**
  * What the nodes of one cluster share.
  * @typedef {object} Surroundings
- * @property {string} folder the cluster's folder
+ * @property {Servers} servers
  * @property {string} postgres the path of the `postgres` program
  * @property {number} major its major version
  * @property {import('./binaries.mjs').User} user who runs it
- * @property {AbortSignal} signal aborted once the cluster is stopped
- * @property {(error: Error) => void} onUnexpectedExit
  */
 
 /** A client with two methods that its types lack. */
@@ -31,26 +30,23 @@ const passing = /Address already in use|pre-existing shared memory block/
 
 /** One PostgreSQL server, in a data folder that {@link import('./cluster.mjs').PostgresCluster} made. */
 export class PostgresNode {
-  /** @type {string} */
-  name
+  /** What it replicates through while it follows, for systems that can cut it. @type {Gate | undefined} */
+  link
   #surroundings
   #dataFolder
-  #log
   #port = 0
   #hasRun = false
-  #isFrozen = false
   #queries = 0
   /** @type {Promise<Client> | undefined} */
   #client
-  /** @type {{ pid: number, ended: Promise<string>, isExpectedToEnd: boolean } | undefined} */
+  /** @type {Server | undefined} */
   #server
 
   /** @param {string} name @param {Surroundings} surroundings */
   constructor(name, surroundings) {
     this.name = name
     this.#surroundings = surroundings
-    this.#dataFolder = join(surroundings.folder, name)
-    this.#log = join(surroundings.folder, `${name}.log`)
+    this.#dataFolder = join(surroundings.servers.folder, name)
   }
 
   /** The port on 127.0.0.1; it stays the same over restarts. */
@@ -58,9 +54,14 @@ export class PostgresNode {
     return this.#port
   }
 
+  /** Its process, while it runs. */
+  get server() {
+    return this.#server?.hasExited ? undefined : this.#server
+  }
+
   /** The postmaster's process id, while it runs. */
   get pid() {
-    return this.#server?.pid
+    return this.server?.pid
   }
 
   /**
@@ -113,7 +114,7 @@ export class PostgresNode {
 
   /** Starts the server, for the first time or again; resolves when it accepts connections. */
   async start() {
-    if (this.#server) throw new Error(`PostgreSQL node ${this.name} is running already`)
+    if (this.server) throw new Error(`PostgreSQL node ${this.name} is running already`)
     const deadline = performance.now() + 20_000
     for (;;) {
       // The others know a node by its port: once it has run, it waits for the port rather than taking another.
@@ -123,92 +124,55 @@ export class PostgresNode {
       if (!passing.test(failure) || performance.now() > deadline) {
         throw new Error(`PostgreSQL node ${this.name} did not start: ${failure}`)
       }
-      await sleep(50, undefined, { signal: this.#surroundings.signal })
+      await sleep(50, undefined, { signal: this.#surroundings.servers.signal })
     }
     this.#hasRun = true
   }
 
   /** @returns {Promise<string | undefined>} why it failed */
   async #launch() {
-    const { folder, postgres, user, signal, onUnexpectedExit } = this.#surroundings
-    signal.throwIfAborted()
-    const log = openSync(this.#log, 'a')
-    const logStart = statSync(this.#log).size
-    const child = spawn(postgres, ['-D', this.#dataFolder, '-p', String(this.#port)], {
-      cwd: folder,
+    const { servers, postgres, user } = this.#surroundings
+    this.#client = undefined
+    const parameters = ['-D', this.#dataFolder, '-p', this.#port]
+    const server = await servers.start(this.name, postgres, parameters, {
       env: environment,
       ...(user && { uid: user.uid, gid: user.gid }),
-      stdio: ['ignore', log, log],
       // Its own session: Ctrl-C in a terminal is for us, and we stop the server when it is time.
       detached: true,
     })
-    closeSync(log)
-    child.unref()
-    /** @type {Promise<string>} */
-    const ended = new Promise((resolve) => {
-      child.once('error', (error) => resolve(error.message))
-      child.once('exit', (code, name) => resolve(name ? `killed by ${name}` : `exit code ${code}`))
-    })
-    if (child.pid === undefined) return ended
-
-    const server = { pid: child.pid, ended, isExpectedToEnd: true }
     this.#server = server
-    this.#client = undefined
-    const explain = (/** @type {string} */ end) => `${end}\n${tail(this.#log, logStart)}`
-    void ended.then((end) => {
-      this.#server = undefined
-      this.#isFrozen = false
-      if (server.isExpectedToEnd) return
-      onUnexpectedExit(new Error(`PostgreSQL node ${this.name} ended by itself: ${explain(end)}`))
-    })
-    const readiness = new AbortController()
-    const isReady = until(`${this.name} accepts connections`, () => this.#isReady(server.pid), {
-      timeoutMillis: 60_000,
-      signal: AbortSignal.any([signal, readiness.signal]),
-    })
     try {
-      const end = await Promise.race([isReady.then(() => undefined), ended])
-      if (end !== undefined) return explain(end)
+      const isOver = async () => server.hasExited || (await this.#isReady())
+      await servers.until(`${this.name} accepts connections`, isOver)
     } catch (error) {
-      await this.#end('SIGQUIT')
+      await server.kill()
       throw error
-    } finally {
-      readiness.abort()
     }
-    server.isExpectedToEnd = false
-    return undefined
+    return server.hasExited ? server.output : undefined
   }
 
   /**
    * The server says so in its postmaster.pid, as it does to pg_ctl: a connection would also succeed if another
    * server had got the port.
-   *
-   * @param {number} pid
    */
-  async #isReady(pid) {
+  async #isReady() {
     const lines = (await readFile(join(this.#dataFolder, 'postmaster.pid'), 'utf8')).split('\n')
-    return Number(lines[0]) === pid && lines[7]?.trim() === 'ready'
+    return Number(lines[0]) === this.pid && lines[7]?.trim() === 'ready'
   }
 
   /** Shuts the server down in order; a no-op if it is not running. */
-  async stop() {
-    await this.#end('SIGINT')
+  stop() {
+    return this.#end('SIGINT')
   }
 
   /** Ends the server at once, as a crash would; it recovers when it is started again. */
   async kill() {
-    const server = this.#server
-    if (!server) return
-    server.isExpectedToEnd = true
-    const children = await childrenOf(server.pid)
-    // Frozen children would never notice that their postmaster is gone.
-    for (const pid of [server.pid, ...children]) send(pid, 'SIGKILL')
-    await keepAlive(server.ended)
+    await this.server?.kill()
   }
 
   /** Ends the server without care for its data: for the clean-up. */
-  async discard() {
-    await this.#end('SIGQUIT')
+  discard() {
+    return this.#end('SIGQUIT')
   }
 
   async restart() {
@@ -218,37 +182,22 @@ export class PostgresNode {
 
   /** @param {'SIGINT' | 'SIGQUIT'} signal PostgreSQL's words for a fast and for an immediate shutdown */
   async #end(signal) {
-    const server = this.#server
-    if (!server) return
-    server.isExpectedToEnd = true
-    if (this.#isFrozen) await this.thaw()
-    send(server.pid, signal)
     // A primary waits for its standbys to receive everything, and a frozen one never does.
     const timer = setTimeout(() => void this.kill(), 5_000)
-    await server.ended
+    await this.server?.kill(signal)
     clearTimeout(timer)
   }
 
   /** Stops the server's processes where they are (SIGSTOP): it neither answers nor closes a connection. */
-  async freeze() {
-    const pid = this.#runningPid()
-    this.#isFrozen = true
-    // The postmaster first, so that it starts no more children.
-    send(pid, 'SIGSTOP')
-    for (const child of await childrenOf(pid)) send(child, 'SIGSTOP')
+  freeze() {
+    this.server?.freeze()
+    return Promise.resolve()
   }
 
-  /** Lets a frozen server go on. */
-  async thaw() {
-    const pid = this.#runningPid()
-    for (const child of await childrenOf(pid)) send(child, 'SIGCONT')
-    send(pid, 'SIGCONT')
-    this.#isFrozen = false
-  }
-
-  #runningPid() {
-    if (!this.#server) throw new Error(`PostgreSQL node ${this.name} is not running`)
-    return this.#server.pid
+  /** Lets a frozen server continue. */
+  thaw() {
+    this.server?.thaw()
+    return Promise.resolve()
   }
 
   /** Makes a standby a primary; resolves when it takes writes. */
@@ -257,7 +206,7 @@ export class PostgresNode {
       await this.query('select pg_promote(false)')
     } else {
       await writeFile(join(this.#dataFolder, 'promote'), '')
-      send(this.#runningPid(), 'SIGUSR1')
+      if (this.pid !== undefined) send(this.pid, 'SIGUSR1')
     }
     await this.until('takes writes', async () => {
       const [row] = await this.query('select pg_is_in_recovery() as is_standby')
@@ -316,6 +265,6 @@ export class PostgresNode {
 
   /** @param {string} what @param {() => Promise<boolean>} condition */
   async until(what, condition) {
-    await until(`${this.name} ${what}`, condition, { signal: this.#surroundings.signal })
+    await this.#surroundings.servers.until(`${this.name} ${what}`, condition)
   }
 }

@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 
 /** Ports that no system gives to outgoing connections. One of those could take the port of a server that is down for a moment. */
 const [FIRST_PORT, PORTS] = [15_000, 17_000]
@@ -25,14 +23,14 @@ function isFree(port) {
   })
 }
 
-/** @param {number} parent a process id @returns {Promise<number[]>} the ids of its children */
-export async function childrenOf(parent) {
+/** @param {number} parent a process id @returns {number[]} the ids of its children */
+export function childrenOf(parent) {
   try {
-    const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')
+    const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8')
     return children.split(' ').filter(Boolean).map(Number)
   } catch {
-    // No such file on macOS, nor with some kernels.
-    const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid='])
+    // macOS has no such file, and some kernels neither.
+    const stdout = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' })
     const pairs = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
     return pairs.flatMap(([pid, ppid]) => (pid && ppid === parent ? [pid] : []))
   }
