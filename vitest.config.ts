@@ -92,7 +92,6 @@ export default defineConfig({
           exclude: [
             ...configDefaults.exclude,
             'test/**/*.{slow,e2e,model,simulation,threads}.test.ts',
-            'test/otel/wal-shipping.test.ts',
             // They load the package several times, and the other files share their process.
             'test/lag-map/environment.test.ts',
             'test/otel/register.test.ts',

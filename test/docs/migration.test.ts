@@ -23,18 +23,6 @@ const { registerReplicationLag } = (await importProgram(PAGE.path, 'registerRepl
   registerReplicationLag: (gauge: ReplicationLagGauge, registry: Registry) => void
 }
 
-test('the page names every metric of this package, and no metric of others as one', () => {
-  const ours = findTableRows({ path: '', text: readText('README.md') })
-    .flatMap(({ codes }) => codes)
-    .filter((code) => /^replication_[a-z_]+$/.test(code))
-  const found = [...PAGE.text.matchAll(/(?<!\w)replication_[a-z_]*[a-z](?!\w)/g)]
-  const named = new Set(found.map(([name]) => name))
-  expect([...named].filter((name) => !ours.includes(name))).toEqual([])
-  // What a follower has received has no counterpart there.
-  const missing = new Set(ours.filter((name) => !named.has(name)))
-  expect([...missing]).toEqual(['replication_receive_lag_seqno'])
-})
-
 test('prom-client reports the lag next to its own metrics, and forgets a removed follower', async () => {
   const gauge = new ReplicationLagGauge()
   const registry = new Registry()

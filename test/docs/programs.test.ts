@@ -50,14 +50,6 @@ describe('the service of the README', () => {
       /ECONNREFUSED/,
     ],
     ['a wrong password', () => primary.url('monitor:wrong'), /28P01.*check the password/],
-    ['no password', () => primary.url('monitor'), /no password is set/],
-    [
-      'a host that does not exist',
-      () => 'postgres://u:hunter2@nowhere.invalid/a',
-      /check the host name/,
-    ],
-    ['a password that is not encoded', () => `postgres://u:${PASSWORD}/x@h/a`, /Encode special/],
-    ['no URL', () => '', /no host is set/],
   ])('stays and says why with %s', async (_, url, message) => {
     const { output, until, scrape, greet } = await start(service, { DATABASE_URL: url() })
     await until(() => expect(output()).toMatch(message))

@@ -201,13 +201,3 @@ describe('a bundle of esbuild', () => {
     expect((await bundle('esm', API, name)).stdout).toBe('42')
   })
 })
-
-test('the page names the versions that these tests run', () => {
-  const path = 'docs/runtimes.md'
-  const cells = findTableRows({ path, text: readText(path) }).flatMap(({ cells }) => cells)
-  const short = (version: string) => version.split('.').slice(0, 2).join('.')
-  for (const [name, version] of Object.entries(TOOLS)) {
-    const named = `${name[0]?.toUpperCase()}${name.slice(1)} ${short(version)}`
-    expect(cells.join('\n')).toMatch(new RegExp(named, 'i'))
-  }
-})

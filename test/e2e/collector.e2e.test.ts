@@ -19,10 +19,23 @@ import { Collector, collector, createServers, Prometheus, prometheus3 } from './
 const METRIC = 'replication_lag_seqno'
 const { CUMULATIVE, DELTA } = AggregationTemporalityPreference
 
+/** Each protocol, temporality and attachment occurs. They do not depend on each other. */
 const exporters = [
-  { protocol: 'gRPC', Exporter: GrpcExporter, urlOf: ({ grpcUrl }: Collector) => grpcUrl },
-  { protocol: 'JSON', Exporter: JsonExporter, urlOf: ({ httpUrl }: Collector) => httpUrl },
-  { protocol: 'protobuf', Exporter: ProtobufExporter, urlOf: ({ httpUrl }: Collector) => httpUrl },
+  {
+    ...{ protocol: 'gRPC', kind: 'delta', way: 'ReplicationLagInstrumentation' as const },
+    ...{ Exporter: GrpcExporter, temporalityPreference: DELTA },
+    urlOf: ({ grpcUrl }: Collector) => grpcUrl,
+  },
+  {
+    ...{ protocol: 'JSON', kind: 'cumulative', way: 'ReplicationLagInstrumentation' as const },
+    ...{ Exporter: JsonExporter, temporalityPreference: CUMULATIVE },
+    urlOf: ({ httpUrl }: Collector) => httpUrl,
+  },
+  {
+    ...{ protocol: 'protobuf', kind: 'cumulative', way: 'ReplicationLagMetricProducer' as const },
+    ...{ Exporter: ProtobufExporter, temporalityPreference: CUMULATIVE },
+    urlOf: ({ httpUrl }: Collector) => httpUrl,
+  },
 ]
 
 /** Exports a lag map, each time that the reader is flushed. */
@@ -53,33 +66,29 @@ function twoFollowers(): ReplicationLagGauge {
 }
 
 describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
-  for (const { protocol, Exporter, urlOf } of exporters) {
-    for (const temporalityPreference of [CUMULATIVE, DELTA]) {
-      const kind = temporalityPreference === CUMULATIVE ? 'cumulative' : 'delta'
-      it(`has names, labels and numbers from ${protocol}, ${kind}, of both attachments`, async () => {
-        for (const { name } of ATTACHMENTS) {
-          const server = await Collector.start(await createServers(), collector ?? '')
-          const exporter = new Exporter({ url: urlOf(server), temporalityPreference })
-          const reader = exportBy(name, twoFollowers(), exporter)
-          await eventually(async () => {
-            // Again, because an export to a Collector that is still starting fails.
-            await reader.forceFlush()
-            const { find, value } = await serve(server)
-            const labels = { shard: 'orders', replica: 'r1' }
-            expect(value(METRIC, labels)).toBe(42)
-            expect(value(METRIC, { ...labels, replica: 'r2' })).toBe(7)
-            expect(value('replication_leader_seqno', { shard: 'orders' })).toBe(2 ** 64)
-            expect(find(METRIC)).toHaveLength(2)
-          })
-          await eventually(async () => {
-            const text = JSON.stringify(await server.batches())
-            expect(text).toContain(`"name":"${METRIC}"`)
-            expect(text).toContain('"unit":"{seqno}"')
-          })
-        }
+  it.each(exporters)(
+    'has names, labels and numbers from $protocol of $way, $kind',
+    async ({ way, Exporter, urlOf, temporalityPreference }) => {
+      const server = await Collector.start(await createServers(), collector ?? '')
+      const exporter = new Exporter({ url: urlOf(server), temporalityPreference })
+      const reader = exportBy(way, twoFollowers(), exporter)
+      await eventually(async () => {
+        // Again, because an export to a Collector that is still starting fails.
+        await reader.forceFlush()
+        const { find, value } = await serve(server)
+        const labels = { shard: 'orders', replica: 'r1' }
+        expect(value(METRIC, labels)).toBe(42)
+        expect(value(METRIC, { ...labels, replica: 'r2' })).toBe(7)
+        expect(value('replication_leader_seqno', { shard: 'orders' })).toBe(2 ** 64)
+        expect(find(METRIC)).toHaveLength(2)
       })
-    }
-  }
+      await eventually(async () => {
+        const text = JSON.stringify(await server.batches())
+        expect(text).toContain(`"name":"${METRIC}"`)
+        expect(text).toContain('"unit":"{seqno}"')
+      })
+    },
+  )
 
   it('gets 65,536 shards of the producer whole', async () => {
     const gauge = new ReplicationLagGauge()
@@ -100,22 +109,6 @@ describe.skipIf(!collector)('the Collector (npm run e2e:install)', () => {
       expect(samples).toHaveLength(65_536)
       expect(samples.every(({ labels, value }) => Number(labels['shard']) === value)).toBe(true)
     })
-  })
-
-  it('refuses by gRPC what exceeds 4 MB, with an error of the SDK', async () => {
-    const gauge = new ReplicationLagGauge()
-    for (let shard = 0; shard < 65_536; shard++) {
-      gauge.updateLeaderSeqno(`shard-${shard}`, 1)
-      gauge.updateAppliedSeqno(`shard-${shard}`, 0, 'replica-1')
-    }
-    const logged = recordDiag()
-    onTestFinished(() => logged.stop())
-    const server = await Collector.start(await createServers(), collector ?? '')
-    const reader = exportByProducer(gauge, new GrpcExporter({ url: server.grpcUrl }))
-    const failure = await reader.forceFlush().catch((error: unknown) => String(error))
-    const text = [failure, ...logged.messages].join('\n')
-    expect(text).toMatch(/RESOURCE_EXHAUSTED|larger than max/)
-    expect(gauge.lagSeqno('shard-7', 'replica-1')).toBe(1)
   })
 
   it('does not disturb the service while it is away or hangs, and has the right numbers afterwards', async () => {

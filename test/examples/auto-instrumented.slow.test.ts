@@ -160,17 +160,4 @@ describe('a service with auto-instrumentation', { timeout: 120_000 }, () => {
       `there is no /metrics: listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`,
     )
   })
-
-  test('loses the telemetry of pg if otel.mjs imports it statically, as its comment says', async () => {
-    const text = await readFile(join(built.folder, EXAMPLE, 'otel.mjs'), 'utf8')
-    const dynamic = "const { default: pg } = await import('pg')\n"
-    expect(text).toContain(dynamic)
-    const changed = `import pg from 'pg'\n${text.replace(dynamic, '')}`
-    await writeFile(join(built.folder, EXAMPLE, 'static.mjs'), changed)
-    const service = await start([`--import=./${EXAMPLE}/static.mjs`])
-    const { metrics, request, pgSpans } = await observe(service)
-    expect(request).toBeDefined()
-    expect(pgSpans).toEqual([])
-    expect(metrics.find('db_client_operation_duration_count', SELECT)).toEqual([])
-  })
 })

@@ -108,25 +108,6 @@ describe('the provider', () => {
     expect(await second.reader.points(METRIC)).toEqual([POINT])
   })
 
-  it('can come from the NodeSDK that follows one that was shut down', async () => {
-    const instrumentation = createInstrumentation()
-    const readers = [new TestReader(), new TestReader()]
-    for (const [index, reader] of readers.entries()) {
-      const sdk = new NodeSDK({
-        metricReaders: [reader],
-        instrumentations: index === 0 ? [instrumentation] : [],
-        autoDetectResources: false,
-        spanProcessors: [],
-        logRecordProcessors: [],
-      })
-      sdk.start()
-      await vi.advanceTimersByTimeAsync(LOOK_MILLIS)
-      expect(await reader.points(METRIC)).toEqual([POINT])
-      await sdk.shutdown()
-      metrics.disable()
-    }
-  })
-
   it.each(['../..', ...(hasSdk3 ? ['../sdk/v3'] : [])])(
     'is the global one although registerInstrumentations of the API in %s came first',
     async (folder) => {
@@ -295,13 +276,6 @@ it('does not keep the process alive while it looks for a provider, polls and sam
   expect(await timers()).toBeLessThanOrEqual(before)
 })
 
-it('lagSeqno returns what the lag map says', () => {
-  const instrumentation = createInstrumentation()
-  instrumentation.gauge.updateAppliedSeqno('a', 30, 'r1')
-  expect(instrumentation.lagSeqno('a', 'r1')).toBe(70)
-  expect(instrumentation.lagSeqno('never seen')).toBe(0)
-})
-
 it('two instrumentations report through one provider, and end independently', async () => {
   const { provider, reader } = createProvider()
   const [one, two] = [createInstrumentation(), createInstrumentation()]
@@ -344,25 +318,5 @@ describe('a collection', () => {
       [`${METRIC}{a}`]: 100,
       'replication_source_up{broken}': 0,
     })
-  })
-
-  it('of several readers at once gives each the same', async () => {
-    const readers = [new TestReader(), new TestReader()]
-    createInstrumentation().setMeterProvider(provide(...readers))
-    const collections = readers.flatMap((reader) => [reader.points(METRIC), reader.points(METRIC)])
-    expect(await Promise.all(collections)).toEqual([[POINT], [POINT], [POINT], [POINT]])
-  })
-
-  it('can end with the provider', async () => {
-    const { provider, reader } = createProvider()
-    const instrumentation = createInstrumentation()
-    instrumentation.setMeterProvider(provider)
-    const collection = reader.points(METRIC)
-    await provider.shutdown()
-    expect(await collection).toEqual([POINT])
-    instrumentation.disable()
-    instrumentation.enable()
-    instrumentation.gauge.updateLeaderSeqno('a', 7)
-    expect(instrumentation.lagSeqno('a')).toBe(7)
   })
 })

@@ -42,11 +42,6 @@ const classes = [
 ]
 
 describe.each(classes)('the options of $name', ({ name, create }) => {
-  it('may all be left out', () => {
-    expect(create().gauge).toBeInstanceOf(ReplicationLagGauge)
-    expect(create({}).gauge).toBeInstanceOf(ReplicationLagGauge)
-  })
-
   it('may all be undefined', () => {
     const logged = recordLog()
     const options = {

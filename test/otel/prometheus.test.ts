@@ -79,33 +79,6 @@ describe.each(ATTACHMENTS)('/metrics through $name', ({ name: way }) => {
   })
 })
 
-it('a source, a producer, an exporter and NodeSDK are all that a database needs', async () => {
-  const source = new ScriptedSource('db')
-  const producer = new ReplicationLagMetricProducer({ sources: [source] })
-  onTestFinished(() => producer.shutdown())
-  const exporter = new PrometheusExporter({ preventServerStart: true, metricProducers: [producer] })
-  const sdk = new NodeSDK({
-    metricReaders: [exporter],
-    autoDetectResources: false,
-    spanProcessors: [],
-    logRecordProcessors: [],
-  })
-  sdk.start()
-  onTestFinished(async () => {
-    await sdk.shutdown()
-    metrics.disable()
-  })
-  const endpoint = await serveMetrics(exporter)
-  onTestFinished(() => endpoint.close())
-  await eventually(() => source.last.answer(reading('orders', 100, { r1: 90 })))
-  await eventually(async () => {
-    const { value } = await endpoint.read()
-    expect(value(METRIC, { shard: 'orders', replica: 'r1' })).toBe(10)
-    expect(value('replication_follower_connected', { shard: 'orders', replica: 'r1' })).toBe(1)
-    expect(value('replication_source_up', { source: 'db' })).toBe(1)
-  })
-})
-
 const { ForgettingExporter } = (await importProgram(
   'docs/attachments.md',
   'ForgettingExporter',

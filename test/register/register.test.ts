@@ -168,18 +168,6 @@ describe('a source whose server cannot be reached', () => {
     expect(logged.messages.join()).not.toContain('hunter2')
   })
 
-  test.each([
-    'redis://localhost',
-    'mysql://[::1],127.0.0.1',
-    'kafka://localhost?groups=a&ssl=true',
-  ])('is looked for at the port of its system: %s', async (url) => {
-    await register({ REPLICATION_LAG_SOURCES: `a=${url}` })
-    startSdk()
-    await eventually(() => {
-      expect(logged.matching('error:').join()).toMatch(/(:6379|:3306|:9092)\b/)
-    })
-  })
-
   test('is connected to again at the next read', async () => {
     const connections: Socket[] = []
     const port = await listen((socket) => {
