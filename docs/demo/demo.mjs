@@ -7,7 +7,7 @@ import { servePage } from './page.mjs'
 import { startSystem, SYSTEMS } from './system.mjs'
 import { LEGEND, listenToKeys, renderLine, renderTable, Terminal } from './terminal.mjs'
 
-/** @typedef {import('./show.js').Show} Show */
+/** @typedef {import('./system.mjs').Show} Show */
 
 const usage = `Usage: npm run demo [-- --system NAME] [--duration SECONDS]
 
@@ -16,7 +16,7 @@ another, and shows how far each follower is behind: here, and on a page for a br
 
   --system NAME       one of ${SYSTEMS.join(', ')}.
                       All but the first must be installed here.
-  --duration SECONDS  end after this time instead of at Ctrl-C
+  --duration SECONDS  end after this time instead of at Ctrl-C; 0 is no limit
   --help              show this
 `
 
@@ -120,7 +120,7 @@ async function watch({ gauge, unit, scenes }, director, history, addresses) {
     history.add(snapshot, scene?.title)
     const lag = snapshot.find(({ replica }) => replica === scene?.replica)
     // Servers may be down at the moment.
-    const what = await Promise.resolve(scene?.describe(lag)).catch(() => scene?.name)
+    const what = await scene?.describe(lag).catch(() => scene.name)
     history.sentence = director.isBusy ? 'One moment …' : (what ?? CALM)
     if (terminal) {
       const hint = process.stdin.isTTY
@@ -166,7 +166,7 @@ function parseParameters() {
     const { values } = parseArgs({
       options: {
         system: { type: 'string', default: 'postgres' },
-        duration: { type: 'string' },
+        duration: { type: 'string', default: '0' },
         help: { type: 'boolean', short: 'h' },
       },
     })
@@ -174,19 +174,15 @@ function parseParameters() {
       process.stdout.write(usage)
       return undefined
     }
-    const { system, duration = '0' } = values
+    const { system, duration } = values
     if (!SYSTEMS.includes(system)) {
       throw new Error(`--system: expected one of those below, got "${system}"`)
     }
-    const seconds = Number(duration)
     // Timers of Node.js cannot wait longer than 24 days.
-    if (
-      values.duration === undefined ||
-      (duration.trim() !== '' && seconds > 0 && seconds <= 86_400)
-    ) {
-      return { system, duration: seconds }
+    if (!(Number(duration) >= 0 && Number(duration) <= 86_400)) {
+      throw new Error(`--duration: expected seconds, from 0 to 86400, got "${duration}"`)
     }
-    throw new Error(`--duration: expected seconds, more than 0 and up to 86400, got "${duration}"`)
+    return { system, duration: Number(duration) }
   } catch (error) {
     process.stderr.write(`${describe(error)}\n\n${usage}`)
     process.exitCode = 2

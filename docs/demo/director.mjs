@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** @typedef {import('./show.js').Scene} Scene */
+/** @typedef {import('./system.mjs').Scene} Scene */
 
 const CALM_MILLIS = 5_000
 const SCENE_MILLIS = 12_000

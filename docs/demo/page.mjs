@@ -20,7 +20,7 @@ const TYPES = { html: 'text/html', js: 'text/javascript', css: 'text/css' }
 /**
  * Serves a page for browsers on a free port: the history as it grows.
  *
- * @param {import('./show.js').Show} show
+ * @param {import('./system.mjs').Show} show
  * @param {import('./history.mjs').History} history
  */
 export async function servePage({ servers, unit, url: metrics }, history) {

@@ -5,6 +5,19 @@ import { formatSeconds } from './terminal.mjs'
 
 /** @typedef {import('../../test/servers/system.js').SystemKind} SystemKind */
 /** @typedef {import('opentelemetry-instrumentation-replication-lag').FollowerLag} FollowerLag */
+/** What the demo shows. @typedef {Awaited<ReturnType<typeof startSystem>>} Show */
+/**
+ * Something that breaks, and is mended.
+ * @typedef {object} Scene
+ * @property {string} key starts it, and ends it
+ * @property {string} name what the key does, in a word: `cut`
+ * @property {string} title what is the matter meanwhile, in two words: `link cut`
+ * @property {string} replica the follower that it is about
+ * @property {boolean} [isIdle] whether nothing is written meanwhile
+ * @property {() => unknown} begin
+ * @property {() => unknown} end
+ * @property {(lag: FollowerLag | undefined) => Promise<string>} describe what is the matter, and how it shows: two lines
+ */
 
 /** The systems that the demo can show. All but the first only where their servers are installed. */
 export const SYSTEMS = ['postgres', 'redis', 'mariadb', 'mysql', 'jetstream', 'etcd', 'kafka']
@@ -14,7 +27,6 @@ export const SYSTEMS = ['postgres', 'redis', 'mariadb', 'mysql', 'jetstream', 'e
  *
  * @param {string} name
  * @param {{ signal: AbortSignal, print: (line: string) => void }} surroundings
- * @returns {Promise<import('./show.js').Show>}
  */
 export async function startSystem(name, { signal, print }) {
   const module = /** @type {unknown} */ (await import(`../../test/servers/${name}.mjs`))
@@ -73,7 +85,7 @@ function scenesOf(system, ask) {
         : `This package says ${formatSeconds(lag.lagSeconds)} behind${trend}.`
     return `${what}.${theirs}\n${ours}`
   }
-  /** @type {import('./show.js').Scene[]} */
+  /** @type {Scene[]} */
   const scenes = [
     {
       key: 'p',
