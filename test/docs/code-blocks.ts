@@ -73,7 +73,7 @@ export async function createTypedProject(sdk: SdkFolder, ...files: string[]): Pr
 }
 
 /** The compiler that checks this repository. Others are installed too, so `tsc` can be any of them. */
-export const TSC = join(repository, 'node_modules/typescript/bin/tsc')
+export const TSC = join(repository, 'node_modules/typescript-7/bin/tsc')
 
 /** Checks the types of JavaScript and TypeScript blocks, each as a module of its own. Returns their errors. */
 export async function problemsOfPrograms(blocks: readonly Block[], sdk: SdkFolder = '.') {
@@ -141,42 +141,33 @@ const manifest = readJson('package.json') as {
 /** Packages that a reader can install: the tests use them together. */
 const packages = [manifest.name, ...Object.keys(manifest.devDependencies)]
 
-/** A command is not run. The scripts, files and packages that it names must be there. */
+/** The words after which a command names nothing of this repository: the reader's own packages and programs. */
+const COMMANDS = /^(?:npm (?:ci|test|start)|\.ci\/run|curl (?:-s )?http:\/\/localhost:9464\/)/
+
+/** A command is not run. The scripts, files and packages that it names must exist. */
 function problemOf(command: string): string | undefined {
+  if (COMMANDS.test(command)) return undefined
   const [program = '', ...rest] = command.split(/\s+/)
-  const [operand = '', ...others] = rest.filter((word) => !word.startsWith('-'))
-  switch (program) {
-    case 'npm':
-      if (['ci', 'test', 'start'].includes(operand)) return undefined
-      if (operand === 'run')
-        return missing('script', others.slice(0, 1), Object.keys(manifest.scripts))
-      if (operand === 'install') return missing('package', others, packages)
-      break
-    case 'node': {
-      const modules = rest.filter((_, index) =>
-        /^--(?:import|require)$/.test(rest[index - 1] ?? ''),
-      )
-      const [file = ''] = rest.filter((word) => !word.startsWith('-') && !modules.includes(word))
-      // A file without a folder is the reader's.
-      if (file.includes('/') && !existsSync(join(repository, file))) return `no such file: ${file}`
-      return missing('package', modules.map(packageOf), packages)
-    }
-    case '.ci/run':
-      return undefined
-    case 'npx':
-      return missing('command', [operand], Object.keys(manifest.bin))
-    case 'curl':
-      if (operand.startsWith('http://localhost:9464/')) return undefined
-      break
+  const words = rest.filter((word) => !word.startsWith('-'))
+  const missing = (what: string, names: readonly string[], known: readonly string[]) => {
+    const unknown = names.filter((name) => !known.includes(name))
+    return unknown.length === 0 ? undefined : `no such ${what}: ${unknown.join(', ')}`
   }
-  return `unknown command: ${command}`
+  if (program === 'npm' && words[0] === 'run')
+    return missing('script', words.slice(1, 2), Object.keys(manifest.scripts))
+  if (program === 'npm' && words[0] === 'install')
+    return missing('package', words.slice(1), packages)
+  if (program === 'npx')
+    return missing('command', words.slice(0, 1), Object.keys(manifest.bin))
+  if (program !== 'node') return `unknown command: ${command}`
+  const modules = rest.filter((_, index) => /^--(?:import|require)$/.test(rest[index - 1] ?? ''))
+  // A file without a folder is the reader's.
+  const files = words.filter((word) => word.includes('/') && !modules.includes(word))
+  const unknown = files.find((file) => !existsSync(join(repository, file)))
+  if (unknown !== undefined) return `no such file: ${unknown}`
+  return missing('package', modules.map(packageOf), packages)
 }
 
 function packageOf(specifier: string): string {
   return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
-}
-
-function missing(what: string, names: readonly string[], known: readonly string[]) {
-  const unknown = names.filter((name) => !known.includes(name))
-  return unknown.length === 0 ? undefined : `no such ${what}: ${unknown.join(', ')}`
 }

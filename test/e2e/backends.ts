@@ -49,8 +49,6 @@ export interface Sample {
 }
 
 export interface PrometheusOptions {
-  /** How often it scrapes and evaluates rules. Default: 1. */
-  readonly intervalSeconds?: number
   /** What it scrapes, by name of the job. */
   readonly targets?: Readonly<Record<string, readonly string[]>>
   /** Files with rules. */
@@ -69,7 +67,7 @@ export class Prometheus {
   static async start(
     servers: Servers,
     program: string,
-    { targets = {}, rules = [], otlp = false, intervalSeconds = 1 }: PrometheusOptions,
+    { targets = {}, rules = [], otlp = false }: PrometheusOptions,
   ): Promise<Prometheus> {
     const port = await freePort()
     const name = `prometheus-${port}`
@@ -78,7 +76,7 @@ export class Prometheus {
       job_name,
       static_configs: [{ targets: urls.map((url) => new URL(url).host) }],
     }))
-    const interval = `${intervalSeconds}s`
+    const interval = '1s'
     const config = {
       global: {
         scrape_interval: interval,

@@ -1,12 +1,14 @@
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
+import { join } from 'node:path'
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ATTACHMENTS, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
 import { serveMetrics } from '../support/prometheus.js'
+import { repository } from '../support/repository.js'
 import { createServers, Prometheus, prometheus2, prometheus3, versionOf } from './backends.js'
 
 const METRIC = 'replication_lag_seqno'
@@ -81,3 +83,42 @@ it.skipIf(!prometheus3)('Prometheus 3 receives names, labels and numbers by OTLP
     { labels: { shard: 'a' }, value: 2 ** 64 },
   ])
 })
+
+it.skipIf(!prometheus2)(
+  'the recording rule joins what different processes report, even after a change of leader',
+  async () => {
+    const [first, second, third] = [
+      new ReplicationLagGauge(),
+      new ReplicationLagGauge(),
+      new ReplicationLagGauge(),
+    ]
+    const nodes = [first, second, third].map((gauge) => serve('ReplicationLagMetricProducer', gauge))
+    const prometheus = await Prometheus.start(await createServers(), prometheus2 ?? '', {
+      targets: { nodes: await Promise.all(nodes) },
+      rules: [join(repository, 'docs/monitoring/rules.yml')],
+    })
+    const expectLags = (expected: Record<string, number>) =>
+      eventually(async () => {
+        const samples = await prometheus.query('replication:lag_seqno{shard="orders"}')
+        const lags = samples.map(({ labels, value }) => [labels['replica'] ?? '', value] as const)
+        expect(Object.fromEntries(lags)).toEqual(expected)
+        expect(samples).toHaveLength(Object.keys(expected).length)
+      })
+
+    first.updateLeaderSeqno('orders', 100)
+    second.updateAppliedSeqno('orders', 60, 'second')
+    third.updateAppliedSeqno('orders', 100, 'third')
+    await expectLags({ second: 40, third: 0 })
+
+    // Another process also knows where the leader was a while ago.
+    second.updateLeaderSeqno('orders', 90)
+    second.updateAppliedSeqno('orders', 70, 'second')
+    await expectLags({ second: 30, third: 0 })
+
+    // The third becomes the leader.
+    first.remove('orders')
+    third.remove('orders')
+    third.updateLeaderSeqno('orders', 120)
+    await expectLags({ second: 50 })
+  },
+)

@@ -61,24 +61,3 @@ test('the main thread serves what workers apply', async () => {
   })
   expect(program.stderr).toBe('')
 })
-
-test.each(['worker-exporter', 'worker-followers', 'wal-shipping'])(
-  'a port that is taken is one line: %s',
-  async (example) => {
-    const holder = await listen(() => undefined)
-    onTestFinished(() => holder.close())
-    const { port } = new URL(holder.url)
-    const program = new Program([`docs/examples/${example}/main.mjs`], {
-      cwd: built.folder,
-      env: { PORT: port },
-    })
-    onTestFinished(() => program.stop())
-    await eventually(() => {
-      // The worker that exports is started again.
-      const [line, next = line] = program.stderr.trim().split('\n')
-      expect(line).toMatch(/^set PORT to another port: .*EADDRINUSE/)
-      expect(next).toBe(line)
-    })
-    expect(program.stdout).toBe('')
-  },
-)
