@@ -52,8 +52,7 @@ async function writeOne(system) {
 
 /** @param {Servers} servers @returns {Promise<Comparison>} */
 async function startPostgres(servers) {
-  const cluster = await PostgresCluster.create({ conf: { wal_sender_timeout: '3s' } })
-  servers.onStop(() => cluster.stop())
+  const cluster = await PostgresCluster.create({ servers, conf: { wal_sender_timeout: '3s' } })
   const primary = await cluster.startPrimary()
   const link = await servers.gate(primary.port)
   const s1 = await cluster.startStandby({ name: 's1', of: primary, slot: 's1', port: link.port })

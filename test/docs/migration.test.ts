@@ -15,7 +15,6 @@ import { parsePrometheusText } from '../support/prometheus.js'
 import { importProgram } from './page-programs.js'
 import { readText } from '../support/repository.js'
 import { ScriptedSource } from '../support/scripted-source.js'
-import { findTableRows } from './markdown.js'
 
 const PAGE = { path: 'docs/migration.md', text: readText('docs/migration.md') }
 

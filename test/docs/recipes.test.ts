@@ -101,6 +101,13 @@ describe('with real servers', () => {
       expect(gauge.lagSeconds('orders', standby.name)).toBeLessThanOrEqual(limits.maxSeconds)
     })
 
+    test('writes all batches, in order', async () => {
+      const { gauge } = follow(primary)
+      const written: number[] = []
+      await writeInBatches(gauge, 'orders', [1, 2, 3], (n) => Promise.resolve(written.push(n)))
+      expect(written).toEqual([1, 2, 3])
+    })
+
     test('waits for a follower that is down', async () => {
       const { gauge } = follow(primary)
       await eventually(() => expect(gauge.lagSeconds('orders', standby.name)).toBe(0))

@@ -7,8 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PostgresCluster } from '../servers/postgres/cluster.mjs'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { pack } from '../package/packed.js'
-import { readText, run } from '../support/repository.js'
-import { findTableRows } from './markdown.js'
+import { run } from '../support/repository.js'
 
 // What docs/runtimes.md says, tried with the packed package. npm installs the runtimes, once, and the SDKs.
 

@@ -105,8 +105,7 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
   beforeAll(async () => {
     const servers = await Servers.create()
     closers.push(() => servers.stop())
-    const cluster = await PostgresCluster.create()
-    closers.unshift(() => cluster.stop())
+    const cluster = await PostgresCluster.create({ servers })
     primary = await cluster.startPrimary()
     await primary.query('create table written (text text)')
     link = await servers.gate(primary.port)

@@ -9,9 +9,8 @@ import {
   ReplicationLagGauge,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
-import { recordDiag } from '../support/diag.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { Collector, collector, createServers, Prometheus, prometheus3 } from './backends.js'

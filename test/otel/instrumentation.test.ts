@@ -8,7 +8,6 @@ import {
 } from '@opentelemetry/api'
 import type * as instrumentationPackage from '@opentelemetry/instrumentation'
 import { registerInstrumentations } from '@opentelemetry/instrumentation'
-import { NodeSDK } from '@opentelemetry/sdk-node'
 import {
   ReplicationLagGauge,
   ReplicationLagInstrumentation,

@@ -1,18 +1,14 @@
 import { metrics } from '@opentelemetry/api'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
-import { NodeSDK } from '@opentelemetry/sdk-node'
 import {
   ReplicationLagGauge,
   ReplicationLagInstrumentation,
-  ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { importProgram } from '../docs/page-programs.js'
 import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
-import { eventually } from '../support/eventually.js'
 import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'
-import { reading, ScriptedSource } from '../support/scripted-source.js'
 
 const METRIC = 'replication_lag_seqno'
 

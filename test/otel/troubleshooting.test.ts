@@ -11,11 +11,8 @@ import {
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { freePort } from '../servers/postgres/processes.mjs'
 import { provide } from '../support/attachments.js'
 import { recordDiag } from '../support/diag.js'
-import { eventually } from '../support/eventually.js'
-import { listen } from '../support/http.js'
 import { serveMetrics } from '../support/prometheus.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
 

@@ -23,6 +23,8 @@ export class Servers {
   /** @type {(() => Promise<unknown>)[]} */
   #closers = []
   #stopping = new AbortController()
+  /** @type {Promise<void> | undefined} */
+  #stopped
 
   /** Use {@link Servers.create}. @param {string} folder @param {AbortSignal | undefined} signal */
   constructor(folder, signal) {
@@ -96,8 +98,12 @@ export class Servers {
     return until(what, condition, { timeoutMillis: 60_000, signal: this.signal })
   }
 
-  /** Ends all servers, also frozen ones, and removes the folder. */
-  async stop() {
+  /** Ends all servers, even frozen ones, and removes the folder. May be called more than once. */
+  stop() {
+    return (this.#stopped ??= this.#stop())
+  }
+
+  async #stop() {
     await Promise.allSettled(this.#closers.map((close) => close()))
     this.#stopping.abort(new Error('the servers were stopped'))
     await Promise.all([...this.#servers].map((server) => server.kill()))

@@ -75,8 +75,6 @@ export class PostgresCluster {
   #conf
   /** @type {Map<string, PostgresNode>} */
   #nodes = new Map()
-  /** @type {Promise<void> | undefined} */
-  #stopped
 
   /**
    * Use {@link PostgresCluster.create}.
@@ -238,7 +236,7 @@ export class PostgresCluster {
 
   /** Ends all servers, even frozen ones, and removes the folder. May be called more than once. */
   stop() {
-    return (this.#stopped ??= this.#servers.stop())
+    return this.#servers.stop()
   }
 
   /** @param {string} name */
