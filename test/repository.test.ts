@@ -1,23 +1,10 @@
-import { statSync } from 'node:fs'
-import { join } from 'node:path'
 import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, test } from 'vitest'
-import { parse } from 'yaml'
-import { listFiles, readJson, readText, repository } from './support/repository.js'
+import { listFiles, readJson, readText } from './support/repository.js'
 
 interface Manifest {
   readonly name: string
   readonly version: string
-  readonly engines: { readonly node: string }
-}
-
-interface Workflow {
-  readonly jobs: {
-    readonly ci: {
-      readonly strategy: { readonly matrix: { readonly node: readonly number[] } }
-      readonly steps: readonly { readonly run?: string }[]
-    }
-  }
 }
 
 interface Lock {
@@ -29,13 +16,6 @@ interface Lock {
 
 const manifest = readJson('package.json') as Manifest
 const lock = readJson('package-lock.json') as Lock
-
-test('CI has a program, which runs from the oldest Node that is supported', () => {
-  expect(statSync(join(repository, '.ci/run')).mode & 0o111).toBe(0o111)
-  const { jobs } = parse(readText('.github/workflows/ci.yml')) as Workflow
-  expect(jobs.ci.steps.at(-1)?.run).toBe('.ci/run')
-  expect(jobs.ci.strategy.matrix.node[0]).toBe(parseInt(manifest.engines.node.slice(2)))
-})
 
 test('the package reports its own name and version', () => {
   const instrumentation = new ReplicationLagInstrumentation({ enabled: false })

@@ -15,7 +15,6 @@ import { run } from '../support/repository.js'
 const TOOLS = { bun: '1.4.5', deno: '2.9.6', esbuild: '0.28.2', jest: '30.5.2' }
 
 const SDKS = {
-  'SDK 1': ['@opentelemetry/sdk-metrics@1', '@opentelemetry/exporter-prometheus@0.57'],
   'SDK 2': ['@opentelemetry/sdk-metrics@2', '@opentelemetry/exporter-prometheus@0.223'],
   'SDK 3': ['@opentelemetry/sdk-metrics@3', '@opentelemetry/exporter-prometheus@0.301'],
 }
@@ -98,7 +97,6 @@ const REPORTED = [
 
 describe('sources, threads and both attachments work', () => {
   test.each<[name: string, sdk: Sdk, program: () => string, parameters: string[]]>([
-    ['Node with SDK 1', 'SDK 1', () => node, []],
     ['Node with SDK 2', 'SDK 2', () => node, []],
     ['Node with SDK 3', 'SDK 3', () => node, []],
     ['Bun with SDK 2', 'SDK 2', bun, []],

@@ -22,15 +22,6 @@ function pollFailing(nextError: () => unknown): void {
   test.poll({ pollIntervalMillis: 10 * SECOND }).start()
 }
 
-/** What is logged when a read fails with this. */
-async function loggedFor(thrown: unknown): Promise<string> {
-  test.poll().start()
-  await pass(0)
-  await fail(test.source, thrown)
-  const [message = ''] = errors()
-  return message.replace('source "scripted" cannot be read: ', '')
-}
-
 describe('a failure', () => {
   it('is logged at once, again after a minute if it lasts, and then hourly', async () => {
     pollFailing(() => new Error('refused'))
@@ -209,58 +200,55 @@ describe('the message of a failure', () => {
   const circular = new Error('circular')
   circular.cause = circular
 
-  it.each<[string, unknown, string]>([
-    ['its message', new Error('refused'), 'refused'],
-    ['its code', withCode('57P03', 'starting up'), '57P03: starting up'],
-    ['its code once', withCode('EPIPE', 'write EPIPE'), 'write EPIPE'],
-    ['its name if it has no message', new RangeError(), 'RangeError'],
-    ['its message on one line', new Error('first \n  second\nthird'), 'first second third'],
-    ['its cause', new Error('no', { cause: withCode('EIO', 'disk') }), 'no (EIO: disk)'],
-    ['a cause that is no error', new Error('no', { cause: 7 }), 'no (7)'],
-    [
-      'the inner errors of an AggregateError',
-      new AggregateError([withCode('ECONNREFUSED', 'v6'), withCode('ECONNREFUSED', 'v4')]),
-      'AggregateError: [ECONNREFUSED: v6; ECONNREFUSED: v4]',
-    ],
-    [
-      'inner errors that have inner errors',
-      new AggregateError([new AggregateError([new Error('low')], 'middle')], 'top'),
-      'top: [middle: [low]]',
-    ],
-    [
-      'its first four inner errors',
-      new AggregateError([1, 2, 3, 4, 5], 'many'),
-      'many: [1; 2; 3; 4]',
-    ],
-    ['four levels of causes', nested(9), '9 (8 (7 (6 (5))))'],
-    ['a cause that is itself', circular, 'circular (circular (circular (circular (circular))))'],
-    [
-      'an error of another realm',
-      runInNewContext("Object.assign(new TypeError('elsewhere'), { code: 'X' })"),
-      'X: elsewhere',
-    ],
-    [
-      'an AggregateError of another realm',
-      runInNewContext("new AggregateError([new Error('elsewhere')])"),
-      'AggregateError: [elsewhere]',
-    ],
-    ['a string', 'out of order', '"out of order"'],
-    ['undefined', undefined, 'undefined'],
-    ['null', null, 'null'],
-    ['a number', 7, '7'],
-    ['a bigint', 7n, '7n'],
-    ['a symbol', Symbol('failure'), 'a symbol'],
-    ['a function', () => undefined, 'a function'],
-    ['an object', {}, 'an object'],
-    ['an array', [], 'an array'],
-    ['an object whose message is not a string', { message: 7 }, 'an object'],
-    ['an object that cannot be read', unreadable, 'an error that cannot be read'],
-    ['a proxy that was revoked', revoked, 'an error that cannot be read'],
-  ])('has %s', async (_, thrown, message) => {
-    expect(await loggedFor(thrown)).toBe(message)
-    // The next read comes as always.
-    await pass(INTERVAL)
-    expect(test.source.reads).toHaveLength(2)
+  it('has what is known of it, whatever was thrown', async () => {
+    const cases: [thrown: unknown, message: string][] = [
+      [new Error('refused'), 'refused'],
+      [withCode('57P03', 'starting up'), '57P03: starting up'],
+      // The code once.
+      [withCode('EPIPE', 'write EPIPE'), 'write EPIPE'],
+      [new RangeError(), 'RangeError'],
+      [new Error('first \n  second\nthird'), 'first second third'],
+      [new Error('no', { cause: withCode('EIO', 'disk') }), 'no (EIO: disk)'],
+      [new Error('no', { cause: 7 }), 'no (7)'],
+      [
+        new AggregateError([withCode('ECONNREFUSED', 'v6'), withCode('ECONNREFUSED', 'v4')]),
+        'AggregateError: [ECONNREFUSED: v6; ECONNREFUSED: v4]',
+      ],
+      [
+        new AggregateError([new AggregateError([new Error('low')], 'middle')], 'top'),
+        'top: [middle: [low]]',
+      ],
+      [new AggregateError([1, 2, 3, 4, 5], 'many'), 'many: [1; 2; 3; 4]'],
+      [nested(9), '9 (8 (7 (6 (5))))'],
+      [circular, 'circular (circular (circular (circular (circular))))'],
+      // Of another realm.
+      [runInNewContext("Object.assign(new TypeError('there'), { code: 'X' })"), 'X: there'],
+      [runInNewContext("new AggregateError([new Error('there')])"), 'AggregateError: [there]'],
+      ['out of order', '"out of order"'],
+      [undefined, 'undefined'],
+      [null, 'null'],
+      [7, '7'],
+      [7n, '7n'],
+      [Symbol('failure'), 'a symbol'],
+      [() => undefined, 'a function'],
+      [{}, 'an object'],
+      [[], 'an array'],
+      [{ message: 7 }, 'an object'],
+      [unreadable, 'an error that cannot be read'],
+      [revoked, 'an error that cannot be read'],
+    ]
+    test.poll().start()
+    await pass(0)
+    for (const [thrown] of cases) {
+      await fail(test.source, thrown)
+      await pass(INTERVAL)
+      // After a recovery, a failure of the same kind is logged again.
+      await answer(test.source, EMPTY)
+      await pass(INTERVAL)
+    }
+    expect(errors()).toEqual(
+      cases.map(([, message]) => `source "scripted" cannot be read: ${message}`),
+    )
   })
 
   it('is that of an error thrown before there is a promise', async () => {
