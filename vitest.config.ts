@@ -2,6 +2,7 @@ import { statfsSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import manifest from './package.json' with { type: 'json' }
 import { hasSdk3 } from './test/support/repository.js'
 
@@ -39,6 +40,14 @@ function findTemporaryFolder(): string {
   return tmpdir()
 }
 
+/** Runs the contracts first. They take the longest, but where nothing is known of earlier runs, large files come first. */
+class ContractsFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => (/contract|servers\.e2e/.test(moduleId) ? 0 : 1)
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b))
+  }
+}
+
 const onSdk3: TestProjectConfiguration[] = [
   {
     resolve: { alias: [...self, ...sdk3] },
@@ -65,6 +74,7 @@ export default defineConfig({
   test: {
     // Many tests wait for servers, so there is one more than there are processors.
     maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: ContractsFirst },
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],
