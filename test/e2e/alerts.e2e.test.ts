@@ -4,16 +4,12 @@ import {
   ReplicationLagInstrumentation,
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
-import { postgresSource } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { parse, stringify } from 'yaml'
-import type { PostgresNode } from '../servers/postgres/node.mjs'
-import { PostgresCluster } from '../servers/postgres/cluster.mjs'
-import type { Gate } from '../servers/gate.mjs'
+import { PostgresSystem } from '../servers/postgres.mjs'
 import { Servers } from '../servers/servers.mjs'
 import { readText } from '../support/repository.js'
 import { serveMetrics } from '../support/prometheus.js'
@@ -49,9 +45,7 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
   const closers: (() => unknown)[] = []
   const own = new ReplicationLagGauge()
   let prometheus: Prometheus
-  let primary: PostgresNode
-  let standby: PostgresNode
-  let link: Gate
+  let system: PostgresSystem
 
   async function serve(exporter: PrometheusExporter): Promise<string> {
     const provider = new MeterProvider({ readers: [exporter] })
@@ -65,19 +59,13 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
 
   /** Serves what a source reads from the primary, and what an application stores, which exports positions. */
   async function serveProducers(): Promise<string[]> {
-    const pool = new pg.Pool({
-      ...primary.connectionConfig(),
-      max: 1,
-      connectionTimeoutMillis: 400,
-    })
-    pool.on('error', () => undefined)
-    const source = postgresSource({ client: pool, shard: 'orders' })
+    const { source, close } = await system.connect()
     const options = { pollIntervalMillis: 200, pollTimeoutMillis: 400 }
     const producer = new ReplicationLagMetricProducer({ sources: [source], ...options })
     const positions = new ReplicationLagMetricProducer({ gauge: own, positions: true })
     closers.unshift(
       () => producer.shutdown(),
-      () => pool.end(),
+      () => close(),
     )
     return Promise.all(
       [producer, positions].map((each) =>
@@ -105,16 +93,8 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
   beforeAll(async () => {
     const servers = await Servers.create()
     closers.push(() => servers.stop())
-    const cluster = await PostgresCluster.create({ servers })
-    primary = await cluster.startPrimary()
-    await primary.query('create table written (text text)')
-    link = await servers.gate(primary.port)
-    standby = await cluster.startStandby({
-      name: 'standby',
-      of: primary,
-      slot: 'standby',
-      port: link.port,
-    })
+    // A follower that is cut off stays connected.
+    system = await PostgresSystem.start(servers, { wal_sender_timeout: '60s' })
     const rules = join(servers.folder, 'rules.yml')
     await writeFile(rules, text)
     prometheus = await Prometheus.start(servers, prometheus2 ?? '', {
@@ -126,11 +106,9 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
     for (const close of closers) await close()
   })
 
-  async function write(): Promise<void> {
-    await primary.query(
-      "insert into written select repeat('x', 1000) from generate_series(1, 2000)",
-    )
-  }
+  /** Writes about 3 MB. */
+  const write = () => system.write(20_000)
+  const standby = () => system.followers[1]
 
   const firing = async () => new Set((await prometheus.firing()).map(({ alertname }) => alertname))
   const patience = { timeout: 60_000, interval: 250 }
@@ -163,42 +141,38 @@ describe.skipIf(!prometheus2)('the alerts, on a real PostgreSQL', () => {
       'ReplicationLagGrowing',
     ]
     const pause = async () => {
-      await standby.pauseReplay()
+      await system.pauseApplying(standby())
       await write()
     }
-    await expectAlerts(names, pause, () => standby.resumeReplay())
+    await expectAlerts(names, pause, () => system.resumeApplying(standby()))
   })
 
   it('fire when the link is cut, and say that it is the network', async () => {
     const cut = async () => {
-      link.close()
+      await system.cut(standby())
       await write()
     }
-    const mend = async () => {
-      link.reopen()
-      await standby.untilCaughtUpWith(primary)
-    }
-    await expectAlerts(['ReplicationNetworkBehind'], cut, mend)
+    await expectAlerts(['ReplicationNetworkBehind'], cut, () => system.mend(standby()))
   })
 
   it('fire when a standby is killed, and its slot keeps the log', async () => {
     const kill = async () => {
-      await standby.kill()
+      await system.kill(standby())
       await write()
     }
     const start = async () => {
-      await standby.start()
-      await standby.untilCaughtUpWith(primary)
-      await primary.query('checkpoint')
+      await system.restart(standby())
+      await system.leader.query('checkpoint')
     }
     await expectAlerts(['ReplicationFollowerDisconnected', 'ReplicationLogRetained'], kill, start)
   })
 
   it('fire when the primary hangs', async () => {
+    const names = ['ReplicationSourceFailing', 'ReplicationSourceSilent']
     await expectAlerts(
-      ['ReplicationSourceFailing', 'ReplicationSourceSilent'],
-      () => primary.freeze(),
-      () => primary.thaw(),
+      names,
+      () => system.freeze(),
+      () => system.thaw(),
     )
   })
 

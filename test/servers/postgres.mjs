@@ -22,8 +22,8 @@ export const postgres = {
   start: (servers) => PostgresSystem.start(servers),
 }
 
-/** @extends {Members<PostgresNode>} @implements {System} */
-class PostgresSystem extends Members {
+/** One leader and its standbys, each with a slot. @extends {Members<PostgresNode>} @implements {System} */
+export class PostgresSystem extends Members {
   shard = SHARD
   // The time is that of wal_sender_timeout.
   knows = { fromOneNode: true, overLinks: true, lostMillis: 6000 }
@@ -50,8 +50,8 @@ class PostgresSystem extends Members {
     this.#address = address
   }
 
-  /** @param {Servers} servers */
-  static async start(servers) {
+  /** @param {Servers} servers @param {import('./postgres/cluster.mjs').Conf} [settings] of all nodes */
+  static async start(servers, settings = {}) {
     const cluster = await PostgresCluster.create({ servers })
     const rules = join(cluster.folder, 'pg_hba.conf')
     await writeFile(
@@ -59,7 +59,7 @@ class PostgresSystem extends Members {
       'host all monitor,watcher 127.0.0.1/32 scram-sha-256\n' +
         'host all,replication all 127.0.0.1/32 trust\n',
     )
-    const conf = { hba_file: rules, wal_sender_timeout: '5s' }
+    const conf = { hba_file: rules, wal_sender_timeout: '5s', ...settings }
     const leader = await cluster.startPrimary({ conf })
     await leader.query(`create role monitor login password '${PASSWORD}'`)
     await leader.query(`create role watcher login password '${PASSWORD}' in role pg_monitor`)
