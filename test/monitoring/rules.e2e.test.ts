@@ -5,7 +5,7 @@ import { parse, stringify } from 'yaml'
 import { victoriaMetrics, vmalert } from '../e2e/backends.js'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { run, Servers } from '../servers/servers.mjs'
-import { encodeGauge } from '../support/otlp-metrics.js'
+import { encodeGauge } from '../support/otlp-receiver.js'
 import { readText } from '../support/repository.js'
 import {
   hasPromtool,

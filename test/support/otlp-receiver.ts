@@ -1,112 +1,147 @@
-import type { IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { gunzipSync } from 'node:zlib'
+import protobuf from 'protobufjs'
 import { listen } from './http.js'
-import { decodeJson, decodeProtobuf, type OtlpPoint } from './otlp-metrics.js'
 
-export type { OtlpPoint } from './otlp-metrics.js'
+// The part of OTLP 1.x that tests read and write. Fields and numbers are those of open-telemetry/opentelemetry-proto. All are in
+// one package, which the wire format does not know.
+const proto = `
+  syntax = "proto3";
+  message Request { repeated ResourceMetrics resource_metrics = 1; }
+  message ResourceMetrics { Resource resource = 1; repeated ScopeMetrics scope_metrics = 2; }
+  message Resource { repeated KeyValue attributes = 1; }
+  message ScopeMetrics { Scope scope = 1; repeated Metric metrics = 2; }
+  message Scope { string name = 1; string version = 2; }
+  message Metric {
+    string name = 1;
+    string description = 2;
+    string unit = 3;
+    oneof data { Data gauge = 5; Data sum = 7; }
+  }
+  message Data { repeated Point data_points = 1; }
+  message Point {
+    repeated KeyValue attributes = 7;
+    fixed64 time_unix_nano = 3;
+    oneof value { double as_double = 4; sfixed64 as_int = 6; }
+    uint32 flags = 8;
+  }
+  message KeyValue { string key = 1; AnyValue value = 2; }
+  message AnyValue { string string_value = 1; }`
+const Request = protobuf.parse(proto).root.lookupType('Request')
 
-/** One export. */
-export interface OtlpRequest {
-  readonly contentType: 'application/json' | 'application/x-protobuf'
-  readonly encoding: 'gzip' | 'identity'
-  readonly points: readonly OtlpPoint[]
+/** One point of a gauge or a sum. Of its attributes, only strings are read. */
+export interface OtlpPoint {
+  readonly metric: string
+  readonly kind: 'gauge' | 'sum'
+  readonly description: string
+  readonly unit: string
+  readonly attributes: Readonly<Record<string, string>>
+  readonly value: number
+  readonly valueType: 'int' | 'double'
+  readonly scope: { readonly name: string; readonly version: string }
+  readonly resource: Readonly<Record<string, string>>
 }
 
-/** An OTLP/HTTP metrics backend that accepts valid exports and answers 4xx to anything else. */
+// What toObject() returns with the options below.
+type Attributes = { key: string; value: { stringValue: string } | null }[]
+type Points = { attributes: Attributes; asDouble?: number; asInt?: string }[]
+interface Received {
+  resourceMetrics: {
+    resource: { attributes: Attributes } | null
+    scopeMetrics: {
+      scope: { name: string; version: string } | null
+      metrics: {
+        name: string
+        description: string
+        unit: string
+        data: 'gauge' | 'sum'
+        gauge?: { dataPoints: Points }
+        sum?: { dataPoints: Points }
+      }[]
+    }[]
+  }[]
+}
+
+/** An OTLP/HTTP metrics backend. */
 export interface OtlpReceiver {
   /** For an exporter's `url` option. */
   readonly url: string
-  /** The accepted exports, in order of arrival. */
-  readonly requests: readonly OtlpRequest[]
-  /** Why other exports were refused. */
+  /** Why exports were refused. */
   readonly refusals: readonly string[]
   /** All points of a metric that were received, in order of arrival. */
   readonly points: (metric: string) => OtlpPoint[]
-  /**
-   * Returns the first request, already received or still to come, for which the predicate holds.
-   * Rejects when a request was refused, because the exporter is broken then, and when the receiver is closed.
-   */
-  readonly waitFor: (predicate: (request: OtlpRequest) => boolean) => Promise<OtlpRequest>
   readonly close: () => Promise<void>
 }
 
-/** Why a request is refused. */
-class Refusal extends Error {
-  readonly status: number
-
-  constructor(status: number, message: string) {
-    super(message)
-    this.status = status
-  }
-}
-
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
-  const requests: OtlpRequest[] = []
+  const points: OtlpPoint[] = []
   const refusals: string[] = []
-  const waiting = new Set<() => void>()
-  let closed = false
-  const changed = () => {
-    for (const check of waiting) check()
-  }
   const server = await listen((request, response) => {
-    receive(request).then(
-      (received) => {
-        requests.push(received)
-        response.setHeader('content-type', received.contentType)
-        // An empty ExportMetricsServiceResponse: everything was accepted.
-        response.end(received.contentType === 'application/json' ? '{}' : undefined)
-        changed()
-      },
-      (error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error)
-        refusals.push(reason)
-        response.writeHead(error instanceof Refusal ? error.status : 400).end(reason)
-        changed()
-      },
-    )
+    // Read the whole body first. An exporter that is answered earlier may see a broken connection instead.
+    void buffer(request).then((body) => {
+      const { 'content-type': type = '', 'content-encoding': encoding } = request.headers
+      try {
+        const plain = encoding === 'gzip' ? gunzipSync(body) : body
+        const message = type.startsWith('application/json')
+          ? Request.fromObject(JSON.parse(plain.toString()) as object)
+          : Request.decode(plain)
+        points.push(...pointsOf(message))
+        // An empty response: everything was accepted.
+        response.setHeader('content-type', type).end(type.includes('json') ? '{}' : undefined)
+      } catch (error) {
+        refusals.push(String(error))
+        response.writeHead(400).end()
+      }
+    })
   })
   return {
     url: `${server.url}/v1/metrics`,
-    requests,
     refusals,
-    points: (metric) =>
-      requests.flatMap(({ points }) => points.filter((point) => point.metric === metric)),
-    waitFor: (predicate) =>
-      new Promise((resolve, reject) => {
-        const check = () => {
-          const found = requests.find(predicate)
-          if (!found && refusals.length === 0 && !closed) return
-          waiting.delete(check)
-          if (found) resolve(found)
-          else reject(new Error(refusals[0] ?? 'the receiver is closed'))
-        }
-        waiting.add(check)
-        check()
-      }),
-    async close() {
-      closed = true
-      changed()
-      await server.close()
-    },
+    points: (metric) => points.filter((point) => point.metric === metric),
+    close: server.close,
   }
 }
 
-async function receive(request: IncomingMessage): Promise<OtlpRequest> {
-  // Read the whole body first. An exporter that is answered earlier may see a broken connection instead.
-  const body = await buffer(request)
-  if (request.url !== '/v1/metrics') throw new Refusal(404, `no such path: ${request.url}`)
-  if (request.method !== 'POST') throw new Refusal(405, `expected POST, got ${request.method}`)
-  const contentType = request.headers['content-type']?.split(';')[0]
-  if (contentType !== 'application/json' && contentType !== 'application/x-protobuf') {
-    throw new Refusal(415, `content-type: expected JSON or protobuf, got ${contentType}`)
-  }
-  const encoding = request.headers['content-encoding'] ?? 'identity'
-  if (encoding !== 'gzip' && encoding !== 'identity') {
-    throw new Refusal(415, `content-encoding: expected gzip or none, got ${encoding}`)
-  }
-  const plain = encoding === 'gzip' ? gunzipSync(body) : body
-  const points =
-    contentType === 'application/json' ? decodeJson(plain.toString()) : decodeProtobuf(plain)
-  return { contentType, encoding, points }
+function pointsOf(message: protobuf.Message): OtlpPoint[] {
+  const options = { longs: String, arrays: true, defaults: true, oneofs: true }
+  const { resourceMetrics } = Request.toObject(message, options) as Received
+  return resourceMetrics.flatMap(({ resource, scopeMetrics }) =>
+    scopeMetrics.flatMap(({ scope, metrics }) =>
+      metrics.flatMap(({ name, description, unit, data, ...kinds }) =>
+        (kinds[data]?.dataPoints ?? []).map(({ attributes, asInt, asDouble }) => ({
+          ...{ metric: name, kind: data, description, unit },
+          attributes: toRecord(attributes),
+          value: Number(asInt ?? asDouble),
+          valueType: asInt === undefined ? ('double' as const) : ('int' as const),
+          scope: { name: scope?.name ?? '', version: scope?.version ?? '' },
+          resource: toRecord(resource?.attributes ?? []),
+        })),
+      ),
+    ),
+  )
+}
+
+function toRecord(attributes: Attributes): Record<string, string> {
+  return Object.fromEntries(attributes.map(({ key, value }) => [key, value?.stringValue ?? '']))
+}
+
+/** Encodes the points of one series of a gauge, for OTLP/HTTP in protobuf. `stale` says that the series has ended. */
+export function encodeGauge(
+  name: string,
+  labels: readonly { readonly label: string; readonly value: string }[],
+  points: readonly { readonly time: number; readonly value: number | 'stale' }[],
+): Uint8Array<ArrayBuffer> {
+  const attributes = labels.map(({ label, value }) => ({
+    key: label,
+    value: { stringValue: value },
+  }))
+  const dataPoints = points.map(({ time, value }) => ({
+    attributes,
+    timeUnixNano: `${time}000000000`,
+    // What has no recorded value is stale.
+    ...(value === 'stale' ? { flags: 1 } : { asDouble: value }),
+  }))
+  const metric = { name, gauge: { dataPoints } }
+  const request = { resourceMetrics: [{ scopeMetrics: [{ metrics: [metric] }] }] }
+  return new Uint8Array(Request.encode(Request.fromObject(request)).finish())
 }
