@@ -6,10 +6,8 @@ import {
   postgresSource,
   type PostgresSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
-import { execa } from 'execa'
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { chmod, chown, mkdtemp, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, realpath, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -41,6 +39,13 @@ const binaries: Binaries =
 /** The major version of PostgreSQL that the tests run on. */
 export const major = await majorOf(binaries)
 
+/** initdb takes as long as several tests, so its result stays in the temporary folder for all of them. */
+const template = join(
+  await realpath(tmpdir()),
+  `replication-lag-template-${postgresUser()?.uid ?? process.getuid?.()}-` +
+    createHash('sha256').update(binaries.initdb).digest('hex').slice(0, 16),
+)
+
 type ClusterOptions = NonNullable<Parameters<typeof PostgresCluster.create>[0]>
 type PrimaryOptions = NonNullable<Parameters<PostgresCluster['startPrimary']>[0]>
 type StandbyOptions = Parameters<PostgresCluster['startStandby']>[0]
@@ -58,7 +63,6 @@ export class TestCluster {
 
   /** Call `stop` in an `afterAll`. */
   static async create(options: ClusterOptions = {}): Promise<TestCluster> {
-    const template = await findTemplate()
     return new TestCluster(await PostgresCluster.create({ ...options, binaries, template }))
   }
 
@@ -238,48 +242,4 @@ export async function readLags(
 export async function write(node: PostgresNode): Promise<void> {
   await node.query('create table if not exists written (text text)')
   await node.query("insert into written select repeat('x', 100) from generate_series(1, 1000)")
-}
-
-/**
- * Returns an empty database for clusters to copy. initdb takes as long as several tests, so it runs once for each version
- * of PostgreSQL and user, and the result stays in the temporary folder.
- */
-async function findTemplate(): Promise<string> {
-  const parent = await realpath(tmpdir())
-  const user = postgresUser()
-  const key = createHash('sha256').update(binaries.initdb).digest('hex').slice(0, 16)
-  const template = join(
-    parent,
-    `replication-lag-template-${user?.uid ?? process.getuid?.()}-${key}`,
-  )
-  if (existsSync(template)) return template
-  const folder = await mkdtemp(join(parent, 'replication-lag-template-'))
-  try {
-    if (user) await chown(folder, user.uid, user.gid)
-    await chmod(folder, 0o700)
-    await PostgresCluster.initialize(join(folder, 'data'), binaries)
-    await dropTemplates(join(folder, 'data'))
-    // Another process may have been faster.
-    await rename(join(folder, 'data'), template).catch((error: unknown) => {
-      if (!existsSync(template)) throw error
-    })
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-  return template
-}
-
-/** Drops the databases that tests do not need. It makes copying a third of the work. */
-async function dropTemplates(dataFolder: string): Promise<void> {
-  const user = postgresUser()
-  const statements = [
-    'update pg_database set datistemplate = false',
-    'drop database template0',
-    'drop database template1',
-  ]
-  await execa(binaries.postgres, ['--single', '-F', '-D', dataFolder, 'postgres'], {
-    cwd: dataFolder,
-    input: `${statements.join('\n')}\n`,
-    ...(user && { uid: user.uid, gid: user.gid }),
-  })
 }
