@@ -73,7 +73,8 @@ export class PostgresSystem extends Members {
   /** Starts a new standby. @param {string} name */
   async #add(name) {
     const link = await this.#servers.gate(this.leader.port)
-    const node = await this.#cluster.startStandby({ ...this.#optionsOf(name), port: link.port })
+    const options = { name, of: this.leader, slot: name, port: link.port, conf: this.#conf }
+    const node = await this.#cluster.startStandby(options)
     node.link = link
     this.members = [...this.members, node]
   }
@@ -81,13 +82,10 @@ export class PostgresSystem extends Members {
   /** Removes the data of a node that does not run, and starts it as an empty standby. @param {PostgresNode} node */
   async #rebuild(node) {
     const { port } = (node.link ??= await this.#servers.gate(this.leader.port))
-    await this.#cluster.wipeStandby({ ...this.#optionsOf(node.name), port })
-    await this.restart(node.name)
-  }
-
-  /** @param {string} name */
-  #optionsOf(name) {
-    return { name, of: this.leader, slot: name, conf: this.#conf }
+    const { folder, name } = node
+    const standby = { name: folder, applicationName: name, of: this.leader, slot: name, port }
+    await this.#cluster.wipeStandby({ ...standby, conf: this.#conf })
+    await this.restart(name)
   }
 
   get url() {
@@ -101,11 +99,14 @@ export class PostgresSystem extends Members {
 
   /** @param {string} name */
   async stateOf(name) {
-    const position = await this.member(name).position()
-    if (name !== this.leader.name) {
-      return { position, leads: false, linked: this.#streaming.has(name) }
+    const node = this.member(name)
+    const position = await node.position()
+    if (node !== this.leader) {
+      const [row] = await node.query("select pg_last_wal_receive_lsn() - '0/0' as received")
+      const received = row?.['received'] == null ? undefined : BigInt(String(row['received']))
+      return { position, received, leads: false, linked: this.#streaming.has(name) }
     }
-    const rows = await this.leader.query('select application_name as name from pg_stat_replication')
+    const rows = await node.query('select application_name as name from pg_stat_replication')
     this.#streaming = new Set(rows.map((row) => row['name']))
     return { position, leads: true, linked: true }
   }
@@ -183,6 +184,29 @@ export class PostgresSystem extends Members {
     const node = this.member(follower)
     await node.kill()
     await this.#rebuild(node)
+  }
+
+  /** Its slot and its application_name become others, or its own again. @param {string} follower */
+  async rename(follower) {
+    const node = this.member(follower)
+    const name = follower === node.folder ? `${follower}_renamed` : node.folder
+    await this.#cluster.createSlot(this.leader, name)
+    const [row] = await node.query('show primary_conninfo')
+    const conninfo = String(row?.['primary_conninfo']).replace(`'${follower}'`, `'${name}'`)
+    await node.query(`alter system set primary_slot_name = '${name}'`)
+    await node.query(`alter system set primary_conninfo = '${conninfo.replaceAll("'", "''")}'`)
+    await node.query('select pg_reload_conf()')
+    await this.#servers.until('the old slot is dropped', async () => {
+      const dropped = await this.leader.query(
+        `select pg_drop_replication_slot(slot_name) from pg_replication_slots
+          where slot_name = $1 and not active`,
+        [follower],
+      )
+      return dropped.length > 0
+    })
+    node.name = name
+    await node.untilStreaming()
+    return name
   }
 
   /** The leader comes back as a standby: empty, or with its data if it was stopped in order. */

@@ -44,7 +44,10 @@ export class PostgresNode {
 
   /** @param {string} name @param {Surroundings} surroundings */
   constructor(name, surroundings) {
+    /** What its leader knows it by. */
     this.name = name
+    /** The name of its data folder, which stays. */
+    this.folder = name
     this.#surroundings = surroundings
     this.#dataFolder = join(surroundings.servers.folder, name)
   }
@@ -134,7 +137,7 @@ export class PostgresNode {
     const { servers, postgres, user } = this.#surroundings
     this.#client = undefined
     const parameters = ['-D', this.#dataFolder, '-p', this.#port]
-    const server = await servers.start(this.name, postgres, parameters, {
+    const server = await servers.start(this.folder, postgres, parameters, {
       env: environment,
       ...(user && { uid: user.uid, gid: user.gid }),
       // Its own session: Ctrl-C in a terminal is for us, and we stop the server when it is time.
