@@ -43,7 +43,8 @@ function findTemporaryFolder(): string {
 /** Runs the contracts first. They take the longest, but where nothing is known of earlier runs, large files come first. */
 class ContractsFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification) => (/contract|servers\.e2e/.test(moduleId) ? 0 : 1)
+    const rank = ({ moduleId }: TestSpecification) =>
+      /contract|servers\.e2e/.test(moduleId) ? 0 : 1
     return (await super.sort(files)).sort((a, b) => rank(a) - rank(b))
   }
 }

@@ -27,9 +27,12 @@ export async function servePage({ servers, unit, url: metrics }, history) {
   const server = createServer((request, response) => {
     const path = request.url ?? '/'
     if (path === '/history') {
+      const { times, incidents, sentence } = history
       const followers = Object.fromEntries(history.followers)
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify({ servers, unit, metrics, ...history, followers }))
+      response.end(
+        JSON.stringify({ servers, unit, metrics, sentence, times, incidents, followers }),
+      )
       return
     }
     const file = FILES.get(path)

@@ -7,6 +7,8 @@ import { chromium } from 'playwright-core'
 import { freePort, until } from '../../test/servers/postgres/processes.mjs'
 import { findProgram, Servers } from '../../test/servers/servers.mjs'
 
+/** @typedef {import('./history.mjs').History} History */
+
 const pathOf = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
 
 const THEMES = /** @type {const} */ (['light', 'dark'])
@@ -53,7 +55,7 @@ try {
     await page.screenshot({ path: pathOf(`demo-${THEMES[index]}.png`), fullPage: true })
   }
   const history = /** @type {unknown} */ (await (await fetch(`${address}history`)).json())
-  const { incidents } = /** @type {Pick<import('./history.mjs').History, 'incidents'>} */ (history)
+  const { incidents } = /** @type {Pick<History, 'incidents'>} */ (history)
   const start = Math.floor(incidents.scenes[0]?.from ?? end) - 5
   const script = await readFile(pathOf('page/dashboard.js'), 'utf8')
   const json = await readFile(pathOf('../monitoring/dashboard.json'), 'utf8')

@@ -65,9 +65,9 @@ export async function startSystem(name, { signal, print }) {
 }
 
 /** @param {import('../../test/servers/system.js').Connected} connected @param {string} shard */
-async function reportFrom({ source, close }, shard) {
-  const service = await startReporting(source, shard)
-  return { ...service, stop: () => service.stop().finally(close) }
+async function reportFrom(connected, shard) {
+  const service = await startReporting(connected.source, shard)
+  return { ...service, stop: () => service.stop().finally(() => connected.close()) }
 }
 
 /**
@@ -154,8 +154,6 @@ function watchReplayLag(url, servers) {
          from pg_stat_replication where application_name = $1`,
       [replica],
     )
-    return rows[0]
-      ? `PostgreSQL's replay_lag says ${rows[0].lag}`
-      : 'PostgreSQL has no row for it'
+    return rows[0] ? `PostgreSQL's replay_lag says ${rows[0].lag}` : 'PostgreSQL has no row for it'
   }
 }

@@ -267,7 +267,11 @@ const MISTAKES: readonly Mistake[] = [
     args: ['--max-seconds', '3', NOWHERE],
     message: '--max-seconds: use it with --once or',
   },
-  { name: 'no seconds', args: ['--once', '--max-seconds', '-1', NOWHERE], message: '--max-seconds' },
+  {
+    name: 'no seconds',
+    args: ['--once', '--max-seconds', '-1', NOWHERE],
+    message: '--max-seconds',
+  },
   {
     name: 'a host that does not exist',
     args: ['--host', 'nowhere.invalid', NOWHERE],

@@ -56,11 +56,12 @@ describe('programs', () => {
 
 test('other code blocks are commands that exist, and valid YAML', () => {
   expect(blocks.filter((block) => !isProgram(block)).flatMap(problemsOfText)).toEqual([])
-  const wrong = '```sh\nnpm run no-such-script\nnpx nothing\n```\n\n```yaml\na: [1\n```\n\n```text\n```'
+  const wrong =
+    '```sh\nnpm run no-such-script\nnpx nothing\n```\n\n```yaml\na: [1\n```\n\n```text\n```'
   const problems = findBlocks({ path: 'wrong.md', text: wrong }).flatMap(problemsOfText)
   expect(problems).toEqual(
-    ['no such script', 'no such command', 'Flow sequence', 'expected ts'].map(
-      (text): unknown => expect.stringContaining(text),
+    ['no such script', 'no such command', 'Flow sequence', 'expected ts'].map((text): unknown =>
+      expect.stringContaining(text),
     ),
   )
 })

@@ -157,8 +157,7 @@ function problemOf(command: string): string | undefined {
     return missing('script', words.slice(1, 2), Object.keys(manifest.scripts))
   if (program === 'npm' && words[0] === 'install')
     return missing('package', words.slice(1), packages)
-  if (program === 'npx')
-    return missing('command', words.slice(0, 1), Object.keys(manifest.bin))
+  if (program === 'npx') return missing('command', words.slice(0, 1), Object.keys(manifest.bin))
   if (program !== 'node') return `unknown command: ${command}`
   const modules = rest.filter((_, index) => /^--(?:import|require)$/.test(rest[index - 1] ?? ''))
   // A file without a folder is the reader's.

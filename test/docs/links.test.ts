@@ -33,6 +33,12 @@ test('the links of the documentation lead to files and headings that exist', () 
   const pages = readPages()
   const anchors = new Map(pages.map((page) => [page.path, findAnchors(page)]))
   expect(pages.flatMap((page) => brokenLinks(page, anchors))).toEqual([])
-  const wrong = { path: 'docs/README.md', text: '[a](#none) [b](none.md) [c](../README.md#metrics)' }
-  expect(brokenLinks(wrong, anchors)).toEqual(['docs/README.md:1: #none', 'docs/README.md:1: none.md'])
+  const wrong = {
+    path: 'docs/README.md',
+    text: '[a](#none) [b](none.md) [c](../README.md#metrics)',
+  }
+  expect(brokenLinks(wrong, anchors)).toEqual([
+    'docs/README.md:1: #none',
+    'docs/README.md:1: none.md',
+  ])
 })

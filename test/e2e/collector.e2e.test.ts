@@ -10,7 +10,7 @@ import {
   ReplicationLagMetricProducer,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it } from 'vitest'
-import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
+import { provide, reportTo, type ATTACHMENTS } from '../support/attachments.js'
 import { eventually } from '../support/eventually.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 import { Collector, collector, createServers, Prometheus, prometheus3 } from './backends.js'

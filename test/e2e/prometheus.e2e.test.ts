@@ -92,7 +92,9 @@ it.skipIf(!prometheus2)(
       new ReplicationLagGauge(),
       new ReplicationLagGauge(),
     ]
-    const nodes = [first, second, third].map((gauge) => serve('ReplicationLagMetricProducer', gauge))
+    const nodes = [first, second, third].map((gauge) =>
+      serve('ReplicationLagMetricProducer', gauge),
+    )
     const prometheus = await Prometheus.start(await createServers(), prometheus2 ?? '', {
       targets: { nodes: await Promise.all(nodes) },
       rules: [join(repository, 'docs/monitoring/rules.yml')],

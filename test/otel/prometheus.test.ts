@@ -1,4 +1,3 @@
-import { metrics } from '@opentelemetry/api'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import {
   ReplicationLagGauge,

@@ -76,7 +76,9 @@ function startWithoutCode(flag: '--import' | '--require', url: string) {
   /** Returns the values of a metric that were printed last. */
   const latest = (name: string): number[] => {
     const lines = program.stdout.split('\n').slice(0, -1)
-    const metric = lines.map((line) => JSON.parse(line) as Metric).findLast((each) => each.name === name)
+    const metric = lines
+      .map((line) => JSON.parse(line) as Metric)
+      .findLast((each) => each.name === name)
     return metric?.points.map(({ value }) => value).sort((a, b) => a - b) ?? []
   }
   return { program, latest }

@@ -16,6 +16,7 @@ export class Members {
 
   /** @param {readonly Member[]} members the leader first */
   constructor(members) {
+    /** @type {readonly Member[]} */
     this.members = members
     this.leader = /** @type {Member} */ (members[0])
   }
@@ -23,6 +24,11 @@ export class Members {
   /** @param {Member} member which leads from now on */
   setLeader(member) {
     this.leader = member
+  }
+
+  /** @param {readonly Member[]} members the leader among them */
+  setMembers(members) {
+    this.members = members
   }
 
   get replicas() {

@@ -76,7 +76,7 @@ export class PostgresSystem extends Members {
     const options = { name, of: this.leader, slot: name, port: link.port, conf: this.#conf }
     const node = await this.#cluster.startStandby(options)
     node.link = link
-    this.members = [...this.members, node]
+    this.setMembers([...this.members, node])
   }
 
   /** Removes the data of a node that does not run, and starts it as an empty standby. @param {PostgresNode} node */
@@ -102,8 +102,9 @@ export class PostgresSystem extends Members {
     const node = this.member(name)
     const position = await node.position()
     if (node !== this.leader) {
-      const [row] = await node.query("select pg_last_wal_receive_lsn() - '0/0' as received")
-      const received = row?.['received'] == null ? undefined : BigInt(String(row['received']))
+      const [row] = await node.query("select (pg_last_wal_receive_lsn() - '0/0')::text as received")
+      const { received: text } = /** @type {{ received: string | null }} */ (row)
+      const received = text === null ? undefined : BigInt(text)
       return { position, received, leads: false, linked: this.#streaming.has(name) }
     }
     const rows = await node.query('select application_name as name from pg_stat_replication')
@@ -176,7 +177,7 @@ export class PostgresSystem extends Members {
   async removeFollower(follower) {
     await this.member(follower).stop()
     await this.leader.query('select pg_drop_replication_slot($1)', [follower])
-    this.members = this.members.filter(({ name }) => name !== follower)
+    this.setMembers(this.members.filter(({ name }) => name !== follower))
   }
 
   /** @param {string} follower */

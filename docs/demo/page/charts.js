@@ -119,7 +119,10 @@ export function drawChart(box, { times, lines, unit, isStep = false, isLive = fa
         },
       ],
       series: [
-        { label: 'Time', value: (plot, time) => formatTime(time ?? plot.data[0].at(-1) ?? 0) },
+        {
+          label: 'Time',
+          value: (plot, time, _, at) => formatTime(at === null ? (plot.data[0].at(-1) ?? 0) : time),
+        },
         ...series,
       ],
       hooks: { drawClear: [(plot) => shade(plot, incidents())] },
