@@ -25,7 +25,9 @@ const charts = {}
 let drawn = ''
 
 async function refresh() {
-  history = /** @type {History} */ (/** @type {unknown} */ (await (await fetch('history')).json()))
+  /** @type {unknown} */
+  const json = await (await fetch('history')).json()
+  history = /** @type {History} */ (json)
   const { servers, unit, metrics, sentence, followers, incidents, times } = history
   get('servers').textContent = servers
   get('unit').textContent = unit

@@ -108,6 +108,8 @@ export class PostgresCluster {
     const major = await majorOf(binaries)
     const servers = options.servers ?? (await Servers.create(options))
     const cluster = new PostgresCluster(servers, binaries, major, options)
+    // Killed servers would break connections that are still closing.
+    servers.onStop(() => Promise.all([...cluster.#nodes.values()].map((node) => node.discard())))
     try {
       if (user) await chown(servers.folder, user.uid, user.gid)
       if (!existsSync(cluster.#template)) await cluster.#initialize()
