@@ -5,7 +5,7 @@ import type { ReplicationLagOptions } from '../otel/options.js'
 import { VERSION } from '../otel/version.js'
 import { readNumber, variable } from './variables.js'
 
-export const USAGE = `Usage: replication-lag [options] [name=url ...]
+const USAGE = `Usage: replication-lag [options] [name=url ...]
 
 Reports how far every replica is behind its leader: here, and to Prometheus at /metrics.
 
