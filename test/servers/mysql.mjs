@@ -118,6 +118,7 @@ const DIALECT = {
     "grant replication slave on *.* to replicator@'%'",
     "create user monitor@'%' identified by 'monitor'",
     "grant select on performance_schema.replication_connection_status to monitor@'%'",
+    "grant select on performance_schema.replication_group_members to monitor@'%'",
     "create user visitor@'%' identified by 'monitor'",
   ],
   follow: (port) => [

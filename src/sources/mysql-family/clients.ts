@@ -71,6 +71,13 @@ export async function queryRows(client: MysqlClient, sql: string): Promise<unkno
   throw optionError('client', `${EXPECTED_CLIENT}, whose queries return rows`, answer)
 }
 
+/** @internal Whether a node is in a Galera cluster. */
+export async function isGaleraNode(client: MysqlClient): Promise<boolean> {
+  const asking = queryRows(client, "show global status like 'wsrep_cluster_size'")
+  const [row] = await asking.catch(() => [])
+  return Number((row as { Value?: unknown } | undefined)?.Value ?? 0) > 0
+}
+
 /**
  * Asks a server for the variables that a source needs.
  *

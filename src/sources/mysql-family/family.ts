@@ -2,7 +2,7 @@ import { orAborted } from '../shared/abort.js'
 import { groupBy } from '../shared/groups.js'
 import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
-import { queryRows, type MysqlClient } from './clients.js'
+import { isGaleraNode, type MysqlClient } from './clients.js'
 import { explain } from './errors.js'
 import { Topology, type ServerState, type Verdict } from './topology.js'
 
@@ -66,13 +66,26 @@ export class Family<State extends ServerState> {
   }
 
   private topologyOf(answers: ReadonlyMap<string, State>): Topology<State> {
-    return new Topology([...this.clients.keys()], answers, this.known, this.dialect.isAhead)
+    const completed = new Map(
+      [...answers].map(([name, state]) => [name, this.complete(name, state)]),
+    )
+    return new Topology([...this.clients.keys()], completed, this.known, this.dialect.isAhead)
+  }
+
+  /** MariaDB forgets whom it follows when it restarts, until it has connected again. */
+  private complete(name: string, state: State): State {
+    const before = this.known.get(name)?.links ?? []
+    if (state.links?.length !== before.length) return state
+    const links = state.links.map((link, index) =>
+      link.leader === '' ? { ...link, leader: before[index]?.leader ?? '' } : link,
+    )
+    return { ...state, links }
   }
 
   /** @throws Error that says why no leader can be read. */
   async read(signal: AbortSignal, timeoutMillis?: number): Promise<Reading<State>> {
     const survey = await this.nodes.read(signal, timeoutMillis)
-    for (const [name, state] of survey.newest) this.known.set(name, state)
+    for (const [name, state] of survey.newest) this.known.set(name, this.complete(name, state))
     const topology = this.topologyOf(survey.newest)
     const verdict = topology.findLeader()
     if (verdict.kind === 'outside') {
@@ -86,9 +99,10 @@ export class Family<State extends ServerState> {
       const hidden = verdict.names.find((name) => !survey.newest.get(name)?.links)
       if (hidden !== undefined) throw this.blindnessOf(hidden, survey.newest.get(hidden) as State)
       const problem = await this.describeRivals(survey, verdict.names, signal)
-      const others = [...this.clients.keys()].map((replica) => ({
+      const others = [...survey.answers].map(([replica, outcome]) => ({
         replica,
-        lost: { replica, connected: false },
+        lost:
+          'error' in outcome ? this.lose(replica, outcome.error) : { replica, connected: false },
       }))
       const any = survey.newest.get(verdict.names[0] as string) as State
       const all = [problem, ...problems].join('. ')
@@ -98,6 +112,8 @@ export class Family<State extends ServerState> {
     this.leader = leader
     const newest = survey.last(leader)
     if (!newest) throw this.silenceOf(survey, [leader])
+    const unread = newest.answer.problems
+    if (unread.length > 0) problems.push(`leader ${leader}: ${unread.join(', ')}`)
     if (rivals.length > 0) {
       problems.unshift(await this.describeRivals(survey, [leader, ...rivals], signal))
     }
@@ -120,21 +136,23 @@ export class Family<State extends ServerState> {
     const mistakeOf = this.findMistakes(survey, topology)
     for (const [replica, outcome] of survey.answers) {
       if ('error' in outcome) {
-        others.push({
-          replica,
-          lost: unreachable(replica, this.explain('', replica, outcome.error)),
-        })
+        others.push({ replica, lost: this.lose(replica, outcome.error) })
       } else if (replica !== leader && topology.aliases.get(replica) !== leader) {
+        const answer = this.complete(replica, outcome.answer)
         others.push({
           replica,
-          answer: outcome.answer,
+          answer,
           leaderThen: survey.leaderWhen(leader, replica),
           mistake: mistakeOf(replica),
-          hasOtherLeaders: outcome.answer.links?.some((link) => !ids.has(link.leader)) === true,
+          hasOtherLeaders: answer.links?.some((link) => !ids.has(link.leader)) === true,
         })
       }
     }
     return others
+  }
+
+  private lose(replica: string, error: unknown): FollowerReading {
+    return unreachable(replica, this.explain('', replica, error))
   }
 
   /** Returns a function that says why the position of a node is that of another one, or may be. */
@@ -185,6 +203,12 @@ export class Family<State extends ServerState> {
     if (groups.size === 1 && group !== undefined) {
       return `${listOf(names)} all accept writes in one replication group: the source needs single-primary mode`
     }
+    const ids = new Set(names.map((name) => survey.newest.get(name)?.id))
+    const follow = (name: string) =>
+      survey.newest.get(name)?.links?.some(({ leader }) => ids.has(leader))
+    if (names.every(follow)) {
+      return `${listOf(names)} follow each other and accept writes: set ${this.dialect.readOnly} on all but the one that is written to`
+    }
     return `${names.length === 2 ? 'two' : names.length} nodes claim to lead: ${listOf(names)} do not follow each other. Make all but one a replica, and set ${this.dialect.readOnly} on it`
   }
 
@@ -216,13 +240,6 @@ export class Family<State extends ServerState> {
 function leadersOf(verdict: Verdict): readonly string[] {
   if (verdict.kind === 'leader') return [verdict.leader]
   return verdict.kind === 'rivals' ? verdict.names : []
-}
-
-/** Whether a node is in a Galera cluster. */
-async function isGaleraNode(client: MysqlClient): Promise<boolean> {
-  const asking = queryRows(client, "show global status like 'wsrep_cluster_size'")
-  const [row] = await asking.catch(() => [])
-  return Number((row as { Value?: unknown } | undefined)?.Value ?? 0) > 0
 }
 
 function listOf(names: readonly string[]): string {

@@ -92,15 +92,20 @@ function difference(intervals: Intervals, others: Intervals = []): Intervals {
 }
 
 /**
- * Returns how many GTIDs of a set come, for each server and tag, before the first one that is missing.
+ * Returns how many GTIDs of a set come before the first one that is missing in their interval. Intervals need not be in the
+ * order of time: each member of a group numbers from a block of its own, and continues it when it is the primary again.
  *
  * @param missing GTIDs of this set.
  */
 export function sizeBefore(set: GtidSet, missing: GtidSet): bigint {
-  const gaps = [...missing].map(([key, [gap]]): [string, Intervals] => {
-    const [first] = gap as Intervals[number]
-    const [, last] = set.get(key)?.at(-1) as Intervals[number]
-    return [key, [[first, last]]]
+  const rests = [...missing].map(([key, gaps]): [string, Intervals] => {
+    let next = 0
+    const rest = (set.get(key) ?? []).flatMap(([first, last]): Intervals => {
+      while ((gaps[next]?.[0] ?? first) < first) next++
+      const start = gaps[next]?.[0]
+      return start !== undefined && start <= last ? [[start, last]] : []
+    })
+    return [key, rest]
   })
-  return sizeOf(subtract(set, new Map(gaps)))
+  return sizeOf(subtract(set, new Map(rests)))
 }

@@ -63,7 +63,7 @@ export function mariadbSource(options: MariadbSourceOptions): ReplicationSource 
           ...(problem !== undefined && { problem }),
         }
         if (!leader) {
-          const followers = reported.map(({ replica }) => ({ replica, connected: false }))
+          const followers = reported.flatMap((found) => ('lost' in found ? found.lost : []))
           return { ...common, followers }
         }
         return {

@@ -1,6 +1,12 @@
 import { parseSeqno } from '../../lag-map/seqno.js'
 import { integer, optional, parseFields, required, text } from '../shared/fields.js'
-import { askBoth, queryReplication, queryVariables, type MysqlClient } from './clients.js'
+import {
+  askBoth,
+  queryReplication,
+  queryVariables,
+  type MysqlClient,
+  type ReplicationRows,
+} from './clients.js'
 import { flag, parseColumns, string } from './columns.js'
 import { parseGtidSet, sizeOf, type GtidSet } from './gtid-set.js'
 import type { Link, ServerState } from './topology.js'
@@ -14,20 +20,14 @@ export interface MysqlState extends ServerState {
   /** Whether it reads the storage of another server, as a reader of Aurora. */
   readonly isStorageReader: boolean
   readonly links: readonly Channel[] | undefined
-  /** What it has received as a member of a group, and whether it is in one now. */
-  readonly membership: Membership | undefined
+  /** What it has received as a member of a group, even if it is not an active one now. */
+  readonly membership: Pick<Channel, 'received'> | undefined
 }
 
 /** A channel of replication. */
 export interface Channel extends Link {
   readonly received: GtidSet | undefined
   readonly problem: string | undefined
-}
-
-interface Membership {
-  readonly group: string
-  readonly isActive: boolean
-  readonly received: GtidSet | undefined
 }
 
 // What is about to be committed comes first: a transaction that is not in this list yet is not on any follower either.
@@ -42,6 +42,11 @@ const CHANNELS = `select channel_name as channel_name, group_name as group_name,
   service_state as service_state, cast(last_error_number as char) as last_error_number,
   cast(received_transaction_set as char) as received_transaction_set
   from performance_schema.replication_connection_status`
+
+// The channel of a group stays on after an error, and while the member has lost contact with most others.
+const MEMBER = `select max(case when member_id = @@server_uuid then member_state end) as member_state,
+  cast(2 * sum(member_state <> 'UNREACHABLE') > count(*) as char) as has_majority
+  from performance_schema.replication_group_members`
 
 const lowerCase = (value: unknown) => string(value)?.toLowerCase()
 
@@ -76,9 +81,11 @@ const CHANNEL = {
   received_transaction_set: required(gtidSet),
 }
 
+const MEMBERSHIP = { member_state: required(text), has_majority: required(flag) }
+
 /** Asks a node for its position and from where it replicates. See {@link askBoth}. */
 export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<MysqlState> {
-  const [row, replication] = await askBoth(
+  const [row, answer] = await askBoth(
     isLeader,
     () =>
       queryVariables(client, STATE, (version) =>
@@ -86,14 +93,20 @@ export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<
           ? 'use mariadbSource for MariaDB'
           : 'mysqlSource needs MySQL 5.7 or newer',
       ),
-    () => queryReplication(client, CHANNELS),
+    async () => {
+      const replication = await queryReplication(client, CHANNELS)
+      const rows = replication.rows?.map(parseChannel)
+      const member = rows?.find(({ group }) => group !== '')
+      const membership = member?.isOn ? await queryReplication(client, MEMBER) : undefined
+      return { replication, rows, member, membership }
+    },
   )
+  const { replication, rows, member, membership } = answer
   const { server_uuid, gtid_mode, gtid_executed } = parseFields(NEEDED, row)
   const problems = replication.problem === undefined ? [] : [replication.problem]
   const more = parseColumns(MORE, row, problems)
   const isStorageReader = more.innodb_read_only === true
-  const rows = replication.rows?.map(parseChannel)
-  const member = rows?.find(({ group }) => group !== '')
+  const isActive = membership !== undefined && isActiveMember(membership, problems)
   return {
     id: server_uuid.toLowerCase(),
     address: more.address ?? '',
@@ -105,15 +118,27 @@ export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<
     links: rows?.filter(
       ({ name, group }) => group === '' && !name.startsWith('group_replication_'),
     ),
-    group: member?.isOn === true ? member.group : undefined,
-    membership: member && {
-      group: member.group,
-      isActive: member.isOn,
-      received: member.received,
-    },
+    group: isActive ? member?.group : undefined,
+    membership: member && { received: member.received },
     isHidden: replication.isHidden === true,
     problems,
   }
+}
+
+function isActiveMember(membership: ReplicationRows, problems: string[]): boolean {
+  if (membership.rows) {
+    const { member_state: state, has_majority } = parseColumns(
+      MEMBERSHIP,
+      membership.rows[0],
+      problems,
+    )
+    return has_majority !== false && (state === 'ONLINE' || state === 'RECOVERING')
+  }
+  problems.push(
+    membership.problem ??
+      'whether it is in contact with its group cannot be seen: GRANT SELECT ON performance_schema.replication_group_members TO it',
+  )
+  return true
 }
 
 function parseChannel(row: unknown) {

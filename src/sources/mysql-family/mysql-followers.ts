@@ -94,7 +94,10 @@ function linkOf(
   const relevant = own.length > 0 ? own : links
   const channel = relevant.find(({ isOn }) => isOn) ?? relevant[0]
   if (channel) return { connected: channel.isOn, problem: channel.problem }
-  const problem = membership
+  // A secondary of another group receives through that group what its primary replicates.
+  if (group !== undefined && follower.isReadOnly !== false) return { connected: true }
+  const hasLeft = membership !== undefined && group === undefined
+  const problem = hasLeft
     ? 'it is not an active member of its group'
     : 'it is not set up as a replica'
   return { connected: false, problem }

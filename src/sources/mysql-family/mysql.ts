@@ -45,7 +45,7 @@ export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
       const common = { shard, ...(problem !== undefined && { problem }) }
       const reported = others.filter(({ replica }) => passes({ replica }))
       if (!leader) {
-        const followers = reported.map(({ replica }) => ({ replica, connected: false }))
+        const followers = reported.flatMap((found) => ('lost' in found ? found.lost : []))
         return { complete: true, shards: [{ ...common, followers }] }
       }
       const { executed, mode } = leader

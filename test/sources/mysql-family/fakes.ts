@@ -2,6 +2,11 @@ import type {
   ReplicationReading,
   ReplicationSource,
 } from 'opentelemetry-instrumentation-replication-lag'
+import { mariadbSource } from 'opentelemetry-instrumentation-replication-lag/sources/mariadb'
+import {
+  mysqlSource,
+  type MysqlSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/mysql'
 import { expect } from 'vitest'
 
 /** A row of an answer, as clients return it. */
@@ -14,6 +19,8 @@ export class FakeClient {
   error: unknown
   /** The answer to the question whether it is in a Galera cluster, or the error. */
   galera: unknown = []
+  /** The answer to the question for its state in a replication group, or the error. */
+  member: unknown = [{ member_state: 'ONLINE', has_majority: '1' }]
 
   /**
    * @param states the answers to the question for its positions, one after another. The last one is repeated.
@@ -30,6 +37,7 @@ export class FakeClient {
     await Promise.resolve()
     if (this.error !== undefined) throw this.error as Error
     if (sql.includes('wsrep')) return this.answer(this.galera)
+    if (sql.includes('replication_group_members')) return this.answer(this.member)
     const isState = sql.includes('@@global')
     const [state] = this.states.length > 1 && isState ? this.states.splice(0, 1) : this.states
     return this.answer(isState ? [state] : this.links)
@@ -70,23 +78,24 @@ export function onlyShard({ shards }: ReplicationReading) {
 /** When a leader was read, in a reading that is compared with an expected one. */
 export const AT = expect.any(Number) as number
 
-/** Throws unless a reading is valid: names are distinct, and positions are unsigned 64-bit integers. */
-export function checkReading({ shards }: ReplicationReading): void {
-  const names = shards.map(({ shard }) => shard)
-  if (new Set(names).size < names.length) throw new Error('two shards of one name')
-  for (const { leaderSeqno, followers } of shards) {
-    const replicas = followers.map(({ replica }) => replica)
-    if (new Set(replicas).size < replicas.length) throw new Error('two followers of one name')
-    const positions = followers.flatMap((each) =>
-      [each.appliedSeqno, each.appliedUpTo, each.receivedSeqno, each.comparedWith?.leaderSeqno].map(
-        (seqno) => seqno ?? 0n,
-      ),
-    )
-    for (const seqno of [leaderSeqno ?? 0n, ...positions]) {
-      const isValid = typeof seqno === 'bigint' && BigInt.asUintN(64, seqno) === seqno
-      if (!isValid || seqno > BigInt(leaderSeqno ?? 0)) throw new Error(`position ${seqno}`)
-    }
-  }
+/** What the tests of one system build its nodes from: recorded answers, and clients that give them. */
+function fakesOf<Rows extends Readonly<Record<'LEADER' | 'FOLLOWER' | 'LINK', Row>>>(
+  create: typeof mysqlSource | typeof mariadbSource,
+  rows: Rows,
+) {
+  const sourceOf = (nodes: MysqlSourceOptions['nodes'], more: object = {}) =>
+    create({ nodes, shard: 'a', ...more })
+  const leader = (change: Row = {}, links: unknown = []) =>
+    new FakeClient([{ ...rows.LEADER, ...change }], links)
+  const follower = (change: Row = {}, links: unknown = [rows.LINK]) =>
+    new FakeClient([{ ...rows.FOLLOWER, ...change }], links)
+  /** Reads nodes once, and returns the only shard. */
+  const readNodes = async (nodes: MysqlSourceOptions['nodes'], timeoutMillis?: number) =>
+    onlyShard(await sourceOf(nodes).read(new AbortController().signal, timeoutMillis))
+  /** Reads the only follower of a leader. */
+  const readOne = async (r1: FakeClient, first = leader()) =>
+    (await readNodes({ leader: first, r1 })).followers['r1']
+  return { ...rows, create, sourceOf, leader, follower, readNodes, readOne }
 }
 
 const LEADER_UUID = 'f1ccbf41-e929-11f1-8ec3-02fc00000001'
@@ -111,7 +120,7 @@ const MYSQL_FOLLOWER: Row = {
   read_only: '1',
 }
 
-const CHANNEL: Row = {
+const MYSQL_LINK: Row = {
   channel_name: '',
   group_name: '',
   source_uuid: LEADER_UUID,
@@ -120,39 +129,39 @@ const CHANNEL: Row = {
   received_transaction_set: `${LEADER_UUID}:9-107`,
 }
 
-/** The answers of MySQL 9.7, as they were recorded. */
-export const mysql = {
+/** MySQL 9.7, as its answers were recorded. */
+export const mysql = fakesOf(mysqlSource, {
   LEADER_UUID,
   FOLLOWER_UUID,
   LEADER: MYSQL_LEADER,
   /** It has not applied the last 100 transactions. */
   FOLLOWER: MYSQL_FOLLOWER,
-  /** It has received all but one of them since it was started. */
-  CHANNEL,
+  /** The follower has received all but one of them since it was started. */
+  LINK: MYSQL_LINK,
   /** It was written to. */
   ERRANT: {
     ...MYSQL_FOLLOWER,
     gtid_executed: `${LEADER_UUID}:1-8:blue:1-3,\n${FOLLOWER_UUID}:1`,
-  } as Row,
+  },
   GROUP,
   /** What a member of a group says of that group. The first row is there whether it is used or not. */
   MEMBERSHIP: [
     {
-      ...CHANNEL,
+      ...MYSQL_LINK,
       channel_name: 'group_replication_recovery',
       source_uuid: '',
       service_state: 'OFF',
       received_transaction_set: '',
     },
     {
-      ...CHANNEL,
+      ...MYSQL_LINK,
       channel_name: 'group_replication_applier',
       group_name: GROUP,
       source_uuid: GROUP,
       received_transaction_set: `${GROUP}:1-27`,
     },
   ] as readonly Row[],
-}
+})
 
 const MARIADB_LEADER: Row = {
   gtid_slave_pos: '',
@@ -175,19 +184,19 @@ const MARIADB_FOLLOWER: Row = {
   read_only: 'ON',
 }
 
-/** The answers of MariaDB 10.11, as they were recorded. */
-export const mariadb = {
+/** MariaDB 10.11, as its answers were recorded. */
+export const mariadb = fakesOf(mariadbSource, {
   LEADER: MARIADB_LEADER,
   /** It has two domains, and had another leader before. */
   DOMAINS: {
     ...MARIADB_LEADER,
     gtid_binlog_state: '0-9-40,0-1-107,7-1-2',
     gtid_binlog_pos: '0-1-107,7-1-2',
-  } as Row,
+  },
   /** It has not applied the last 100 transactions. */
   FOLLOWER: MARIADB_FOLLOWER,
   /** It was written to. */
-  ERRANT: { ...MARIADB_FOLLOWER, gtid_binlog_state: '0-1-7,0-2-8' } as Row,
+  ERRANT: { ...MARIADB_FOLLOWER, gtid_binlog_state: '0-1-7,0-2-8' },
   /** Its link to its leader. It has received all but one of the transactions. */
   LINK: {
     Connection_name: '',
@@ -201,5 +210,5 @@ export const mariadb = {
     Gtid_IO_Pos: '0-1-106',
     Replicate_Do_Domain_Ids: '',
     Replicate_Ignore_Domain_Ids: '',
-  } as Row,
-}
+  },
+})
