@@ -11,7 +11,7 @@ import { readFile, realpath, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { afterAll, onTestFinished } from 'vitest'
+import { afterAll, expect, onTestFinished } from 'vitest'
 import {
   findBinaries,
   majorOf,
@@ -237,6 +237,28 @@ export async function readLags(
   const followers = Object.entries(await readFollowers(source))
   return Object.fromEntries(followers.map(([name, { lag }]) => [name, lag]))
 }
+
+/** Waits until a source reports these followers, with these lags in bytes. */
+export function untilLags(source: ReplicationSource, lags: Record<string, number>): Promise<void> {
+  return eventually(async () => expect(await readLags(source)).toEqual(lags))
+}
+
+/** Waits until a source reports exactly this of its followers. */
+export function untilFollowers(
+  source: ReplicationSource,
+  followers: Record<string, Seen>,
+): Promise<void> {
+  return eventually(async () => expect(await readFollowers(source)).toEqual(followers))
+}
+
+const matching = (test: (lag: number) => boolean) =>
+  ({ asymmetricMatch: (lag: unknown) => typeof lag === 'number' && test(lag) }) as unknown as number
+
+/** The lag of a follower that does not have what `write` has written, in an expectation. */
+export const BEHIND = matching((lag) => lag > 100_000)
+
+/** The lag of a follower that misses no more than what a server writes by itself. */
+export const NEAR = matching((lag) => lag >= 0 && lag < 10_000)
 
 /** Writes a good 100 kB of WAL. */
 export async function write(node: PostgresNode): Promise<void> {

@@ -217,7 +217,7 @@ const COLUMNS = [
     ofLink: ['source_uuid', 'service_state', 'last_error_number', 'received_transaction_set'],
     received: 'received_transaction_set',
     state: 'service_state',
-    values: [LEADER, FOLLOWER, mysql.ERRANT].map((row) => String(row['gtid_executed'])),
+    values: [LEADER, FOLLOWER, mysql.ERRANT].map((row) => String(row.gtid_executed)),
     others: ['ON', 'OFF', '0', Buffer.from('x')],
     characters: /^[0f19:, \nbA-]{0,9}$/,
     leaders: [LEADER],

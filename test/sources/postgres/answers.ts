@@ -120,13 +120,8 @@ export function createReader(options: Partial<PostgresSourceOptions> = {}) {
     answer = { rows }
     const reading = await source.read(new AbortController().signal)
     const [shard] = reading.shards
-    const { followers = [] } = shard ?? {}
-    return {
-      reading,
-      ...shard,
-      followers,
-      names: followers.map(({ replica }) => replica),
-      first: followers[0],
-    }
+    const { followers = [], removed, problem } = shard ?? {}
+    const names = followers.map(({ replica }) => replica)
+    return { reading, ...shard, followers, names, first: followers[0], removed, problem }
   }
 }

@@ -17,12 +17,12 @@ const textOf = (language: string) =>
   blocks.find((block) => block.language === language)?.text ?? `the page has no ${language}`
 
 /** Starts the program. It ends with the test. */
-async function start(url?: string) {
+async function start(url: string) {
   const [port, metricsPort] = [await freePort(), await freePort()]
   const file = join(built.folder, `service-${port}.mjs`)
   await writeFile(file, textOf('js'))
   const env = {
-    ...(url !== undefined && { DATABASE_URL: url }),
+    DATABASE_URL: url,
     PORT: `${port}`,
     OTEL_EXPORTER_PROMETHEUS_PORT: `${metricsPort}`,
   }
@@ -76,55 +76,20 @@ describe('the program of the page', () => {
     await node.start()
     await untilScraped(UP)
   })
-
-  it('stays with a wrong password, and says what to do', async () => {
-    const rules = join(cluster.folder, 'strict.conf')
-    await writeFile(rules, 'host all postgres all trust\nhost all all all scram-sha-256\n')
-    const node = await cluster.startPrimary({ name: 'strict', conf: { hba_file: rules } })
-    await node.query("create role monitor login password 'secret' in role pg_monitor")
-    const { program, untilScraped, untilLogged } = await start(node.url('monitor:wrong'))
-    await untilLogged(/28P01: .*: check the password/)
-    await untilScraped(DOWN)
-    expect(program.stderr).not.toMatch(/wrong/)
-  })
-
-  it.each([undefined, ''])('stays without a URL, and says that none is set: %s', async (url) => {
-    const { untilScraped, untilLogged } = await start(url)
-    await untilLogged(/at localhost \(no host is set\):5432/)
-    await untilScraped(DOWN)
-  })
 })
 
-describe('a job that is done', () => {
-  /** Runs a job that polls more often than its Pool's connections may be idle. */
-  function startJob(options: object) {
-    const config = { ...primary.connectionConfig(), idleTimeoutMillis: 500, ...options }
-    const program = `
-      const { ReplicationLagMetricProducer } = require(${JSON.stringify(built.implementation)})
-      const { postgresSource } = require(${JSON.stringify(`${built.folder}/dist/sources/postgres/index.js`)})
-      const { Pool } = require('pg')
-      const pool = new Pool(${JSON.stringify(config)})
-      const source = postgresSource({ client: pool, shard: 'pg' })
-      let reads = 0
-      const read = async (signal) => {
-        const reading = await source.read(signal)
-        console.log('reads:', ++reads)
-        return reading
-      }
-      new ReplicationLagMetricProducer({ sources: [{ name: 'pg', read }], pollIntervalMillis: 100 })
-    `
-    const running = new Program(['--eval', program], { cwd: built.folder })
-    onTestFinished(() => running.stop())
-    return running
-  }
-
-  it('exits with allowExitOnIdle', async () => {
-    const job = startJob({ allowExitOnIdle: true })
-    expect(await job.ended).toEqual({ code: 0, signal: null })
-    expect(job.stderr).toBe('')
-  })
-
-  it('does not exit without it, because each poll comes before the idle timeout', async () => {
-    await startJob({}).untilPrinted(/reads: 10\n/)
-  })
+it('a job that is done exits with allowExitOnIdle, though each poll comes before the idle timeout', async () => {
+  const config = { ...primary.connectionConfig(), idleTimeoutMillis: 500, allowExitOnIdle: true }
+  const program = `
+    const { ReplicationLagMetricProducer } = require(${JSON.stringify(built.implementation)})
+    const { postgresSource } = require(${JSON.stringify(`${built.folder}/dist/sources/postgres/index.js`)})
+    const { Pool } = require('pg')
+    const client = new Pool(${JSON.stringify(config)})
+    const sources = [postgresSource({ client, shard: 'pg' })]
+    new ReplicationLagMetricProducer({ sources, pollIntervalMillis: 100 })
+  `
+  const running = new Program(['--eval', program], { cwd: built.folder })
+  onTestFinished(() => running.stop())
+  expect(await running.ended).toEqual({ code: 0, signal: null })
+  expect(running.stderr).toBe('')
 })

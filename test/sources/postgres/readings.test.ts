@@ -1,6 +1,11 @@
-import type { PostgresFollower } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
+import fc from 'fast-check'
+import type {
+  PostgresFollower,
+  PostgresSourceOptions,
+} from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { describe, expect, it, vi } from 'vitest'
 import { recordLog } from '../../support/postgres-monitor.js'
+import { validate } from '../shared/fakes.js'
 import {
   CONNECTING,
   createReader,
@@ -14,320 +19,336 @@ import {
   STANDBY,
   TEMPORARY,
   UNUSED_SLOT,
+  type AnswerRow,
 } from './answers.js'
 
 // Answers that a real server gives, but not in this order or not when a test wants it to.
 
-describe('a reading', () => {
-  it('has the positions of a standby with a slot', async () => {
-    const { reading } = await createReader()(SLOT)
-    const standby = {
-      replica: 's1',
-      connected: true,
-      appliedSeqno: 900n,
-      receivedSeqno: 950n,
-      retainedSeqno: 950n,
-    }
-    expect(reading).toEqual({
-      shards: [
-        { shard: 'pg', leaderSeqno: 1000n, epoch: '7712205833477952562/1', followers: [standby] },
-      ],
+/** The rows of an answer, and what the reading of it has. */
+type Step = readonly [rows: readonly unknown[], expected: object]
+
+/** Lets one source read one answer after another. */
+function itReads(
+  cases: readonly (readonly [title: string, ...steps: Step[]])[],
+  options: Partial<PostgresSourceOptions> = {},
+) {
+  for (const [title, ...steps] of cases) {
+    it(title, async () => {
+      const read = createReader(options)
+      for (const [rows, expected] of steps) expect(await read(...rows)).toMatchObject(expected)
     })
-  })
+  }
+}
 
-  it.each([
-    ['primary', 'false', 'a primary that no follower streams from'],
-    ['standby', 'true', 'a standby that no follower streams from: its upstream reports its lag'],
-  ])('says that a %s has no followers', async (_, in_recovery, note) => {
-    const { reading, names } = await createReader()({ ...NODE, in_recovery })
-    expect({ names, note: reading.note }).toEqual({ names: [], note })
-  })
+const NOTHING = { names: [], removed: undefined }
+const REMOVED = { names: [], removed: ['s1'] }
+const S1 = { names: ['s1'], removed: undefined }
+const at = (appliedSeqno: bigint) => ({ ...S1, first: { replica: 's1', appliedSeqno } })
+const matching = (pattern: RegExp) => expect.stringMatching(pattern) as string
+const OTHER: AnswerRow = { ...STANDBY, connection: '2 2', application_name: 's2' }
+const MAX = 2n ** 64n - 1n
 
+it('a reading has the positions of a standby with a slot', async () => {
+  const { reading } = await createReader()(SLOT)
+  const seqnos = { appliedSeqno: 900n, receivedSeqno: 950n, retainedSeqno: 950n }
+  const followers = [{ replica: 's1', connected: true, ...seqnos }]
+  expect(reading).toEqual({
+    shards: [{ shard: 'pg', leaderSeqno: 1000n, epoch: '7712205833477952562/1', followers }],
+  })
+})
+
+describe('a reading', () => {
   const unnamed = { ...STANDBY, application_name: null }
   const local = { ...unnamed, client_addr: null }
-  it.each([
-    ['names a follower without slot and application_name by its address', [unnamed], ['10.0.0.1']],
+  const replaced = { ...STANDBY, connection: '2 2', applied: '990', reply: '8' }
+  const note = (text: string) => ({ names: [], reading: { note: text } })
+  itReads([
+    [
+      'says that a primary has no followers',
+      [[NODE], note('a primary that no follower streams from')],
+    ],
+    [
+      'says that a standby has no followers',
+      [
+        onStandby(NODE),
+        note('a standby that no follower streams from: its upstream reports its lag'),
+      ],
+    ],
+    [
+      'names a follower without slot and application_name by its address',
+      [[unnamed], { names: ['10.0.0.1'] }],
+    ],
     [
       'names those that come through a Unix socket "local"',
-      [local, { ...local, connection: '2 2' }],
-      ['local', 'local@local'],
+      [[local, { ...local, connection: '2 2' }], { names: ['local', 'local@local'] }],
     ],
     [
       'gives a slot its own name, even if a connection has it',
-      [STANDBY, IDLE_SLOT],
-      ['s1@10.0.0.1', 's1'],
+      [[STANDBY, IDLE_SLOT], { names: ['s1@10.0.0.1', 's1'] }],
     ],
-    ['leaves out a connection that reports no position', [{ ...STANDBY, applied: null }], []],
-    ['leaves out a slot that was never used', [UNUSED_SLOT], []],
-  ])('%s', async (_, rows, expected) => {
-    expect((await createReader()(...rows)).names).toEqual(expected)
-  })
+    [
+      'leaves out a connection that reports no position',
+      [[{ ...STANDBY, applied: null }], NOTHING],
+    ],
+    ['leaves out a slot that was never used', [[UNUSED_SLOT], NOTHING]],
+    [
+      'has a standby once that reconnects before its old connection ends',
+      [[STANDBY], at(900n)],
+      [[STANDBY, replaced], at(990n)],
+      [[STANDBY, replaced], at(990n)],
+      [[replaced], at(990n)],
+    ],
+    [
+      'is exact up to 2^64 − 1',
+      [
+        [{ ...STANDBY, leader: `${MAX}`, applied: `${MAX - 1n}` }],
+        { leaderSeqno: MAX, followers: [{ appliedSeqno: MAX - 1n }] },
+      ],
+    ],
+  ])
 })
 
 describe('a physical slot without a connection', () => {
-  it('has the position up to which its standby had replayed, not received', async () => {
-    const read = createReader()
-    const appliedAt = async (row: object) => (await read(row)).first?.appliedSeqno
-    await read(SLOT)
-    expect(await appliedAt(IDLE_SLOT)).toBe(900n)
-    expect(await appliedAt(IDLE_SLOT)).toBe(900n)
-    expect(await appliedAt({ ...SLOT, applied: '940' })).toBe(940n)
-    expect(await appliedAt(IDLE_SLOT)).toBe(940n)
-    // The slot keeps an older position.
-    expect(await appliedAt({ ...IDLE_SLOT, applied: '700' })).toBe(700n)
-  })
-
-  it('has the position that it keeps if its standby was never seen', async () => {
-    expect((await createReader()(IDLE_SLOT)).first).toMatchObject({ appliedSeqno: 950n })
-  })
-
-  it('keeps its position when it is lost', async () => {
-    const read = createReader()
-    await read(SLOT)
-    expect((await read(LOST_SLOT)).followers).toEqual([
-      {
-        replica: 's1',
-        connected: false,
-        appliedSeqno: 900n,
-        problem: expect.stringMatching(/^its slot s1 is lost: .* removed WAL/) as string,
-      },
-    ])
-  })
-
-  it('is removed at the next reading when it is dropped', async () => {
-    const read = createReader()
-    await read(SLOT)
-    await read(IDLE_SLOT)
-    expect(await read(NODE)).toMatchObject({ names: [], removed: ['s1'] })
-    expect((await read(NODE)).removed).toBeUndefined()
-  })
-
-  it('is removed when it is dropped and created again', async () => {
-    const read = createReader()
-    await read(SLOT)
-    expect(await read(UNUSED_SLOT)).toMatchObject({ names: [], removed: ['s1'] })
-    expect((await read(IDLE_SLOT)).first).toMatchObject({ appliedSeqno: 950n })
-  })
-
-  it('is not removed while its standby streams under that name without it', async () => {
-    const read = createReader()
-    await read(SLOT)
-    const { first, removed } = await read(STANDBY)
-    expect(first).toMatchObject({ replica: 's1', connected: true })
-    expect(removed).toBeUndefined()
-  })
-
-  it('starts from scratch when the history is another one', async () => {
-    const read = createReader()
-    await read(SLOT)
-    const { first } = await read({ ...IDLE_SLOT, timeline: '2' })
-    expect(first).toMatchObject({ appliedSeqno: 950n })
-  })
+  const lost = matching(/^its slot s1 is lost: .* removed WAL/)
+  itReads([
+    [
+      'has the position up to which its standby had replayed, not received',
+      [[SLOT], at(900n)],
+      [[IDLE_SLOT], at(900n)],
+      [[IDLE_SLOT], at(900n)],
+      [[{ ...SLOT, applied: '940' }], at(940n)],
+      [[IDLE_SLOT], at(940n)],
+      // The slot keeps an older position.
+      [[{ ...IDLE_SLOT, applied: '700' }], at(700n)],
+    ],
+    ['has the position that it keeps if its standby was never seen', [[IDLE_SLOT], at(950n)]],
+    [
+      'keeps its position when it is lost',
+      [[SLOT], at(900n)],
+      [[LOST_SLOT], { first: { connected: false, appliedSeqno: 900n, problem: lost } }],
+    ],
+    [
+      'is removed at the next reading when it is dropped',
+      [[SLOT], S1],
+      [[IDLE_SLOT], S1],
+      [[NODE], REMOVED],
+      [[NODE], NOTHING],
+    ],
+    [
+      'is removed when it is dropped and created again',
+      [[SLOT], S1],
+      [[UNUSED_SLOT], REMOVED],
+      [[IDLE_SLOT], at(950n)],
+    ],
+    [
+      'is not removed while its standby streams under that name without it',
+      [[SLOT], S1],
+      [[STANDBY], { ...S1, first: { connected: true } }],
+    ],
+    [
+      'starts from scratch when the history is another one',
+      [[SLOT], at(900n)],
+      [[{ ...IDLE_SLOT, timeline: '2' }], at(950n)],
+    ],
+  ])
 })
 
 describe('a standby that connects through its slot', () => {
-  it('is connected and keeps its position until it reports one', async () => {
+  const between = { ...STANDBY, state: 'startup' }
+  const kept = { ...S1, first: { replica: 's1', connected: true, appliedSeqno: 900n } }
+  const backup = { ...RECEIVING, application_name: 'pg_basebackup' }
+  itReads([
+    [
+      'is connected and keeps its position until it reports one',
+      [[SLOT], S1],
+      [[IDLE_SLOT], S1],
+      ...['startup', 'catchup', 'streaming'].map((state): Step => [
+        [{ ...CONNECTING, state }],
+        kept,
+      ]),
+    ],
+    [
+      'is no second follower while it has left a timeline and not begun the next one',
+      [[IDLE_SLOT, between], S1],
+      [[SLOT], S1],
+      [[IDLE_SLOT, between], S1],
+    ],
+    ['is one without a slot if it had none', [[STANDBY], S1], [[between], at(900n)]],
+    [
+      'stays in the readings if it was never seen connected',
+      [[IDLE_SLOT], S1],
+      [[CONNECTING], { ...S1, first: { connected: true, retainedSeqno: 950n } }],
+    ],
+    [
+      'is not connected while the stream of a base backup uses its slot, and is back after that',
+      [[SLOT], S1],
+      [[IDLE_SLOT], S1],
+      [[backup], { ...S1, first: { connected: false, appliedSeqno: 900n } }],
+      [[IDLE_SLOT], S1],
+    ],
+  ])
+
+  it('has received nothing through a base backup', async () => {
     const read = createReader()
     await read(SLOT)
-    await read(IDLE_SLOT)
-    const expected = { replica: 's1', connected: true, appliedSeqno: 900n }
-    for (const state of ['startup', 'catchup', 'streaming'])
-      expect((await read({ ...CONNECTING, state })).first).toMatchObject(expected)
-  })
-
-  it('is no second follower while it has left a timeline and not begun the next one', async () => {
-    const between = { ...STANDBY, state: 'startup' }
-    const read = createReader()
-    expect(await read(IDLE_SLOT, between)).toMatchObject({ names: ['s1'] })
-    await read(SLOT)
-    expect(await read(IDLE_SLOT, between)).toMatchObject({ names: ['s1'] })
-    const readOther = createReader()
-    await readOther(STANDBY)
-    expect((await readOther(between)).first).toMatchObject({ replica: 's1', connected: true })
-  })
-
-  it('stays in the readings if it was never seen connected', async () => {
-    const read = createReader()
-    await read(IDLE_SLOT)
-    const expected = { replica: 's1', connected: true, retainedSeqno: 950n }
-    expect((await read(CONNECTING)).followers).toEqual([expected])
-  })
-
-  it('is not connected while the stream of a base backup uses its slot, and is back after that', async () => {
-    const read = createReader()
-    await read(SLOT)
-    await read(IDLE_SLOT)
-    const { first, removed } = await read({ ...RECEIVING, application_name: 'pg_basebackup' })
-    expect(first).toMatchObject({ replica: 's1', connected: false, appliedSeqno: 900n })
-    expect(first).not.toHaveProperty('receivedSeqno')
-    expect(removed).toBeUndefined()
-    expect((await read(IDLE_SLOT)).names).toEqual(['s1'])
+    expect((await read(backup)).first).not.toHaveProperty('receivedSeqno')
   })
 })
 
 describe('a slot that is used only to receive WAL', () => {
-  it('is no follower, connected or not, until a standby uses it', async () => {
-    const read = createReader()
-    for (const row of [RECEIVING, IDLE_SLOT]) expect((await read(row)).names).toEqual([])
-    for (const row of [SLOT, IDLE_SLOT]) expect((await read(row)).names).toEqual(['s1'])
-  })
-
-  it('is removed once if it was taken for a follower', async () => {
-    const read = createReader()
-    expect((await read(IDLE_SLOT)).names).toEqual(['s1'])
-    expect(await read(RECEIVING)).toMatchObject({ names: [], removed: ['s1'] })
-    expect((await read(RECEIVING)).removed).toBeUndefined()
-  })
-
-  it('is a problem of the shard when it is lost, and is not reported', async () => {
-    const read = createReader()
-    expect((await read(RECEIVING)).problem).toBeUndefined()
-    for (let poll = 0; poll < 3; poll++) {
-      const { names, removed, problem } = await read(LOST_SLOT)
-      expect({ names, removed }).toEqual({ names: [], removed: undefined })
-      expect(problem).toMatch(/^its slot s1 is lost/)
-    }
-  })
-
-  it('is recognized without the columns that show it', async () => {
-    const read = createReader()
-    const old = { ...RECEIVING, receives_only: undefined }
-    for (const row of [old, IDLE_SLOT]) expect((await read(row)).names).toEqual([])
-  })
+  const lost = { ...NOTHING, problem: matching(/^its slot s1 is lost/) }
+  itReads([
+    [
+      'is no follower, connected or not, until a standby uses it',
+      [[RECEIVING], NOTHING],
+      [[IDLE_SLOT], NOTHING],
+      [[SLOT], S1],
+      [[IDLE_SLOT], S1],
+    ],
+    [
+      'is removed once if it was taken for a follower',
+      [[IDLE_SLOT], S1],
+      [[RECEIVING], REMOVED],
+      [[RECEIVING], NOTHING],
+    ],
+    [
+      'is a problem of the shard when it is lost, and is not reported',
+      [[RECEIVING], { problem: undefined }],
+      [[LOST_SLOT], lost],
+      [[LOST_SLOT], lost],
+    ],
+    [
+      'is recognized without the column that shows it',
+      [[{ ...RECEIVING, receives_only: undefined }], NOTHING],
+      [[IDLE_SLOT], NOTHING],
+    ],
+  ])
 })
 
 describe('a logical slot', () => {
-  it('is connected while SQL reads it, without a connection that streams', async () => {
-    const { first } = await createReader()({ ...LOGICAL_SLOT, connected: 'true' })
-    expect(first).toMatchObject({ replica: 'etl', connected: true, appliedSeqno: 800n })
-  })
+  const creating = { ...LOGICAL_SLOT, connected: 'true', applied: null, retained: '700' }
+  const waits = matching(/^its slot etl is being created: that waits for/)
+  itReads([
+    [
+      'is connected while SQL reads it, without a connection that streams',
+      [
+        [{ ...LOGICAL_SLOT, connected: 'true' }],
+        { first: { replica: 'etl', connected: true, appliedSeqno: 800n } },
+      ],
+    ],
+    [
+      'shows what it keeps and what it waits for while it is being created',
+      [[creating], { first: { connected: true, retainedSeqno: 700n, problem: waits } }],
+    ],
+  ])
 
-  it('has no lag while it is being created, and shows what it keeps and what it waits for', async () => {
-    const creating = { ...LOGICAL_SLOT, connected: 'true', applied: null, retained: '700' }
-    expect((await createReader()(creating)).followers).toEqual([
-      {
-        replica: 'etl',
-        connected: true,
-        retainedSeqno: 700n,
-        problem: expect.stringMatching(/^its slot etl is being created: that waits for/) as string,
-      },
-    ])
+  it('has no lag while it is being created', async () => {
+    expect((await createReader()(creating)).first).not.toHaveProperty('appliedSeqno')
   })
 })
 
-it.each([
-  ['reserved', null, undefined],
-  ['extended', null, 'keeps more WAL than max_wal_size: if nothing needs it, drop it'],
+it.each<[row: AnswerRow, problem: string | undefined]>([
+  [{ wal_status: 'reserved' }, undefined],
+  [{ wal_status: 'extended' }, 'keeps more WAL than max_wal_size: if nothing needs it, drop it'],
   [
-    'unreserved',
-    null,
+    { wal_status: 'unreserved' },
     'needs WAL that the server removes at the next checkpoint: it is almost lost',
   ],
   [
-    'lost',
-    'wal_removed',
+    { wal_status: 'lost', lost: 'wal_removed' },
     'is lost: the server has removed WAL that it needs. Restore that WAL from an archive, or rebuild the follower',
   ],
   [
-    'lost',
-    'idle_timeout',
-    'is lost: it was not used for idle_replication_slot_timeout. Rebuild the follower, or drop the slot',
+    { ...SLOT, wal_status: 'unreserved', lost: 'wal_removed' },
+    'was lost, and keeps no WAL for its follower, which streams again: stop that, drop the slot, and create it again',
   ],
   [
-    'lost',
-    'rows_removed',
+    { wal_status: 'lost', lost: 'idle_timeout' },
+    'is lost: it was not used for idle_replication_slot_timeout. If its follower is gone, drop it. Otherwise create it again, and rebuild the follower if it is logical, or if WAL that it needs was removed',
+  ],
+  [
+    { wal_status: 'lost', lost: 'rows_removed' },
     'is lost: the server has invalidated it (rows_removed). Rebuild the follower',
   ],
-])('the problem of a slot is reported: %s, %s', async (wal_status, lost, problem) => {
-  const { first } = await createReader()({ ...IDLE_SLOT, wal_status, lost })
+])('the problem of a slot is reported: %o', async (row, problem) => {
+  const { first } = await createReader()({ ...IDLE_SLOT, ...row })
   expect(first?.problem).toBe(problem && `its slot s1 ${problem}`)
 })
 
 describe('a position after the end of the WAL', () => {
-  it('by one byte is lag 0, because some consumers confirm the byte after the last one', async () => {
-    const read = createReader()
-    const { first: consumer } = await read({ ...LOGICAL_SLOT, applied: '1001' })
-    expect(consumer).toMatchObject({ replica: 'etl', appliedSeqno: 1000n })
-    const { first: standby } = await read({ ...STANDBY, applied: '1001', received: '1001' })
-    expect(standby).toMatchObject({ appliedSeqno: 1000n, receivedSeqno: 1000n })
-  })
+  const ahead = { ...LOGICAL_SLOT, applied: '1500' }
+  itReads([
+    [
+      'by one byte is lag 0, because some consumers confirm the byte after the last one',
+      [[{ ...LOGICAL_SLOT, applied: '1001' }], { first: { appliedSeqno: 1000n } }],
+      [
+        [{ ...STANDBY, applied: '1001', received: '1001' }],
+        { first: { appliedSeqno: 1000n, receivedSeqno: 1000n } },
+      ],
+    ],
+    [
+      'is over when the WAL has grown',
+      [[ahead], { first: { diverged: true } }],
+      [[{ ...ahead, leader: '1600' }], { first: { appliedSeqno: 1500n } }],
+    ],
+  ])
 
   it.each([
-    ['a logical slot', { ...LOGICAL_SLOT, applied: '1002' }, 'etl'],
-    ['a standby', { ...STANDBY, applied: '1002' }, 's1'],
-  ])('by more has no lag and diverges: %s', async (_, row, replica) => {
+    ['a logical slot', { ...LOGICAL_SLOT, applied: '1002' }],
+    ['a standby', { ...STANDBY, applied: '1002' }],
+  ])('by more has no lag and diverges: %s', async (_, row) => {
     const { first } = await createReader()(row)
-    expect(first).toMatchObject({
-      replica,
-      diverged: true,
-      problem: expect.stringContaining('2 bytes after the end of the WAL') as string,
-    })
+    expect(first).toMatchObject({ diverged: true })
+    expect(first?.problem).toContain('2 bytes after the end of the WAL')
     expect(first).not.toHaveProperty('appliedSeqno')
     expect(first).not.toHaveProperty('receivedSeqno')
   })
-
-  it('is over when the WAL has grown', async () => {
-    const read = createReader()
-    const ahead = { ...LOGICAL_SLOT, applied: '1500' }
-    expect((await read(ahead)).first).toMatchObject({ diverged: true })
-    const { first } = await read({ ...ahead, leader: '1600' })
-    expect(first).toMatchObject({ appliedSeqno: 1500n })
-    expect(first).not.toHaveProperty('diverged')
-  })
 })
 
-describe('a follower without a permanent slot', () => {
-  it.each([
-    ['has disconnected when it is a standby', STANDBY, undefined],
+describe('a follower without a permanent slot that is no longer there', () => {
+  const temporary = { ...STANDBY, slot_type: 'physical' }
+  itReads([
+    ['has disconnected when it is a standby', [[STANDBY], S1], [[NODE], NOTHING]],
+    ['has disconnected when its slot was temporary', [[temporary], S1], [[NODE], NOTHING]],
     [
-      'has disconnected when it is a standby with a temporary slot',
-      { ...STANDBY, slot_type: 'physical' },
-      undefined,
+      'is removed when it is a consumer with a temporary slot',
+      [[TEMPORARY], { names: ['nightly-export'] }],
+      [[NODE], { names: [], removed: ['nightly-export'] }],
     ],
-    ['is removed when it is a consumer with a temporary slot', TEMPORARY, ['nightly-export']],
-  ])('%s and is no longer there', async (_, row, expected) => {
-    const read = createReader()
-    expect((await read(row)).names).toEqual([row['application_name']])
-    const { names, removed } = await read(NODE)
-    expect({ names, removed }).toEqual({ names: [], removed: expected })
-  })
+  ])
 })
 
 describe('a node in recovery', () => {
+  itReads([
+    [
+      'compares a consumer that is ahead as a primary does',
+      [
+        onStandby(STANDBY, { ...LOGICAL_SLOT, applied: '5000' }),
+        { followers: [{ appliedSeqno: 900n }, { replica: 'etl', diverged: true }] },
+      ],
+    ],
+    [
+      'reports logical slots without a connection, and no physical ones',
+      [onStandby(IDLE_SLOT, LOGICAL_SLOT), { names: ['etl'] }],
+    ],
+    [
+      'lets a follower disconnect whose slot still exists, and removes it when that is dropped',
+      [onStandby(SLOT), S1],
+      [onStandby(IDLE_SLOT), NOTHING],
+      [onStandby(IDLE_SLOT), NOTHING],
+      [onStandby(NODE), REMOVED],
+    ],
+    [
+      'forgets what it had as a primary',
+      [[SLOT], S1],
+      [onStandby({ ...IDLE_SLOT, timeline: '2' }), NOTHING],
+    ],
+  ])
+
   it('is a cascading leader', async () => {
     const read = createReader()
     expect(await read(...onStandby(STANDBY))).toHaveProperty('cascading', true)
     expect(await read(STANDBY)).not.toHaveProperty('cascading')
-  })
-
-  it('compares a consumer that is ahead as a primary does', async () => {
-    const ahead = { ...LOGICAL_SLOT, applied: '5000' }
-    expect((await createReader()(...onStandby(STANDBY, ahead))).followers).toMatchObject([
-      { replica: 's1', appliedSeqno: 900n },
-      { replica: 'etl', diverged: true },
-    ])
-  })
-
-  it('reports logical slots without a connection, and no physical ones', async () => {
-    const { names } = await createReader()(...onStandby(IDLE_SLOT, LOGICAL_SLOT))
-    expect(names).toEqual(['etl'])
-  })
-
-  it('lets a follower disconnect whose slot still exists, and removes it when that is dropped', async () => {
-    const read = createReader()
-    expect((await read(...onStandby(SLOT))).names).toEqual(['s1'])
-    for (let poll = 0; poll < 2; poll++) {
-      const { names, removed } = await read(...onStandby(IDLE_SLOT))
-      expect({ names, removed }).toEqual({ names: [], removed: undefined })
-    }
-    expect(await read(...onStandby(NODE))).toMatchObject({ removed: ['s1'] })
-  })
-
-  it('forgets what it had as a primary', async () => {
-    const read = createReader()
-    await read(SLOT)
-    const { names, removed } = await read(...onStandby({ ...IDLE_SLOT, timeline: '2' }))
-    expect({ names, removed }).toEqual({ names: [], removed: undefined })
   })
 
   it.each([
@@ -335,100 +356,94 @@ describe('a node in recovery', () => {
     ['is behind that of its follower', { leader: '500' }],
   ])('compares nothing with its newest position while that %s', async (_, node) => {
     const read = createReader()
-    const unknown = onStandby({ ...STANDBY, ...node })
-    const known = onStandby({ ...STANDBY, leader: '2000' })
+    const followers = [{ replica: 's1', connected: true }]
     for (let poll = 0; poll < 2; poll++) {
-      expect((await read(...unknown)).reading).toEqual({
-        shards: [{ shard: 'pg', followers: [{ replica: 's1', connected: true }], cascading: true }],
+      expect((await read(...onStandby({ ...STANDBY, ...node }))).reading).toEqual({
+        shards: [{ shard: 'pg', followers, cascading: true }],
         note: 'a standby whose newest position is not known at the moment',
       })
-      expect((await read(...known)).first).toMatchObject({ appliedSeqno: 900n })
+      const { first } = await read(...onStandby({ ...STANDBY, leader: '2000' }))
+      expect(first).toMatchObject({ appliedSeqno: 900n })
     }
   })
 })
 
 describe('the epoch', () => {
   const standby = { ...NODE, in_recovery: 'true' }
-
-  it.each([
-    ['stays while it receives nothing', ['2', null, '3'], '1', ['2', '2', '3']],
-    ['is the one that it would start with if it never received anything', [null], '4', ['4']],
-  ])('of a standby %s', async (_, timelines, restart_timeline, expected) => {
-    const read = createReader()
-    const epochs = []
-    for (const timeline of timelines)
-      epochs.push((await read({ ...standby, restart_timeline, timeline })).epoch?.split('/')[1])
-    expect(epochs).toEqual(expected)
-  })
-
-  it('of a primary changes when its position falls, because it was restored', async () => {
-    const read = createReader()
-    const idle = { ...IDLE_SLOT, applied: '100', retained: '100' }
-    const epochs = []
-    for (const leader of ['1000', '2000', '500', '900', '400'])
-      epochs.push((await read({ ...idle, leader })).epoch)
-    const history = '7712205833477952562/1'
-    expect(epochs).toEqual([history, history, `${history}/1`, `${history}/1`, `${history}/2`])
-  })
-
-  it('of a primary stays while its position is unknown', async () => {
-    const read = createReader()
-    const epochs = []
-    for (const leader of ['1000', null, '1100']) {
-      epochs.push((await read({ ...IDLE_SLOT, applied: '100', leader })).epoch)
-    }
-    expect(epochs[2]).toBe(epochs[0])
-  })
-
-  it('of another cluster is another one', async () => {
-    const read = createReader()
-    await read({ ...standby, timeline: '5' })
-    const { epoch } = await read({ ...standby, system_identifier: '8', timeline: null })
-    expect(epoch).toBe('8/1')
-  })
+  const old = { ...IDLE_SLOT, applied: '100', retained: '100' }
+  const ofCluster = (more: string) => ({ epoch: `7712205833477952562/${more}` })
+  itReads([
+    [
+      'of a standby stays while it receives nothing',
+      [[{ ...standby, timeline: '2' }], ofCluster('2')],
+      [[{ ...standby, timeline: null }], ofCluster('2')],
+      [[{ ...standby, timeline: '3' }], ofCluster('3')],
+    ],
+    [
+      'of a standby is the one that it would start with if it never received anything',
+      [[{ ...standby, restart_timeline: '4', timeline: null }], ofCluster('4')],
+    ],
+    [
+      'of a primary changes when its position falls, because it was restored',
+      [[{ ...old, leader: '1000' }], ofCluster('1')],
+      [[{ ...old, leader: '2000' }], ofCluster('1')],
+      [[{ ...old, leader: '500' }], ofCluster('1/1')],
+      [[{ ...old, leader: '900' }], ofCluster('1/1')],
+      [[{ ...old, leader: '400' }], ofCluster('1/2')],
+    ],
+    [
+      'of a primary stays while its position is unknown',
+      [[{ ...old, leader: '1000' }], ofCluster('1')],
+      [[{ ...old, leader: null }], S1],
+      [[{ ...old, leader: '1100' }], ofCluster('1')],
+    ],
+    [
+      'of another cluster is another one',
+      [[{ ...standby, timeline: '5' }], ofCluster('5')],
+      [[{ ...standby, system_identifier: '8', timeline: null }], { epoch: '8/1' }],
+    ],
+  ])
 })
 
 describe('the option expect', () => {
   const EXPECTED = ['s1', 's2', '7']
-  const read = createReader({ expect: ['s1', 's2', 7] as string[] })
+  const all = { names: EXPECTED }
+  const missing = EXPECTED.map((replica) => ({ replica, connected: false }))
+  const others = { names: ['s2', '7'] }
+  itReads(
+    [
+      ['reports names that are missing as not connected', [[NODE], { followers: missing }]],
+      ['adds nothing to a follower that is there', [[STANDBY], all], [[SLOT], all]],
+      [
+        'lets a dropped slot be removed before it reports it as missing',
+        [[SLOT], all],
+        [[NODE], { removed: ['s1'] }],
+        [[NODE], { followers: missing }],
+      ],
+      [
+        'does not expect the node itself, by the name of its slot, application or cluster',
+        [[{ ...NODE, own_slot: 's1', timeline: '2' }], others],
+        [[{ ...NODE, own_application: 's1', timeline: '2' }], others],
+        [[{ ...NODE, cluster_name: 's1' }], others],
+      ],
+      [
+        'expects a standby that has the settings of a primary which was never a standby',
+        [[{ ...NODE, own_slot: 's1', own_application: 's1' }], all],
+      ],
+      [
+        'reports nothing on a standby without connections',
+        [onStandby(NODE), NOTHING],
+        [onStandby(STANDBY), all],
+      ],
+    ],
+    { expect: ['s1', 's2', 7] as string[] },
+  )
 
-  it('reports names that are missing as not connected, without a lag', async () => {
-    const missing = EXPECTED.map((replica) => ({ replica, connected: false }))
-    expect((await read(NODE)).followers).toEqual(missing)
-  })
-
-  it('adds nothing to a follower that is there', async () => {
-    for (const row of [STANDBY, SLOT]) expect((await read(row)).names).toEqual(EXPECTED)
-  })
-
-  it('adds nothing to one that is connected and not reported', async () => {
+  it('adds nothing to one that is connected and not reported, and no lag', async () => {
     const expected = { expect: ['s1'] }
     expect((await createReader(expected)(RECEIVING)).names).toEqual([])
     expect((await createReader({ ...expected, filter: () => false })(SLOT)).names).toEqual([])
-  })
-
-  it('lets a dropped slot be removed before it reports it as missing', async () => {
-    await read(SLOT)
-    expect(await read(NODE)).toMatchObject({ removed: ['s1'] })
-    expect((await read(NODE)).names).toEqual(EXPECTED)
-  })
-
-  it.each([
-    ['its slot', { own_slot: 's1', timeline: '2' }],
-    ['its application_name', { own_application: 's1', timeline: '2' }],
-    ['its cluster_name', { cluster_name: 's1' }],
-  ])('does not expect the node itself, by the name of %s', async (_, own) => {
-    expect((await read({ ...NODE, ...own })).names).toEqual(['s2', '7'])
-  })
-
-  it('expects a standby that has the settings of a primary which was never a standby', async () => {
-    const own = { own_slot: 's1', own_application: 's1' }
-    expect((await read({ ...NODE, ...own })).names).toEqual(EXPECTED)
-  })
-
-  it('reports nothing on a standby without connections', async () => {
-    expect((await read(...onStandby(NODE))).names).toEqual([])
-    expect((await read(...onStandby(STANDBY))).names).toEqual(EXPECTED)
+    expect((await createReader(expected)(NODE)).first).not.toHaveProperty('appliedSeqno')
   })
 })
 
@@ -437,14 +452,10 @@ describe('the option filter', () => {
     const filter = vi.fn<(follower: PostgresFollower) => boolean>(() => true)
     await createReader({ filter })(SLOT, { ...TEMPORARY, connection: '2 2' }, LOGICAL_SLOT)
     const standby = { applicationName: 's1', address: '10.0.0.1' }
+    const consumer = { replica: 'nightly-export', applicationName: 'nightly-export' }
     expect(filter.mock.calls.flat()).toEqual([
       { replica: 's1', slotName: 's1', slotType: 'physical', ...standby },
-      {
-        ...standby,
-        replica: 'nightly-export',
-        slotType: 'logical',
-        applicationName: 'nightly-export',
-      },
+      { ...standby, ...consumer, slotType: 'logical' },
       { replica: 'etl', slotName: 'etl', slotType: 'logical' },
     ])
   })
@@ -456,38 +467,32 @@ describe('the option filter', () => {
     passes = false
     expect(await read(SLOT, LOGICAL_SLOT)).toMatchObject({ names: ['s1'], removed: ['etl'] })
   })
+})
 
-  it('fails the read if it returns something else or throws', async () => {
-    const filter = (() => Promise.resolve(true)) as unknown as () => boolean
-    await expect(createReader({ filter })(STANDBY)).rejects.toThrow(
-      'filter: expected a function that returns a boolean, got an object',
+it('the option intermittent lets a follower count as connected while it is away', async () => {
+  const intermittent = vi.fn(({ slotName }: PostgresFollower) => slotName === 'etl')
+  const { followers } = await createReader({ intermittent })(LOGICAL_SLOT, IDLE_SLOT)
+  expect(followers).toMatchObject([
+    { replica: 'etl', connected: true, appliedSeqno: 800n, retainedSeqno: 950n },
+    { replica: 's1', connected: false },
+  ])
+  const seen = expect.objectContaining({ replica: 'etl', slotType: 'logical' }) as unknown
+  expect(intermittent).toHaveBeenCalledWith(seen)
+})
+
+it.each(['filter', 'intermittent'])(
+  'the option %s fails the read if it returns something else or throws',
+  async (option) => {
+    const promising = createReader({ [option]: () => Promise.resolve(true) })
+    await expect(promising(IDLE_SLOT)).rejects.toThrow(
+      `${option}: expected a function that returns a boolean, got an object`,
     )
     const throwing = () => {
       throw new Error('no such pod')
     }
-    await expect(createReader({ filter: throwing })(STANDBY)).rejects.toThrow('no such pod')
-  })
-})
-
-describe('the option intermittent', () => {
-  it('lets a follower count as connected while it is away, and keeps what it retains', async () => {
-    const intermittent = vi.fn(({ slotName }: PostgresFollower) => slotName === 'etl')
-    const { followers } = await createReader({ intermittent })(LOGICAL_SLOT, IDLE_SLOT)
-    expect(followers).toMatchObject([
-      { replica: 'etl', connected: true, appliedSeqno: 800n, retainedSeqno: 950n },
-      { replica: 's1', connected: false },
-    ])
-    const seen = expect.objectContaining({ replica: 'etl', slotType: 'logical' }) as unknown
-    expect(intermittent).toHaveBeenCalledWith(seen)
-  })
-
-  it('fails the read if it returns something else', async () => {
-    const intermittent = (() => 'etl') as unknown as () => boolean
-    await expect(createReader({ intermittent })(IDLE_SLOT)).rejects.toThrow(
-      'intermittent: expected a function that returns a boolean, got "etl"',
-    )
-  })
-})
+    await expect(createReader({ [option]: throwing })(IDLE_SLOT)).rejects.toThrow('no such pod')
+  },
+)
 
 describe('an address that reaches different servers', () => {
   it('is logged once, when one of them can be read again', async () => {
@@ -499,9 +504,9 @@ describe('an address that reaches different servers', () => {
       // It does not remove slots of the server that does not answer.
       expect((await read(...other)).removed).toBeUndefined()
     }
-    expect((await read(SLOT)).names).toEqual(['s1'])
+    expect(await read(SLOT)).toMatchObject(S1)
     expect(log.messages).toEqual([
-      expect.stringMatching(/warn: .*source "any": its address reaches different servers in turn/),
+      matching(/warn: .*source "any": its address reaches different servers in turn/),
     ])
   })
 
@@ -513,14 +518,171 @@ describe('an address that reaches different servers', () => {
   })
 })
 
-it('a standby that reconnects before its old connection ends keeps its name, and is reported once', async () => {
-  const read = createReader()
-  const current = { ...STANDBY, connection: '2 2', applied: '990', reply: '8' }
-  await read(STANDBY)
-  const expected = [expect.objectContaining({ replica: 's1', appliedSeqno: 990n })]
-  for (const rows of [[STANDBY, current], [STANDBY, current], [current]]) {
-    const { followers, removed } = await read(...rows)
-    expect(followers).toEqual(expected)
-    expect(removed).toBeUndefined()
+const columns = Object.keys(SLOT)
+const nodeColumns = columns.slice(0, columns.indexOf('connection'))
+const followerColumns = columns.slice(columns.indexOf('connection'))
+const OPTIONAL = [
+  ...['started', 'cluster_name', 'own_slot', 'own_application'],
+  ...['receives_only', 'wal_status', 'received', 'retained', 'reply'],
+]
+const isNeeded = (column: string) => !OPTIONAL.includes(column)
+
+/** Returns a row without one of its columns. */
+function without(row: AnswerRow, column: string): AnswerRow {
+  return Object.fromEntries(Object.entries(row).filter(([name]) => name !== column))
+}
+
+/** Reads a follower with these values, and another one. Returns what is wrong with a column. */
+async function faultOf(values: AnswerRow, column: string): Promise<string | undefined> {
+  const ofNode = Object.entries(values).filter(([name]) => nodeColumns.includes(name))
+  const other = { ...OTHER, ...Object.fromEntries(ofNode) }
+  const reading = createReader()({ ...SLOT, ...values }, other)
+  if (nodeColumns.includes(column)) {
+    return reading.then(
+      () => undefined,
+      (error: unknown) => (error as Error).message,
+    )
   }
+  const { names, problem } = await reading
+  expect(names).toHaveLength(problem === undefined ? 2 : 1)
+  expect(names).toContain('s2')
+  return problem
+}
+
+describe('a column', () => {
+  it.each(nodeColumns.filter(isNeeded))('of the node must be there: %s', async (column) => {
+    const row = without(SLOT, column)
+    await expect(createReader()(row)).rejects.toThrow(`field ${column} is missing`)
+  })
+
+  it.each(['role_name', 'in_recovery', 'system_identifier', 'restart_timeline'])(
+    'of the node must have a value: %s',
+    async (column) => {
+      const error = `field ${column} has an invalid value: null`
+      await expect(createReader()({ ...NODE, [column]: null })).rejects.toThrow(error)
+    },
+  )
+
+  it.each(followerColumns.filter(isNeeded))(
+    'of a follower must be there, or that follower is left out: %s',
+    async (column) => {
+      // Without the slot it counts as a connection, and without the connection as a slot.
+      const subject = column === 'slot_name' ? 'the connection of "s1"' : 'slot "s1"'
+      expect(await createReader()(without(SLOT, column), OTHER)).toMatchObject({
+        followers: [{ replica: 's2', appliedSeqno: 900n }],
+        problem: `${subject} is left out: field ${column} is missing`,
+      })
+    },
+  )
+
+  it.each([...OPTIONAL, 'other'])('may be missing, or is not known: %s', async (column) => {
+    expect(await createReader()(without(SLOT, column))).toMatchObject(at(900n))
+    expect(await createReader()({ ...SLOT, other: {} })).toMatchObject(at(900n))
+  })
+
+  const INTEGERS = ['leader', 'timeline', 'restart_timeline', 'applied', 'received', 'retained']
+  const NAMES = ['role_name', 'system_identifier', 'connection', 'application_name', 'slot_name']
+  it.each<[type: string, columns: string[], invalid: unknown[], valid: unknown[]]>([
+    [
+      'an unsigned 64-bit integer',
+      INTEGERS,
+      [
+        ...['', '-1', '+1', ' 1', '1 ', '1.0', '1e3', '0x10', '0/1', `${MAX + 1n}`, 'NaN'],
+        ...[-1, 1.5, NaN, -1n, MAX + 1n, true, {}, []],
+      ],
+      ['0', '007', `${MAX}`, 0, 2 ** 53 - 1, MAX],
+    ],
+    [
+      'a string that can be a name',
+      NAMES,
+      ['', 'x'.repeat(4000), '\ud800', 7, true, Buffer.from('s1')],
+      ['x'.repeat(256)],
+    ],
+    [
+      'a boolean',
+      ['in_recovery', 'connected', 'receives_only'],
+      ['', 't', 'f', 'yes', 'TRUE', 1, 0, {}],
+      ['true', 'false', true, false],
+    ],
+  ])('is %s', async (_, typed, invalid, valid) => {
+    for (const column of typed) {
+      const read = (value: unknown) => faultOf({ leader: `${MAX}`, [column]: value }, column)
+      for (const value of invalid) {
+        expect(await read(value)).toContain(`field ${column} has an invalid value`)
+      }
+      for (const value of valid) expect(await read(value)).toBeUndefined()
+    }
+  })
+})
+
+describe('an answer', () => {
+  it.each([
+    ['no row', []],
+    ['a row that is null', [null]],
+    ['a row that is a string', ['s1']],
+    ['a row that is an array', [['s1', 'streaming']]],
+    ['columns in camel case', [{ roleName: 'monitor', inRecovery: 'false' }]],
+  ])('is refused: %s', async (_, rows) => {
+    await expect(createReader()(...rows)).rejects.toThrow(
+      /the answer has no row|field role_name is missing/,
+    )
+  })
+
+  const long = { ...STANDBY, application_name: 'x'.repeat(1020) }
+  const tooLong = /^the connection of a string of 1020 characters .* is left out: field app/
+  const odd = { ...SLOT, state: 'flying', slot_type: 'quantum', wal_status: 'unknown' }
+  const twice = (subject: string) => ({
+    names: ['s1', 's2'],
+    problem: `${subject} is left out: it is listed twice`,
+  })
+  itReads([
+    ['leaves out a second row for a slot', [[SLOT, SLOT, OTHER], twice('slot "s1"')]],
+    [
+      'leaves out a second row for a connection',
+      [[STANDBY, STANDBY, OTHER], twice('the connection of "s1"')],
+    ],
+    [
+      'leaves out a connection whose name is too long',
+      [[long, OTHER], { names: ['s2'], problem: matching(tooLong) }],
+    ],
+    ['is read whatever state, type and status its rows have', [[odd], at(900n)]],
+  ])
+
+  it('is refused with the privilege that the role needs if it hides the state of a connection', async () => {
+    await expect(createReader()({ ...STANDBY, state: null })).rejects.toThrow(
+      'the role monitor may not see the positions of followers: GRANT pg_monitor TO monitor',
+    )
+  })
+
+  it('of any kind makes a valid reading, or an error that names a field or the privilege', async () => {
+    const recorded = [NODE, STANDBY, SLOT, IDLE_SLOT, LOGICAL_SLOT, TEMPORARY]
+    const texts = ['', 'true', 'false', '0', '1', 's1', 'streaming', '-1', ' 7', 'x'.repeat(4000)]
+    const others = [null, undefined, true, 7n, -0.5, `${MAX}`, `${MAX + 1n}`, '\udfff']
+    const value = fc.oneof(fc.constantFrom<unknown>(...texts, ...others), fc.anything())
+    const change = fc.tuple(fc.constantFrom(...columns), value)
+    const row = fc
+      .tuple(fc.constantFrom(...recorded), fc.array(change, { maxLength: 3 }), fc.nat(5))
+      .map(([base, changes, connection]): AnswerRow => {
+        const distinct = base['connection'] === null ? {} : { connection: `${connection} 1` }
+        return { ...base, ...distinct, ...Object.fromEntries(changes) }
+      })
+    const answer = fc
+      .tuple(fc.array(row, { maxLength: 4 }), fc.boolean())
+      .map(([rows, isStandby]) => (isStandby ? onStandby(...rows) : rows))
+    await fc.assert(
+      fc.asyncProperty(fc.array(answer, { maxLength: 5 }), async (answers) => {
+        const read = createReader({ expect: ['s1', 'other'] })
+        for (const rows of answers) {
+          validate(
+            await read(...rows).then(
+              ({ reading }) => reading,
+              (error: unknown) => error,
+            ),
+            /field [a-z_]+ (is missing|has an invalid value)|GRANT pg_monitor|no row/,
+          )
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
 })

@@ -13,6 +13,7 @@ import {
   readFollowers,
   readLags,
   startCluster,
+  untilLags,
   write,
   type PostgresNode,
 } from '../../support/postgres.js'
@@ -20,6 +21,7 @@ import {
 // docs/sources/postgres.md begins with a table of these situations, under the same names.
 
 const { cluster, primary } = await startCluster()
+const CAUGHT_UP = { connected: true, lagSeqno: 0 }
 
 /** Makes a server a standby of another after its next start. */
 async function demote(node: PostgresNode, { to, slot }: { to: PostgresNode; slot?: string }) {
@@ -48,7 +50,7 @@ describe('the primary', () => {
     )
     await node.start()
     await write(node)
-    await eventually(async () => expect(await readLags(source)).toEqual({ loyal: 0 }))
+    await untilLags(source, { loyal: 0 })
     expect((await read(source)).shards[0]?.epoch).toBe(before?.epoch)
   })
 
@@ -60,7 +62,7 @@ describe('the primary', () => {
     const metrics = poll([postgresSource({ client: pool, shard: 'pg' })], {
       pollTimeoutMillis: 200,
     })
-    await eventually(() => expect(metrics.find('patient')).toMatchObject({ lagSeqno: 0 }))
+    await metrics.until('patient', { lagSeqno: 0 })
     await node.freeze()
     await eventually(() => expect(log.matching('error', 'postgres:pg')).toHaveLength(1))
     await eventually(() => expect(pool.waitingCount + pool.totalCount).toBeLessThanOrEqual(2))
@@ -78,7 +80,7 @@ describe('the primary', () => {
         'the positions of followers: GRANT pg_monitor TO "Plain ""one"""',
     )
     await primary.query('grant pg_monitor to "Plain ""one"""')
-    await eventually(async () => expect(await readLags(source)).toEqual({ hidden: 0 }))
+    await untilLags(source, { hidden: 0 })
   })
 
   it('A failover happens behind one address', async () => {
@@ -86,29 +88,25 @@ describe('the primary', () => {
     const promoted = await cluster.startStandby({ name: 'promoted', of: old })
     await cluster.startStandby({ name: 'follower', of: promoted })
     const pools = [createPool(old), createPool(promoted)] as const
-    let address = 0
-    const client = { totalCount: 0, connect: () => (pools[address] ?? pools[0]).connect() }
+    let address: 0 | 1 = 0
+    const client = { totalCount: 0, connect: () => pools[address].connect() }
     const metrics = poll([postgresSource({ client, shard: 'pg' })])
-    await eventually(() => expect(metrics.names()).toEqual(['promoted']))
+    await metrics.untilNames(['promoted'])
     await promoted.promote()
     address = 1
     await old.stop()
-    /** No sample compares the follower with the other history. */
-    const expectNoSpike = () => {
-      const { lagSeqno = 0, lagSeconds = 0 } = metrics.find('follower') ?? {}
-      expect.soft(lagSeqno).toBeLessThan(2_000_000)
-      expect.soft(lagSeconds).toBeLessThan(10)
-    }
-    await eventually(() => {
-      expectNoSpike()
-      expect(metrics.names()).toEqual(['follower'])
-    })
+    const untilCaughtUp = () =>
+      eventually(() => {
+        const { connected, lagSeqno = 0, lagSeconds = 0 } = metrics.find('follower') ?? {}
+        // No sample compares the follower with the other history.
+        expect.soft(lagSeqno).toBeLessThan(2_000_000)
+        expect.soft(lagSeconds).toBeLessThan(10)
+        expect(metrics.names()).toEqual(['follower'])
+        expect({ connected, lagSeqno }).toEqual(CAUGHT_UP)
+      })
+    await untilCaughtUp()
     await write(promoted)
-    await eventually(() => {
-      expectNoSpike()
-      expect(metrics.find('follower')).toMatchObject({ connected: true, lagSeqno: 0 })
-    })
-    expect(metrics.names()).toEqual(['follower'])
+    await untilCaughtUp()
   })
 
   it('An address leads to another primary while the old one lives', async () => {
@@ -117,15 +115,13 @@ describe('the primary', () => {
     const address = await openLink(old)
     const pool = createPool(old, { port: address.port })
     const metrics = poll([postgresSource({ client: pool, shard: 'pg' })])
-    await eventually(() => expect(metrics.find('next')).toMatchObject({ connected: true }))
+    await metrics.until('next', { connected: true })
     await next.promote()
     address.redirect(next.port)
     await cluster.startStandby({ name: 'loyal-to-next', of: next })
     await write(next)
-    await eventually(() => {
-      expect(metrics.names()).toEqual(['loyal-to-next'])
-      expect(metrics.find('loyal-to-next')).toMatchObject({ connected: true, lagSeqno: 0 })
-    })
+    await metrics.untilNames(['loyal-to-next'])
+    await metrics.until('loyal-to-next', CAUGHT_UP)
     expect(old.pid).toBeDefined()
   })
 
@@ -163,23 +159,18 @@ describe('the primary', () => {
     const metrics = poll(
       [n1, n2, n3].map((node) => createSource(node, { name: node.name, shard: 'pg' })),
     )
-    const caughtUp = { connected: true, lagSeqno: 0 }
-    await eventually(() => {
-      expect(metrics.names().sort()).toEqual(['n2', 'n3'])
-      expect(metrics.find('n2')).toMatchObject(caughtUp)
-      expect(metrics.find('n3')).toMatchObject(caughtUp)
-    })
+    const untilCaughtUp = async (names: string[]) => {
+      await metrics.untilNames(names)
+      for (const name of names) await metrics.until(name, CAUGHT_UP)
+    }
+    await untilCaughtUp(['n2', 'n3'])
     await n1.stop()
     await n2.promote()
     await demote(n1, { to: n2, slot: 'n1' })
     await demote(n3, { to: n2, slot: 'n3' })
     await Promise.all([n1.start(), n3.restart()])
     await write(n2)
-    await eventually(() => {
-      expect(metrics.names().sort()).toEqual(['n1', 'n3'])
-      expect(metrics.find('n1')).toMatchObject(caughtUp)
-      expect(metrics.find('n3')).toMatchObject(caughtUp)
-    })
+    await untilCaughtUp(['n1', 'n3'])
     // The demoted node still has the slots of its time as the primary.
     const slots = await n1.query('select slot_name from pg_replication_slots order by 1')
     expect(slots).toEqual([{ slot_name: 'n2' }, { slot_name: 'n3' }])

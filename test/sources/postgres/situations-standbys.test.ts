@@ -1,4 +1,3 @@
-import type { ReplicationSource } from 'opentelemetry-instrumentation-replication-lag'
 import { execa } from 'execa'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -6,6 +5,7 @@ import { eventually } from '../../support/eventually.js'
 import { poll, recordLog } from '../../support/postgres-monitor.js'
 import { WalReceiver } from '../../support/postgres-wal-receiver.js'
 import {
+  BEHIND,
   connect,
   createSource,
   dropSlot,
@@ -15,6 +15,8 @@ import {
   readFollowers,
   readLags,
   startCluster,
+  untilFollowers,
+  untilLags,
   write,
   type PostgresNode,
 } from '../../support/postgres.js'
@@ -22,23 +24,22 @@ import {
 // docs/sources/postgres.md begins with a table of these situations, under the same names.
 
 const { cluster, primary } = await startCluster()
+const CAUGHT_UP = { connected: true, lagSeqno: 0 }
 
 describe('a standby', () => {
   it('Replay is paused', async () => {
     const standby = await cluster.startStandby({ name: 'paused', of: primary })
     const source = createSource(primary)
     await standby.pauseReplay()
-    const stoppedAt = await standby.position()
+    const appliedSeqno = await standby.position()
     await write(primary)
     await eventually(async () => {
-      const { leaderSeqno = 0n, followers } = (await read(source)).shards[0] ?? {}
-      expect(BigInt(leaderSeqno) - stoppedAt).toBeGreaterThan(100_000n)
-      expect(followers).toMatchObject([
-        { connected: true, appliedSeqno: stoppedAt, receivedSeqno: leaderSeqno },
-      ])
+      const { leaderSeqno: receivedSeqno = 0n, followers } = (await read(source)).shards[0] ?? {}
+      expect(BigInt(receivedSeqno) - appliedSeqno).toBeGreaterThan(100_000n)
+      expect(followers).toMatchObject([{ connected: true, appliedSeqno, receivedSeqno }])
     })
     await standby.resumeReplay()
-    await eventually(async () => expect(await readLags(source)).toEqual({ paused: 0 }))
+    await untilLags(source, { paused: 0 })
   })
 
   it('The link is cut', async () => {
@@ -47,87 +48,56 @@ describe('a standby', () => {
     const link = await openLink(impatient)
     await cluster.startStandby({ name: 'far', of: impatient, slot: 'far', port: link.port })
     const source = createSource(impatient)
-    await eventually(async () => expect(await readLags(source)).toEqual({ far: 0 }))
+    await untilLags(source, { far: 0 })
     link.close()
     await write(impatient)
     // The server takes the connection for a good one until wal_sender_timeout. The lag shows at once.
-    expect((await readLags(source))['far']).toBeGreaterThan(100_000)
-    await eventually(async () => {
-      const { far } = await readFollowers(source)
-      expect(far?.connected).toBe(false)
-      expect(far?.lag).toBeGreaterThan(100_000)
-    })
+    expect(await readLags(source)).toEqual({ far: BEHIND })
+    await untilFollowers(source, { far: { connected: false, lag: BEHIND } })
   })
 
   it('A standby with a slot stops', async () => {
     const standby = await cluster.startStandby({ name: 'stopped', of: primary, slot: 'stopped' })
     const metrics = poll([createSource(primary)])
-    await eventually(() =>
-      expect(metrics.find('stopped')).toMatchObject({ connected: true, lagSeqno: 0 }),
-    )
+    await metrics.until('stopped', CAUGHT_UP)
     await standby.kill()
     await write(primary)
-    await eventually(() => {
-      const { connected, lagSeqno, retainedSeqno } = metrics.find('stopped') ?? {}
-      expect(connected).toBe(false)
-      expect(lagSeqno).toBeGreaterThan(100_000)
-      expect(retainedSeqno).toBeGreaterThan(100_000)
-    })
+    const behind = { connected: false, lagSeqno: BEHIND, retainedSeqno: BEHIND }
+    await metrics.until('stopped', behind)
     await standby.start()
-    await eventually(() =>
-      expect(metrics.find('stopped')).toMatchObject({ connected: true, lagSeqno: 0 }),
-    )
+    await metrics.until('stopped', CAUGHT_UP)
   })
 
   it('A standby without a slot stops', async () => {
     const standby = await cluster.startStandby({ name: 'slotless', of: primary })
     const metrics = poll([createSource(primary)])
-    await eventually(() =>
-      expect(metrics.find('slotless')).toMatchObject({ connected: true, lagSeqno: 0 }),
-    )
+    await metrics.until('slotless', CAUGHT_UP)
     await standby.kill()
     await write(primary)
-    await eventually(() => {
-      const { connected, lagSeqno } = metrics.find('slotless') ?? {}
-      expect(connected).toBe(false)
-      expect(lagSeqno).toBeGreaterThan(100_000)
-    })
+    await metrics.until('slotless', { connected: false, lagSeqno: BEHIND })
   })
 
   it('A standby is missing when the monitor starts', async () => {
     const standby = await cluster.startStandby({ name: 'expected', of: primary })
-    const source = createSource(primary, { expect: ['expected', 'never'] })
-    await eventually(async () =>
-      expect(await readFollowers(source)).toEqual({
-        expected: { connected: true, lag: 0 },
-        never: { connected: false, lag: undefined },
-      }),
-    )
+    const missing = { connected: false, lag: undefined }
+    await untilFollowers(createSource(primary, { expect: ['expected', 'never'] }), {
+      expected: { connected: true, lag: 0 },
+      never: missing,
+    })
     await standby.kill()
-    const restarted = createSource(primary, { expect: ['expected'] })
-    await eventually(async () =>
-      expect(await readFollowers(restarted)).toEqual({
-        expected: { connected: false, lag: undefined },
-      }),
-    )
+    await untilFollowers(createSource(primary, { expect: ['expected'] }), { expected: missing })
   })
 
   it('A standby is cloned again through its slot', async () => {
     const standby = await cluster.startStandby({ name: 'cloned', of: primary, slot: 'cloned' })
     const source = createSource(primary)
-    await eventually(async () => expect(await readLags(source)).toEqual({ cloned: 0 }))
+    const disconnected = { cloned: { connected: false, lag: BEHIND } }
+    await untilLags(source, { cloned: 0 })
     await standby.kill()
     await write(primary)
-    const isDisconnected = async () => {
-      const { cloned } = await readFollowers(source)
-      expect(cloned?.connected).toBe(false)
-      expect(cloned?.lag).toBeGreaterThan(100_000)
-    }
-    await eventually(isDisconnected)
-    const backup = await WalReceiver.start(primary, {
-      applicationName: 'pg_basebackup',
-      slot: 'cloned',
-    })
+    await untilFollowers(source, disconnected)
+    const applicationName = 'pg_basebackup'
+    const backup = await WalReceiver.start(primary, { applicationName, slot: 'cloned' })
     await write(primary)
     await eventually(async () => {
       const [sender] = await primary.query(
@@ -135,32 +105,29 @@ describe('a standby', () => {
       )
       expect(sender).toEqual({ has_reported: true })
     })
-    await isDisconnected()
+    expect(await readFollowers(source)).toEqual(disconnected)
     await backup.stop()
-    await isDisconnected()
+    expect(await readFollowers(source)).toEqual(disconnected)
     await standby.start()
-    await eventually(async () =>
-      expect(await readFollowers(source)).toMatchObject({ cloned: { connected: true, lag: 0 } }),
-    )
+    await untilFollowers(source, { cloned: { connected: true, lag: 0 } })
   })
 
   it('A standby reconnects before its old connection times out', async () => {
     const link = await openLink(primary)
     await cluster.startStandby({ name: 'back', of: primary, port: link.port })
     const source = createSource(primary)
-    await eventually(async () => expect(await readLags(source)).toEqual({ back: 0 }))
+    const senders = () => primary.query('select from pg_stat_replication')
+    await untilLags(source, { back: 0 })
     link.dropClients()
     await write(primary)
     await eventually(async () => {
-      expect(await primary.query('select from pg_stat_replication')).toHaveLength(2)
+      expect(await senders()).toHaveLength(2)
       expect(await readLags(source)).toEqual({ back: 0 })
     })
     await primary.query(
       'select pg_terminate_backend(pid) from pg_stat_replication order by backend_start limit 1',
     )
-    await eventually(async () =>
-      expect(await primary.query('select from pg_stat_replication')).toHaveLength(1),
-    )
+    await eventually(async () => expect(await senders()).toHaveLength(1))
     expect(await readLags(source)).toEqual({ back: 0 })
     expect((await read(source)).shards[0]).not.toHaveProperty('removed')
   })
@@ -174,9 +141,8 @@ describe('a standby', () => {
     await gone.query('select pg_switch_wal()')
     await write(gone)
     await last.untilCaughtUpWith(gone)
-    const sources = [createSource(upstream), createSource(upstream)]
-    const [known] = sources as [ReplicationSource]
-    await eventually(async () => expect(await readLags(known)).toEqual({ last: 0 }))
+    const known = createSource(upstream)
+    await untilLags(known, { last: 0 })
     await gone.kill()
     await upstream.restart()
     await eventually(async () => {
@@ -185,14 +151,13 @@ describe('a standby', () => {
       )
       expect(senders).toEqual([{ known: true }])
     })
-    const [row] = await upstream.query('select pg_last_wal_replay_lsn() - $1::pg_lsn as ahead', [
-      '0/0',
-    ])
-    expect(BigInt(String(row?.['ahead']))).toBeLessThan(await last.position())
-    for (const source of sources) {
+    const [row] = await upstream.query(
+      "select (pg_last_wal_replay_lsn() - '0/0')::text as replayed",
+    )
+    expect(BigInt(String(row?.['replayed']))).toBeLessThan(await last.position())
+    for (const source of [known, createSource(upstream)]) {
       const [shard] = (await read(source)).shards
-      expect(shard?.followers).toMatchObject([{ replica: 'last', connected: true }])
-      expect(shard?.followers[0]).not.toHaveProperty('appliedSeqno')
+      expect(shard?.followers).toEqual([{ replica: 'last', connected: true }])
       expect(shard).not.toHaveProperty('leaderSeqno')
     }
   })
@@ -203,25 +168,24 @@ describe('a slot', () => {
   const small = { wal_keep_size: 0, max_wal_size: '4MB', min_wal_size: '2MB' }
 
   /** Writes WAL until the server says this of a slot. */
-  async function writeUntil(node: PostgresNode, status: string) {
+  async function writeUntil(node: PostgresNode, wal_status: string) {
     await eventually(async () => {
       await write(node)
       await node.query('select pg_switch_wal()')
       await node.query('checkpoint')
-      expect(await node.query('select wal_status from pg_replication_slots')).toEqual([
-        { wal_status: status },
-      ])
+      const slots = await node.query('select wal_status from pg_replication_slots')
+      expect(slots).toEqual([{ wal_status }])
     })
   }
 
   it('A slot is dropped', async () => {
     const standby = await cluster.startStandby({ name: 'retired', of: primary, slot: 'retired' })
     const metrics = poll([createSource(primary)])
-    await eventually(() => expect(metrics.names()).toEqual(['retired']))
+    await metrics.untilNames(['retired'])
     await standby.stop()
-    await eventually(() => expect(metrics.find('retired')?.connected).toBe(false))
+    await metrics.until('retired', { connected: false })
     await dropSlot(primary, 'retired')
-    await eventually(() => expect(metrics.names()).toEqual([]))
+    await metrics.untilNames([])
   })
 
   itFrom13('A slot keeps much WAL', async () => {
@@ -232,9 +196,8 @@ describe('a slot', () => {
     await writeUntil(node, 'extended')
     await eventually(() => {
       expect(metrics.find('forgotten')?.retainedSeqno).toBeGreaterThan(4_000_000)
-      expect(
-        log.matching('warn', 'its slot forgotten keeps more WAL than max_wal_size'),
-      ).toHaveLength(1)
+      const problem = 'its slot forgotten keeps more WAL than max_wal_size'
+      expect(log.matching('warn', problem)).toHaveLength(1)
     })
   })
 
@@ -244,19 +207,15 @@ describe('a slot', () => {
     const standby = await cluster.startStandby({ name: 'lost', of: node, slot: 'lost' })
     const log = recordLog()
     const metrics = poll([createSource(node)])
-    await eventually(() =>
-      expect(metrics.find('lost')).toMatchObject({ connected: true, lagSeqno: 0 }),
-    )
+    await metrics.until('lost', CAUGHT_UP)
     await standby.kill()
     await writeUntil(node, 'lost')
     await eventually(() => expect(log.matching('warn', 'its slot lost is lost')).toHaveLength(1))
-    await eventually(() => expect(metrics.find('lost')?.connected).toBe(false))
-    const before = metrics.find('lost')
-    expect(before?.lagSeqno).toBeGreaterThan(2_000_000)
+    await metrics.until('lost', { connected: false })
+    const before = metrics.find('lost')?.lagSeqno ?? 0
+    expect(before).toBeGreaterThan(2_000_000)
     await write(node)
-    await eventually(() =>
-      expect(metrics.find('lost')?.lagSeqno).toBeGreaterThan(before?.lagSeqno ?? 0),
-    )
+    await eventually(() => expect(metrics.find('lost')?.lagSeqno).toBeGreaterThan(before))
     expect(log.matching('warn', 'its slot lost is lost')).toHaveLength(1)
     expect(metrics.find('lost')?.retainedSeqno).toBeUndefined()
   })
@@ -270,49 +229,43 @@ describe('a slot', () => {
     const source = createSource(primary)
     await eventually(async () => expect(Object.keys(await readLags(source))).toEqual(['new']))
     await write(primary)
-    const [shard] = (await read(source)).shards
-    const [follower] = shard?.followers ?? []
-    expect(follower).toMatchObject({
-      connected: true,
-      problem: expect.stringContaining('its slot new is being created') as string,
-    })
-    expect(follower).not.toHaveProperty('appliedSeqno')
-    const kept = BigInt(shard?.leaderSeqno ?? 0) - BigInt(follower?.retainedSeqno ?? 0)
-    expect(kept).toBeGreaterThan(100_000n)
+    const metrics = poll([source])
+    await metrics.until('new', { connected: true, retainedSeqno: BEHIND })
+    const { lag, problem } = (await readFollowers(source))['new'] ?? {}
+    expect(lag).toBeUndefined()
+    expect(problem).toContain('its slot new is being created')
     await writer.query('commit')
     await creating
-    await eventually(async () =>
-      expect(await readFollowers(source)).toEqual({
-        new: { connected: false, lag: expect.any(Number) as number },
-      }),
-    )
+    const lagAfter = expect.any(Number) as number
+    await untilFollowers(source, { new: { connected: false, lag: lagAfter } })
   })
 })
 
 describe('a logical slot on a standby', () => {
+  /** Polls a primary and a standby, as sources of one shard. */
+  const pollBoth = (...nodes: PostgresNode[]) =>
+    poll(nodes.map((node) => createSource(node, { name: node.name, shard: 'pg' })))
+  const advance = "select pg_replication_slot_advance('cdc', pg_current_wal_lsn())"
+
   const itFrom17 = major >= 17 ? it : it.skip
   itFrom17('A former primary keeps its failover slots', async () => {
     const conf = { hot_standby_feedback: true }
     const former = await cluster.startPrimary({ name: 'former', conf })
     const current = await cluster.startStandby({ name: 'current', of: former, conf })
-    const create = (node: PostgresNode) =>
-      node.query(
-        "select pg_create_logical_replication_slot('cdc', 'pgoutput', false, false, failover => true)",
-      )
-    await create(former)
+    const create =
+      "select pg_create_logical_replication_slot('cdc', 'pgoutput', false, false, failover => true)"
+    await former.query(create)
     await current.untilCaughtUpWith(former)
     await former.stop()
     await current.promote()
-    await create(current)
+    await current.query(create)
     await cluster.follow(former, { of: current })
     await former.start()
     await former.untilStreaming()
-    const metrics = poll(
-      [current, former].map((node) => createSource(node, { name: node.name, shard: 'pg' })),
-    )
+    const metrics = pollBoth(current, former)
     for (let round = 0; round < 3; round++) {
       await write(current)
-      await current.query("select pg_replication_slot_advance('cdc', pg_current_wal_lsn())")
+      await current.query(advance)
     }
     // The slot of the former primary has stayed far behind.
     await eventually(() => {
@@ -321,7 +274,7 @@ describe('a logical slot on a standby', () => {
     })
     expect(await readLags(createSource(former))).toStrictEqual({})
     await current.query("select pg_drop_replication_slot('cdc')")
-    await eventually(() => expect(metrics.names()).toEqual(['former']))
+    await metrics.untilNames(['former'])
   })
 
   const itUpTo15 = major >= 11 && major <= 15 ? it : it.skip
@@ -337,11 +290,9 @@ describe('a logical slot on a standby', () => {
     await standby.untilStreaming()
     const slots = await standby.query('select slot_name, active from pg_replication_slots')
     expect(slots).toEqual([{ slot_name: 'cdc', active: false }])
-    const metrics = poll(
-      [primary, standby].map((node) => createSource(node, { name: node.name, shard: 'pg' })),
-    )
+    const metrics = pollBoth(primary, standby)
     await write(primary)
-    await primary.query("select pg_replication_slot_advance('cdc', pg_current_wal_lsn())")
+    await primary.query(advance)
     await eventually(() => expect(metrics.find('cdc')?.lagSeqno).toBeLessThan(10_000))
     expect(await readLags(createSource(standby))).toStrictEqual({})
   })

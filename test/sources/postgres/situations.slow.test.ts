@@ -10,7 +10,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { linkLibraries, postgresUser } from '../../servers/postgres/binaries.mjs'
 import { freePort, keepAlive } from '../../servers/postgres/processes.mjs'
 import { eventually } from '../../support/eventually.js'
-import { read, readLags, startCluster, write } from '../../support/postgres.js'
+import { BEHIND, read, startCluster, untilLags, write } from '../../support/postgres.js'
 import { repository } from '../../support/repository.js'
 
 const downloads = join(tmpdir(), 'replication-lag-pgbouncer')
@@ -85,16 +85,14 @@ it.skipIf(program === undefined)('The address is that of PgBouncer', async () =>
       await Promise.all([pool.end(), client.end()])
     })
     for (const source of [pool, client].map((client) => postgresSource({ client, shard: 'pg' }))) {
-      await eventually(async () => expect(await readLags(source)).toEqual({ behind: 0 }))
+      await untilLags(source, { behind: 0 })
       await standby.pauseReplay()
       await write(primary)
-      await eventually(async () =>
-        expect((await readLags(source))['behind']).toBeGreaterThan(100_000),
-      )
+      await untilLags(source, { behind: BEHIND })
       await standby.resumeReplay()
       const readings = [await read(source), await read(source), await read(source)]
       expect(new Set(readings.map(({ shards }) => shards[0]?.epoch)).size).toBe(1)
-      await eventually(async () => expect(await readLags(source)).toEqual({ behind: 0 }))
+      await untilLags(source, { behind: 0 })
     }
     const refused = new pg.Pool({ ...config, statement_timeout: 1000 })
     onTestFinished(() => refused.end())

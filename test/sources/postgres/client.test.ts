@@ -3,16 +3,203 @@ import {
   type PostgresSourceOptions,
 } from 'opentelemetry-instrumentation-replication-lag/sources/postgres'
 import { execa } from 'execa'
+import { once } from 'node:events'
 import { chmod, chown, writeFile } from 'node:fs/promises'
-import { Socket } from 'node:net'
+import { createServer, Socket, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { postgresUser } from '../../servers/postgres/binaries.mjs'
+import { eventually } from '../../support/eventually.js'
 import { read, startCluster } from '../../support/postgres.js'
 import { describeOptions } from '../shared/describe-options.js'
+import { IDLE_SLOT, NODE } from './answers.js'
 
 const { cluster, primary } = await startCluster()
+
+const answer = { rows: [NODE] }
+const answering = () => Promise.resolve(answer)
+const hanging = () => new Promise<typeof answer>(() => undefined)
+
+/** A pool whose connections and answers come when the test wants them to. */
+class FakePool {
+  readonly totalCount = 0
+  readonly released: (boolean | undefined)[] = []
+  readonly waiting: { resolve: () => void; reject: (error: Error) => void }[] = []
+  listeners = 0
+  onUse: () => void = () => undefined
+
+  constructor(private readonly query: (text: string) => Promise<{ rows: unknown[] }>) {}
+
+  private readonly connection = {
+    query: (text: string) => this.query(text),
+    release: (destroy?: boolean) => void this.released.push(destroy),
+    on: () => {
+      this.listeners++
+      this.onUse()
+    },
+    off: () => --this.listeners,
+  }
+
+  connect() {
+    return new Promise<typeof this.connection>((resolve, reject) => {
+      this.waiting.push({ resolve: () => resolve(this.connection), reject })
+    })
+  }
+
+  connectNext() {
+    this.waiting.shift()?.resolve()
+  }
+}
+
+/** Returns a function that begins a read. */
+function readerOf(client: PostgresSourceOptions['client']) {
+  const source = postgresSource({ client, shard: 'pg' })
+  return () => {
+    const abort = new AbortController()
+    const read = source.read(abort.signal)
+    read.catch(() => undefined)
+    return { read, abort: () => abort.abort(new Error('no time left')) }
+  }
+}
+
+describe('a read through a Pool', () => {
+  const LATE = 'no time left'
+  const failing = () => Promise.reject(new Error('broken'))
+
+  it.each<
+    [title: string, query: FakePool['query'], abort: string, error: string, released: boolean]
+  >([
+    ['returns its connection', answering, '', '', false],
+    ['destroys its connection when the query fails', failing, '', 'broken', true],
+    ['destroys its connection when it is aborted during the query', hanging, 'asked', LATE, true],
+    ['settles when it is aborted as its connection arrives', hanging, 'connected', LATE, true],
+  ])('%s', async (_, query, abortWhen, error, isDestroyed) => {
+    const pool = new FakePool(query)
+    const { read, abort } = readerOf(pool)()
+    if (abortWhen === 'connected') pool.onUse = abort
+    pool.connectNext()
+    if (abortWhen === 'asked') {
+      await eventually(() => expect(pool.listeners).toBe(1))
+      abort()
+    }
+    if (error === '') expect((await read).shards).toHaveLength(1)
+    else await expect(read).rejects.toThrow(error)
+    expect(pool.released).toEqual([isDestroyed])
+    expect(pool.listeners).toBe(0)
+  })
+
+  it('settles when it is aborted while it waits, and releases the connection that arrives late', async () => {
+    const pool = new FakePool(answering)
+    const { read, abort } = readerOf(pool)()
+    abort()
+    await expect(read).rejects.toThrow(LATE)
+    expect(pool.released).toEqual([])
+    pool.connectNext()
+    await eventually(() => expect(pool.released).toEqual([undefined]))
+  })
+
+  it('does nothing if it was aborted before', async () => {
+    const pool = new FakePool(answering)
+    const source = postgresSource({ client: pool, shard: 'pg' })
+    await expect(source.read(AbortSignal.abort(new Error('stopped')))).rejects.toThrow('stopped')
+    expect(pool.waiting).toEqual([])
+  })
+
+  it('waits for two connections at most, and says that connectionTimeoutMillis is missing', async () => {
+    const pool = new FakePool(answering)
+    const start = readerOf(pool)
+    for (let number = 0; number < 2; number++) {
+      const { read, abort } = start()
+      abort()
+      await expect(read).rejects.toThrow(LATE)
+    }
+    await expect(start().read).rejects.toThrow(
+      'PostgreSQL: 2 reads are still waiting for a connection from the Pool: it has no connectionTimeoutMillis, ' +
+        'or one that exceeds the poll timeout',
+    )
+    expect(pool.waiting).toHaveLength(2)
+    pool.connectNext()
+    pool.waiting.shift()?.reject(new Error('refused'))
+    await eventually(() => expect(pool.released).toEqual([undefined]))
+    const { read } = start()
+    pool.connectNext()
+    await read
+  })
+
+  it.each([
+    ['a minute while all is well', NODE, 60_000],
+    ['5 s while a follower is not connected', IDLE_SLOT, 5000],
+  ])(
+    'keeps a connection for %s: polling would keep it on a server that the address has left',
+    async (_, row, limit) => {
+      const now = vi.spyOn(performance, 'now').mockReturnValue(1000)
+      onTestFinished(() => now.mockRestore())
+      const pool = new FakePool(() => Promise.resolve({ rows: [row] }))
+      const start = readerOf(pool)
+      for (const at of [0, limit - 1, limit, limit + 1]) {
+        now.mockReturnValue(1000 + at)
+        const { read } = start()
+        pool.connectNext()
+        await read
+      }
+      expect(pool.released).toEqual([false, false, true, true])
+    },
+  )
+
+  it('fails when the Pool stops waiting for a server that never answers, and asks again', async () => {
+    const sockets: Socket[] = []
+    const server = createServer((socket) => sockets.push(socket.on('error', () => undefined)))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const { port } = server.address() as AddressInfo
+    const pool = new pg.Pool({ host: '127.0.0.1', port, max: 1, connectionTimeoutMillis: 50 })
+    onTestFinished(() => pool.end())
+    const source = postgresSource({ client: pool, shard: 'pg' })
+    for (const attempts of [1, 2]) {
+      await expect(read(source)).rejects.toThrow(
+        /connection timeout .*: check host, port, network, firewall, and the server$/,
+      )
+      expect(sockets).toHaveLength(attempts)
+    }
+    for (const socket of sockets) socket.destroy()
+  })
+})
+
+it('a read through a Client settles only when the server has answered, even if it is aborted', async () => {
+  const settle: { resolve?: (value: typeof answer) => void; reject?: (error: Error) => void } = {}
+  const query = () =>
+    new Promise<typeof answer>((resolve, reject) => Object.assign(settle, { resolve, reject }))
+  const start = readerOf({ query })
+  const { read, abort } = start()
+  let isSettled = false
+  void read.finally(() => (isSettled = true))
+  abort()
+  await new Promise(setImmediate)
+  expect(isSettled).toBe(false)
+  settle.resolve?.(answer)
+  await read
+  const second = start()
+  second.abort()
+  settle.reject?.(new Error('Connection terminated'))
+  await expect(second.read).rejects.toThrow('Connection terminated')
+})
+
+it('a service that refuses the pg_control functions is read without them, and its epoch is the timeline alone', async () => {
+  const texts: string[] = []
+  const query = (text: string) => {
+    texts.push(text)
+    return text.includes('pg_control_')
+      ? Promise.reject(new Error('permission denied for function pg_control_system'))
+      : Promise.resolve({ rows: [{ ...NODE, system_identifier: 'unknown' }] })
+  }
+  const start = readerOf({ query })
+  for (let poll = 0; poll < 2; poll++) {
+    expect((await start().read).shards[0]?.epoch).toBe('unknown/1')
+  }
+  expect(texts).toHaveLength(3)
+})
 
 /** Reads through a Pool, and returns the message of the error. */
 async function messageOf(config: pg.PoolConfig): Promise<string> {
