@@ -17,10 +17,8 @@ const ANY_HOST = /^(0\.0\.0\.0|\[::\])$/
 /** Decides where to ask each member. The URLs that the user gave come before those that the members advertise. */
 export class Endpoints {
   readonly given: readonly HttpServer[]
-  /** The id of the member that answered last at a URL. */
-  private readonly memberIds = new Map<string, bigint>()
-  /** The given URLs that have answered for several members, as that of a load balancer does. */
-  private readonly balancers = new Set<string>()
+  /** The ids of the members that have answered at a URL, the last one last. */
+  private readonly memberIds = new Map<string, readonly bigint[]>()
   private readonly isOwnHost: boolean
   private readonly isPlain: boolean
   private readonly first: URL
@@ -46,8 +44,8 @@ export class Endpoints {
 
   /** Remembers which member answered. */
   answered(url: string, memberId: bigint): void {
-    if ((this.memberIds.get(url) ?? memberId) !== memberId) this.balancers.add(url)
-    this.memberIds.set(url, memberId)
+    const others = (this.memberIds.get(url) ?? []).filter((id) => id !== memberId)
+    this.memberIds.set(url, [...others, memberId])
   }
 
   /** Whether a member of the cluster has ever answered at a URL. */
@@ -61,7 +59,7 @@ export class Endpoints {
 
   /** Whether a URL is that of one of the members, as far as is known. */
   isOfMember(url: string, routes: ReadonlyMap<bigint, Route>): boolean {
-    const id = this.memberIds.get(url)
+    const id = this.memberIds.get(url)?.at(-1)
     if (id !== undefined && routes.has(id)) return true
     return [...routes.values()].some(({ urls }) => urls.includes(url))
   }
@@ -82,13 +80,14 @@ export class Endpoints {
       const { ID, clientURLs } = member
       const own = clientURLs.flatMap(normalize).filter(isUnique)
       const given = this.given.filter(({ url }) => {
-        const id = this.memberIds.get(url)
-        const isOf = id !== undefined && ids.has(id) ? id === ID : own.includes(url)
-        return isOf && !this.balancers.has(url)
+        const [id, ...others] = (this.memberIds.get(url) ?? []).filter((each) => ids.has(each))
+        // A load balancer answers for several. One that was removed does not count: another can have its URL.
+        if (others.length > 0) return false
+        return id === undefined ? own.includes(url) : id === ID
       })
       const reachable = own.filter((url) => this.canReach(url))
       const urls = [...new Set([...given.map(({ url }) => url), ...reachable])]
-      const good = urls.find((url) => this.memberIds.get(url) === ID && isAnswered(url))
+      const good = urls.find((url) => this.memberIds.get(url)?.at(-1) === ID && isAnswered(url))
       if (good !== undefined) return [ID, { urls: [good] }]
       return [ID, { urls, problem: urls.length === 0 ? describeUrls(member) : undefined }]
     })

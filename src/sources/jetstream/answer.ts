@@ -119,7 +119,8 @@ export function parseView(answer: Answer, server: string, configs: Configs): Par
       if (stream) streams.set(stream.key, stream)
     }
   }
-  return { server, hasJetStream: !answer.isDisabled, members, streams, faults }
+  const { id, isDisabled } = answer
+  return { server, id, hasJetStream: !isDisabled, members, streams, faults }
 }
 
 function parseMembers(meta: unknown): Members | undefined {

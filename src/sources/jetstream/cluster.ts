@@ -1,7 +1,7 @@
 import { groupBy } from '../shared/groups.js'
 import type { Moment, Survey } from '../shared/nodes.js'
 import { describeFailures } from '../shared/http.js'
-import { NOT_A_SERVER } from './errors.js'
+import { NAMESAKE, NOT_A_SERVER } from './errors.js'
 import {
   findLeaders,
   isMirror,
@@ -29,6 +29,8 @@ export class Cluster {
   readonly mirrors: ReadonlyMap<string, readonly LeadingMirror[]>
   /** The URL of each server that answered, by its name. */
   readonly urls: ReadonlyMap<string, string>
+  /** Servers that were left out, because another one has the same name. */
+  private readonly namesakes: readonly string[]
 
   /** @param nameOf returns the name of a server, if it was ever read. */
   constructor(
@@ -38,15 +40,20 @@ export class Cluster {
     const views = new Map<string, ServerView>()
     const urls = new Map<string, string>()
     const newest: ServerView[] = []
+    const namesakes: string[] = []
     for (const [url, { answer }] of survey.answers) {
+      if (!answer) continue
+      const known = views.get(answer.server)
       // Two URLs can be of one server.
-      if (!answer || views.has(answer.server)) continue
+      if (known && known.id !== answer.id) namesakes.push(`${url}: ${answer.server} ${NAMESAKE}`)
+      if (known) continue
       views.set(answer.server, answer)
       urls.set(answer.server, url)
       newest.push(...this.newestOf(url))
     }
     this.views = views
     this.urls = urls
+    this.namesakes = namesakes
     this.leaders = findLeaders(newest)
     const streams = [...views.values()].flatMap((each) => [...each.streams.values()])
     this.copies = groupBy(streams, ({ key }) => key)
@@ -59,7 +66,8 @@ export class Cluster {
     const faults = [...this.views.values()].flatMap((each) =>
       each.faults.map((fault) => `${each.server}: ${fault}`),
     )
-    return [describeFailures(this.survey.failures), ...faults].filter(Boolean).join('; ')
+    const failures = describeFailures(this.survey.failures)
+    return [failures, ...this.namesakes, ...faults].filter(Boolean).join('; ')
   }
 
   /** Returns where the leader of a stream was when another server answered, or this server itself. */
@@ -96,7 +104,8 @@ export class Cluster {
         url !== undefined && this.survey.last(url) !== undefined && !this.survey.failures.has(url)
       )
     }
-    const isWhole = views.every((each) => each.isSettled && each.faults.length === 0)
+    const isValid = views.every((each) => each.isSettled && each.faults.length === 0)
+    const isWhole = isValid && this.namesakes.length === 0
     const isLed = [...this.copies].every(([key, copies]) => {
       return (
         this.leaders.get(key)?.leader.hasUnknown === false &&

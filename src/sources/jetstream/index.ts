@@ -7,7 +7,7 @@ import type { ReplicationSource } from '../source.js'
 import { Cluster } from './cluster.js'
 import { CaughtUp } from './consumers.js'
 import { Discovery } from './discovery.js'
-import { ADVICE, NO_STREAM, NOT_ENABLED } from './errors.js'
+import { ADVICE, NO_STREAM, NOT_ENABLED, SERVERS } from './errors.js'
 import { Followers, type JetStreamFollower } from './followers.js'
 import { findFollowed } from './leaders.js'
 import { Histories, ShardNames } from './shards.js'
@@ -99,7 +99,9 @@ export function jetstreamSource(options: JetStreamSourceOptions): ReplicationSou
         const faults = [`${first.shard}: ${String(first.problem)}`, failures]
         throw new Error(`no stream can be read: ${faults.filter(Boolean).join('; ')}`)
       }
-      const note = failures || (wanted.length === 0 ? NO_STREAM : undefined)
+      // What they hold is not in any shard.
+      if (failures) shards.push({ shard: SERVERS, followers: [], problem: failures })
+      const note = wanted.length === 0 ? NO_STREAM : undefined
       return { shards, complete: isComplete, note }
     },
   }

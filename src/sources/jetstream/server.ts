@@ -8,6 +8,9 @@ import type { ServerView } from './view.js'
 /** A server answers before it lists its streams, for as long as it starts. One that is older than this has started. */
 const STARTING_MILLIS = 60_000
 
+/** Without a limit, a server lists only 1,024 accounts, and other ones in each answer. */
+const MAX_ACCOUNTS = 1_000_000
+
 const VARZ = {
   server_id: required(text),
   server_name: required(text),
@@ -18,8 +21,8 @@ const VARZ = {
 interface Identity {
   readonly id: string
   readonly name: string
-  /** Whether it has started, so that it lists everything that it holds. */
-  isSettled: boolean
+  /** From when on it lists everything that it holds, in milliseconds as `performance.now()`. */
+  settledAt: number
 }
 
 /** One server of NATS, by its monitoring URL. */
@@ -44,10 +47,12 @@ export class Server {
   }
 
   readonly ask = async (signal: AbortSignal): Promise<ServerView> => {
+    const { identity } = this
+    const isStarting = identity !== undefined && identity.settledAt > performance.now()
     // Before the streams: what it lists after this is everything.
-    if (this.identity?.isSettled === false) this.identity.isSettled = await this.isHealthy(signal)
+    if (isStarting && (await this.isHealthy(signal))) identity.settledAt = -Infinity
     const answer = await this.askStreams(signal, this.asksConfig)
-    const { name, isSettled } = await this.identify(answer.id, signal)
+    const { name, settledAt } = await this.identify(answer.id, signal)
     if (answer.isDisabled && !(await this.isHealthy(signal))) throw this.error(NOT_RUNNING)
     let configs = new Configs(this.configs)
     let view = parseView(answer, name, configs)
@@ -60,11 +65,12 @@ export class Server {
     this.configs = configs
     // Where clients create and remove consumers all the time, one request is cheaper than two.
     this.asksConfig = configs.hasNew
-    return { ...view, isSettled }
+    return { ...view, isSettled: settledAt <= performance.now() }
   }
 
   private askStreams(signal: AbortSignal, config: boolean): Promise<Answer> {
-    const path = `/jsz?streams=true${this.parameters}${config ? '&config=true' : ''}`
+    const parameters = `${this.parameters}${config ? '&config=true' : ''}`
+    const path = `/jsz?streams=true&limit=${MAX_ACCOUNTS}${parameters}`
     return this.http.ask(path, parseAnswer, signal)
   }
 
@@ -77,8 +83,9 @@ export class Server {
     const isOther = this.expectedName !== undefined && name !== this.expectedName
     if (isOther) throw this.error(`this is server ${name}, no longer ${this.expectedName}`)
     const age = Date.parse(varz.now ?? '') - Date.parse(varz.start ?? '')
-    const isSettled = Number.isNaN(age) ? this.identity === undefined : age >= STARTING_MILLIS
-    this.identity = { id, name, isSettled }
+    const unknown = this.identity === undefined ? STARTING_MILLIS : 0
+    const left = STARTING_MILLIS - (Number.isNaN(age) ? unknown : age)
+    this.identity = { id, name, settledAt: performance.now() + left }
     return this.identity
   }
 

@@ -1,6 +1,8 @@
 /** What one server answers about itself and its streams. */
 export interface ServerView {
   readonly server: string
+  /** It changes at each start. */
+  readonly id: string
   readonly hasJetStream: boolean
   /** Whether it has started, so that it lists everything that it holds. */
   readonly isSettled: boolean

@@ -98,17 +98,30 @@ export function isFailure(value: object): value is Failure {
 /** A group that consumes a topic. */
 export interface Consumer extends Pick<Group, 'hasMembers'> {
   readonly replica: string
-  readonly offsets: readonly Offset[]
+  /** They are not known if the group cannot be read. */
+  readonly offsets: readonly Offset[] | undefined
 }
 
 /** The groups to report for each topic. */
 export type Consumers = ReadonlyMap<string, readonly Consumer[]>
 
-/** Finds the groups to report for each topic: those that consume it, or each one if both are named. */
-export function findConsumers({ groups, topics }: Question, found: Cluster['groups']): Consumers {
+/**
+ * Finds the groups to report for each topic: those that consume it, or each one if both are named.
+ *
+ * @param last those of the last read. A group that cannot be read still consumes what it did then.
+ */
+export function findConsumers(
+  { groups, topics }: Question,
+  found: Cluster['groups'],
+  last: Consumers,
+): Consumers {
   const consumers = new Map<string, Consumer[]>()
+  const unread = new Map<string, Consumer>()
   for (const [replica, group] of found) {
-    if (isFailure(group)) continue
+    if (isFailure(group)) {
+      unread.set(replica, { replica, hasMembers: false, offsets: undefined })
+      continue
+    }
     const { commits, hasMembers, subscribed } = group
     const add = (topic: string) =>
       append(consumers, topic, { replica, hasMembers, offsets: commits.get(topic) ?? [] })
@@ -116,6 +129,12 @@ export function findConsumers({ groups, topics }: Question, found: Cluster['grou
     else {
       for (const topic of commits.keys()) add(topic)
       for (const topic of subscribed) if (!commits.has(topic)) add(topic)
+    }
+  }
+  for (const [topic, all] of unread.size > 0 ? last : []) {
+    for (const { replica } of all) {
+      const consumer = unread.get(replica)
+      if (consumer) append(consumers, topic, consumer)
     }
   }
   return consumers
@@ -198,9 +217,10 @@ export function parseSubscriptions(members: readonly unknown[]): string[] {
     try {
       let at = 6
       for (let left = bytes.readInt32BE(2); left > 0; left--) {
-        const length = bytes.readInt16BE(at)
-        topics.add(bytes.toString('utf8', at + 2, at + 2 + length))
-        at += 2 + length
+        const end = at + 2 + bytes.readUInt16BE(at)
+        if (end > bytes.length) break
+        topics.add(bytes.toString('utf8', at + 2, end))
+        at = end
       }
     } catch {
       // A member that is joining has no metadata, and other kinds of groups have some of another form.

@@ -9,6 +9,7 @@ import {
   topicsIn,
   toQuestion,
   type Cluster,
+  type Failure,
   type Offset,
   type Offsets,
   type Partition,
@@ -62,18 +63,16 @@ export class KafkaBrokers {
       [...this.questions.keys()].map((id) => [Number(id), seenIn(survey, id)]),
     )
     return ({ topic, partition, leader, replicas }: Partition): Copies => {
-      const endIn = (offsets: Offsets | undefined) => {
-        const end = offsets?.get(topic)?.[partition]
-        return isPosition(end) ? end : undefined
-      }
+      const endIn = (offsets: Offsets | undefined) => offsets?.get(topic)?.[partition]
       const end = endIn(brokers.get(leader)?.last)
       const followers: FollowerReading[] = []
       for (const id of replicas) {
         const broker = id === leader || replicas.length === 1 ? undefined : brokers.get(id)
         if (broker) followers.push(toFollower(broker, endIn, broker.leaderWhen(leader)))
       }
-      if (end !== undefined) return { end, followers }
-      return { error: brokers.get(leader)?.error ?? NO_LEADER, followers }
+      if (isPosition(end)) return { end, followers }
+      const error = failureOf(end)?.error ?? brokers.get(leader)?.error ?? NO_LEADER
+      return { error, followers }
     }
   }
 
@@ -104,11 +103,13 @@ export class KafkaBrokers {
     if (!connection) throw new Error('it is not in the cluster')
     const topics = this.questions.get(`${id}`) ?? []
     const asking = this.listOffsets.api.async(connection as never, DEBUG_REPLICA, 0, topics)
-    const { rows } = await rowsOf(asking, 'topics')
+    const { rows, errorAt } = await rowsOf(asking, 'topics')
     const offsets = new Map<string, Offset[]>()
-    for (const [, topic, partitions] of topicsIn(rows)) {
+    for (const [at, topic, partitions] of topicsIn(rows)) {
       for (let i = 0; i < partitions.length; i += PIECE) {
-        addOffsets(offsets, topic, partitions.slice(i, i + PIECE), ['partitionIndex', 'offset'])
+        const errorOf = (row: number) => errorAt(`/topics/${at}/partitions/${i + row}`)
+        const piece = partitions.slice(i, i + PIECE)
+        addOffsets(offsets, topic, piece, ['partitionIndex', 'offset'], errorOf)
         if (isLongTurn()) await pause()
       }
     }
@@ -135,16 +136,23 @@ function seenIn(survey: Survey<Offsets>, id: string) {
 
 function toFollower(
   { replica, outcome }: ReturnType<typeof seenIn>,
-  endIn: (offsets: Offsets | undefined) => bigint | undefined,
+  endIn: (offsets: Offsets | undefined) => Offset,
   moment: Moment<Offsets> | undefined,
 ): FollowerReading {
   if (!outcome || 'error' in outcome) return unreachable(replica, outcome?.error)
   const appliedSeqno = endIn(outcome.answer)
-  if (appliedSeqno === undefined) return unreachable(replica, NO_COPY)
+  if (!isPosition(appliedSeqno)) {
+    return unreachable(replica, failureOf(appliedSeqno)?.error ?? NO_COPY)
+  }
   const leaderSeqno = endIn(moment?.answer)
-  if (!moment || leaderSeqno === undefined) return { replica }
+  if (!moment || !isPosition(leaderSeqno)) return { replica }
   if (appliedSeqno > leaderSeqno) return { replica, diverged: true, problem: LONGER }
   return { replica, appliedSeqno, comparedWith: { leaderSeqno, at: moment.at } }
+}
+
+/** What a broker has answered in place of an offset, if that is an error. */
+function failureOf(offset: Offset): Failure | undefined {
+  return typeof offset === 'object' ? (offset ?? undefined) : undefined
 }
 
 const NO_COPY = new Error('it has no copy')

@@ -49,9 +49,12 @@ export class Report {
       else await this.addTopic(topic, found)
     }
     const unlisted = listFailure === undefined ? [] : [describeOldList(listFailure)]
-    const unknown = describe(this.unknownMembers()).map((each) => `members of ${each}`)
+    // Without the list, members are not known either.
+    const unread = listFailure === undefined ? this.unknownMembers() : []
+    const unknown = describe(unread).map((each) => `members of ${each}`)
     this.addProblem('groups', [...unlisted, ...describe(failedGroups), ...unknown])
-    const complete = unlisted.length + failedGroups.length + failedTopics.length === 0
+    // What cannot be read is in the reading as it was last known, but for the brokers that copy a topic.
+    const complete = unlisted.length + (this.copiesOf ? failedTopics.length : 0) === 0
     if (complete) this.epochs.keep(topics)
     const notes = this.notes()
     return { shards: this.shards, complete, ...(notes.length > 0 && { note: notes.join('; ') }) }
@@ -104,16 +107,18 @@ export class Report {
       this.shards.push({ shard, followers: followers.map(disconnected), ...this.problemOf(error) })
   }
 
-  /** Adds the partitions of a topic that groups have commits for. */
+  /** Adds the partitions of a topic that were read before, or that groups have commits for. */
   private addUnknownTopic(topic: string, failure: Failure): void {
-    const partitions = new Map<number, FollowerReading[]>()
-    for (const { replica, offsets } of this.cluster.consumers.get(topic) ?? []) {
-      for (const partition of offsets.keys()) append(partitions, partition, { replica })
+    const consumers = this.cluster.consumers.get(topic) ?? []
+    const lists = [this.epochs.logsOf(topic).groups, ...consumers.map(({ offsets = [] }) => offsets)]
+    const partitions = new Set(lists.flatMap((each) => Object.keys(each)))
+    for (const partition of consumers.length > 0 ? partitions : []) {
+      const followers = consumers.map(({ replica }) => ({ replica }))
+      this.addShard(topic, Number(partition), '', { ...failure, followers })
     }
-    for (const [partition, followers] of partitions) {
-      this.addShard(topic, partition, '', { ...failure, followers })
+    if (consumers.length === 0 || partitions.size === 0) {
+      this.addProblem(topic, describe([[topic, failure]]))
     }
-    if (partitions.size === 0) this.addProblem(topic, describe([[topic, failure]]))
   }
 
   /** Describes why a partition cannot be read. Of many that a broker leads, only some are named. */
@@ -193,6 +198,7 @@ function toFollower(
   { replica, hasMembers, offsets }: Consumer,
   { partition, start, end, highWatermark }: Partition,
 ): FollowerReading {
+  if (!offsets) return { replica, connected: false }
   const offset = offsets[partition]
   const follower = hasMembers === false ? { replica, connected: false } : { replica }
   if (end === undefined) return follower

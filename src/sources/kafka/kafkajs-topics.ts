@@ -129,7 +129,7 @@ export function isAboutMetadata(error: unknown): boolean {
 
 /** Returns how many partitions a topic has at least. */
 function countPartitions(consumers: readonly Consumer[] = []): number {
-  return consumers.reduce((count, { offsets }) => Math.max(count, offsets.length), 0)
+  return consumers.reduce((count, { offsets = [] }) => Math.max(count, offsets.length), 0)
 }
 
 /** Parses an answer of `fetchTopicOffsets`. */

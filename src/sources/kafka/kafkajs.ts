@@ -40,6 +40,7 @@ export class KafkajsClient implements KafkaClient {
   /** Clients that wait for brokers before they end. */
   private readonly closing = new Set<KafkajsAdmin>()
   private listed: Listed = { groups: [] }
+  private consumers: Cluster['consumers'] = new Map()
   /** What the members of groups had subscribed to the last time. */
   private subscriptions: ReadonlyMap<string, readonly string[]> = new Map()
   private readonly connecting = new Parts<null, void>(async () => {
@@ -102,7 +103,8 @@ export class KafkajsClient implements KafkaClient {
     const { shareGroups } = this.listed
     const groups = await this.readGroups(question.groups ?? this.listed.groups, deadline)
     const isAnyRead = groups.size === 0 || [...groups.values()].some((group) => !isFailure(group))
-    const consumers = findConsumers(question, groups)
+    const consumers = findConsumers(question, groups, this.consumers)
+    this.consumers = consumers
     if (!isAnyRead) return { groups, topics: new Map(), consumers }
     const names = question.topics ?? [...consumers.keys()]
     const topics = await this.topics.read(names, consumers, deadline)

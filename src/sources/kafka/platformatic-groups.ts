@@ -32,7 +32,8 @@ type Commits = ReadonlyMap<string, Offsets | Failure>
 export class PlatformaticGroups {
   shareGroups: readonly string[] = []
   private listed: ReadonlyMap<string, Listed> = new Map()
-  private isListOutdated = true
+  /** Why the list is outdated, if it is. */
+  private listError: unknown
   private readonly subscriptions = new Map<string, readonly string[]>()
   /** The broker that each group is asked at. The client finds it by itself: this one is only for grouping the questions. */
   private readonly coordinators = new Map<string, number | Failure>()
@@ -50,8 +51,7 @@ export class PlatformaticGroups {
     if (!this.admin.listGroups) return new Error('the admin client has no listGroups')
     const { answer, error } = await this.listing.readOne(null, deadline)
     if (answer) this.listed = answer
-    this.isListOutdated = !answer
-    return error
+    return (this.listError = error)
   }
 
   /** Reads groups. Default: those in the list. */
@@ -144,10 +144,10 @@ export class PlatformaticGroups {
   private toGroup(group: string, answer: Commits): Group | Failure {
     const commits = answer.get(group) ?? new Map<string, Offset[]>()
     if (isFailure(commits)) return commits
-    const { hasMembers } = this.listed.get(group) ?? {
-      hasMembers: this.isListOutdated ? undefined : false,
-    }
-    return { commits, hasMembers, subscribed: this.subscriptions.get(group) ?? [] }
+    const membersError = this.listError
+    const isListed = this.admin.listGroups && membersError === undefined ? false : undefined
+    const { hasMembers = isListed } = this.listed.get(group) ?? {}
+    return { commits, hasMembers, membersError, subscribed: this.subscriptions.get(group) ?? [] }
   }
 
   /** Returns the groups whose members can be asked for their subscriptions. Forgets the subscriptions of all others. */

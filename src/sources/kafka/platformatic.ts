@@ -10,6 +10,7 @@ export class PlatformaticClient implements KafkaClient {
   private asking: Promise<ReadonlySet<number>> | undefined
   private readonly groups: PlatformaticGroups
   private readonly topics: PlatformaticTopics
+  private consumers: Cluster['consumers'] = new Map()
 
   constructor(
     private readonly admin: PlatformaticAdmin,
@@ -28,7 +29,8 @@ export class PlatformaticClient implements KafkaClient {
       this.topics.readAgain(question, deadline),
     ])
     const groups = await this.groups.read(question.groups, brokers, deadline)
-    const consumers = findConsumers(question, groups)
+    const consumers = findConsumers(question, groups, this.consumers)
+    this.consumers = consumers
     const names = question.topics ?? [...consumers.keys()]
     const topics = await this.topics.read(names, consumers, brokers, deadline)
     const { shareGroups } = this.groups

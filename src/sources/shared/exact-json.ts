@@ -1,8 +1,11 @@
 /** An integer that a number may not hold exactly. It can be inside a string. */
 const LONG_INTEGER = /(?<![\w.+-])\d{16,}(?=\s*[,}\]])/g
 
-/** A string, or such an integer outside of one. This takes twice as long. */
-const STRING_OR_LONG_INTEGER = /"(?:[^"\\]+|\\.)*"|(?<![\w.+-])\d{16,}(?=\s*[,}\]])/g
+/**
+ * A string, or such an integer outside of one. This takes twice as long. A string that is cut short matches as well: the search
+ * for its end would never finish.
+ */
+const STRING_OR_LONG_INTEGER = /"[^"\\]*(?:\\.[^"\\]*)*"?|(?<![\w.+-])\d{16,}(?=\s*[,}\]])/gs
 
 /**
  * Parses JSON, with integers of 16 or more digits as strings: a number above 2^53 would lose digits. `JSON.parse` of Node.js 20
