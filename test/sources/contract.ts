@@ -220,25 +220,12 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       await eventually(() => expect(gate.connections).toBeLessThanOrEqual(connections + 1))
     })
 
+    const pause: Hang = ({ system, name }) => system.pause?.(name)
+    const resume: Hang = ({ system, name }) => system.resume?.(name)
     describe.each<[string, 'pause' | 'gates', Hang, Hang]>([
-      [
-        'is frozen',
-        'pause',
-        ({ system, name }) => system.pause?.(name),
-        ({ system, name }) => system.resume?.(name),
-      ],
-      [
-        'does not answer its clients',
-        'gates',
-        ({ gate }) => gate?.close(),
-        ({ gate }) => gate?.reopen(),
-      ],
-      [
-        'is 300 ms away from its clients',
-        'gates',
-        ({ gate }) => gate?.delay(150),
-        ({ gate }) => gate?.delay(0),
-      ],
+      ['is frozen', 'pause', pause, resume],
+      ['does not answer its clients', 'gates', gateOf('close'), gateOf('reopen')],
+      ['is 300 ms away from its clients', 'gates', gateOf('delay', 150), gateOf('delay', 0)],
     ])('while a follower %s', (_, needs, hang, end) => {
       itShows(needs, 'reports the lag of the other as of 100 ms ago at most', async (skip) => {
         const system = current()
@@ -431,6 +418,11 @@ type Hang = (hanging: {
   readonly name: string
   readonly gate: Gate | undefined
 }) => unknown
+
+const gateOf =
+  (method: 'close' | 'reopen' | 'delay', millis = 0): Hang =>
+  ({ gate }) =>
+    method === 'delay' ? gate?.delay(millis) : gate?.[method]()
 
 /** Writes all the time, until it is stopped. That returns how far the leader has moved in a millisecond. */
 async function startWriting(system: System) {

@@ -110,7 +110,10 @@ export class Report {
   /** Adds the partitions of a topic that were read before, or that groups have commits for. */
   private addUnknownTopic(topic: string, failure: Failure): void {
     const consumers = this.cluster.consumers.get(topic) ?? []
-    const lists = [this.epochs.logsOf(topic).groups, ...consumers.map(({ offsets = [] }) => offsets)]
+    const lists = [
+      this.epochs.logsOf(topic).groups,
+      ...consumers.map(({ offsets = [] }) => offsets),
+    ]
     const partitions = new Set(lists.flatMap((each) => Object.keys(each)))
     for (const partition of consumers.length > 0 ? partitions : []) {
       const followers = consumers.map(({ replica }) => ({ replica }))

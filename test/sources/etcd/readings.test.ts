@@ -1,9 +1,32 @@
+import fc from 'fast-check'
+import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { describe, expect, it } from 'vitest'
+import { describeOptions } from '../shared/describe-options.js'
+import { mutated, validate } from '../shared/fakes.js'
 import { createFake, LEADERLESS, listOf, readShard, STATUSES } from './fakes.js'
+
+type Fake = ReturnType<typeof createFake>
 
 const LEARNER = '15f000905820ef7c'
 const CLUSTER = BigInt(STATUSES.e1.header.cluster_id).toString(16)
-const OTHER_CLUSTER = { header: { ...STATUSES.e3.header, cluster_id: '7' } }
+const MAX = 2n ** 64n - 1n
+const HEALTHY = { connected: true, appliedSeqno: 9n }
+const inCluster7 = ({ header }: typeof STATUSES.e1) => ({ header: { ...header, cluster_id: '7' } })
+const containing = (text: string) => expect.stringContaining(text) as string
+
+/** Reads, changes what the members answer, and reads again. */
+async function readAfter(change: (fake: Fake) => unknown) {
+  const fake = createFake()
+  await fake.read()
+  change(fake)
+  return readShard(fake)
+}
+
+/** Makes another member lead, as e2 and e3 know it. */
+function elect({ change }: Fake, leader: 'e2' | 'e3') {
+  const elected = { leader: STATUSES[leader].header.member_id, raftTerm: '3', raftIndex: '12' }
+  for (const host of ['e2', 'e3']) change(host, elected)
+}
 
 describe('a reading', () => {
   it('has each member but the leader, by its name, or by its id before it is started', async () => {
@@ -11,77 +34,36 @@ describe('a reading', () => {
     change('e2', { raftIndex: '8', raftAppliedIndex: '7' })
     const comparedWith = { leaderSeqno: 9n, at: expect.any(Number) as number }
     const problem = 'cannot be read: it was never started'
-    const expected = {
-      shard: 'registry',
-      leaderSeqno: 9n,
-      epoch: `${CLUSTER}/0`,
-      followers: [
-        { replica: LEARNER, connected: false, problem },
-        { replica: 'e2', connected: true, appliedSeqno: 7n, receivedSeqno: 8n, comparedWith },
-        { replica: 'e3', connected: true, appliedSeqno: 9n, receivedSeqno: 9n, comparedWith },
-      ],
-    }
-    expect(await read()).toEqual({ shards: [expected], complete: true })
+    const followers = [
+      { replica: LEARNER, connected: false, problem },
+      { replica: 'e2', connected: true, appliedSeqno: 7n, receivedSeqno: 8n, comparedWith },
+      { replica: 'e3', connected: true, appliedSeqno: 9n, receivedSeqno: 9n, comparedWith },
+    ]
+    const shard = { shard: 'registry', leaderSeqno: 9n, epoch: `${CLUSTER}/0`, followers }
+    expect(await read()).toEqual({ shards: [shard], complete: true })
   })
 
   it('needs a request for each member, and one for the list', async () => {
-    const { read, cluster } = createFake()
-    await read()
     const asked: string[] = []
-    cluster.onAsk = (host, path) => asked.push(`${host} ${path.split('/').at(-1)}`)
-    await read()
+    const onAsk = (host: string, path: string) => asked.push(`${host} ${path.split('/').at(-1)}`)
+    await readAfter(({ cluster }) => (cluster.onAsk = onAsk))
     expect(asked).toEqual(['e2 status', 'e3 status', 'e1 status', 'e1 list'])
   })
 
-  it('compares each position with where the leader was when it was read', async () => {
-    const fake = createFake()
-    await fake.read()
-    let answers = 0
-    fake.cluster.onAsk = async (host) => {
-      if (host === 'e3') await new Promise((resolve) => setTimeout(resolve, 300))
-      answers += 10
-      fake.change('e1', { raftIndex: `${answers}`, raftAppliedIndex: `${answers}` })
-      fake.change(host, { raftIndex: `${answers}`, raftAppliedIndex: `${answers}` })
-    }
-    const { follower, leaderSeqno } = await readShard(fake)
-    const lagOf = (name: string) => {
-      const { appliedSeqno, comparedWith } = follower(name) ?? {}
-      return BigInt(comparedWith?.leaderSeqno ?? 0) - BigInt(appliedSeqno ?? 0)
-    }
-    // Only what was written between two requests is a lag.
-    expect(lagOf('e2')).toBe(10n)
-    expect(lagOf('e3')).toBe(10n)
-    expect(leaderSeqno).toBeGreaterThan(BigInt(follower('e2')?.comparedWith?.leaderSeqno ?? 0))
-  })
-
   it('has a member that does not answer as disconnected, without a position', async () => {
-    const fake = createFake()
-    delete fake.cluster.statuses['e3']
-    const { follower } = await readShard(fake)
-    expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
-    expect(follower('e3')).toEqual({
-      replica: 'e3',
-      connected: false,
-      problem: 'cannot be read: http://e3:2379/v3/maintenance/status: fetch failed',
-    })
+    const { follower } = await readAfter(({ cluster }) => delete cluster.statuses['e3'])
+    const problem = 'cannot be read: http://e3:2379/v3/maintenance/status: fetch failed'
+    expect(follower('e2')).toMatchObject(HEALTHY)
+    expect(follower('e3')).toEqual({ replica: 'e3', connected: false, problem })
   })
 
   it('has a member that has lost the leader as disconnected, with its position and its errors', async () => {
-    const fake = createFake()
-    fake.cluster.statuses['e2'] = { ...LEADERLESS, raftAppliedIndex: '4' }
-    expect((await readShard(fake)).follower('e2')).toMatchObject({
-      connected: false,
-      appliedSeqno: 4n,
-      receivedSeqno: 9n,
-      problem: 'etcdserver: no leader',
+    const { follower } = await readAfter(({ cluster }) => {
+      cluster.statuses['e2'] = { ...LEADERLESS, raftAppliedIndex: '4' }
     })
-  })
-
-  it('takes fields that are missing as 0', async () => {
-    const fake = createFake()
-    const { header, version, leader } = STATUSES.e2
-    fake.cluster.statuses['e2'] = { header, version, leader }
-    expect((await readShard(fake)).follower('e2')).toMatchObject({ appliedSeqno: 0n })
+    const positions = { appliedSeqno: 4n, receivedSeqno: 9n }
+    const problem = 'etcdserver: no leader'
+    expect(follower('e2')).toMatchObject({ connected: false, ...positions, problem })
   })
 
   const [ID_2, ID_3] = ['4d2c877fd5100e9c', 'dde588b692616e11']
@@ -92,86 +74,70 @@ describe('a reading', () => {
     ['is a number', shared(7), [LEARNER, ID_2, ID_3]],
     ['is too long', shared('x'.repeat(2000)), [LEARNER, ID_2, ID_3]],
     ['is the id of another one', { e2: { name: LEARNER } }, [LEARNER, ID_2, 'e3']],
-  ])('names a member by its id where its name %s', async (_, changes, names) => {
-    const fake = createFake()
-    fake.cluster.members = listOf(changes)
-    expect((await readShard(fake)).names).toEqual(names)
+  ])('names a member by its id where its name %s', async (_, changes, expected) => {
+    const { names } = await readAfter(({ cluster }) => (cluster.members = listOf(changes)))
+    expect(names).toEqual(expected)
   })
 
   it('has only the members that the filter lets through', async () => {
     const seen: unknown[] = []
-    const fake = createFake({
-      filter: (follower) => {
-        seen.push(follower)
-        return !follower.isLearner
-      },
-    })
-    expect((await readShard(fake)).names).toEqual(['e2', 'e3'])
+    const filter = (follower: { readonly isLearner: boolean }) => {
+      seen.push(follower)
+      return !follower.isLearner
+    }
+    expect((await readShard(createFake({ filter }))).names).toEqual(['e2', 'e3'])
     expect(seen).toContainEqual({ replica: LEARNER, memberId: LEARNER, isLearner: true })
   })
 
   it('lacks a member that was removed, and is complete', async () => {
-    const fake = createFake()
-    await fake.read()
-    const { members } = listOf()
-    fake.cluster.members = { members: members.filter(({ name }) => name !== 'e3') }
-    delete fake.cluster.statuses['e3']
-    const { names, complete, problem } = await readShard(fake)
-    expect(names).toEqual([LEARNER, 'e2'])
-    expect(complete).toBe(true)
+    const { names, complete, problem } = await readAfter(({ cluster }) => {
+      cluster.members = { members: listOf().members.filter(({ name }) => name !== 'e3') }
+      delete cluster.statuses['e3']
+    })
+    expect({ names, complete }).toEqual({ names: [LEARNER, 'e2'], complete: true })
     // Its endpoint can be taken out.
     expect(problem).toBe('http://e3:2379/v3/maintenance/status: fetch failed')
   })
 })
 
 describe('a member that cannot be compared', () => {
-  it('is diverged if it has applied more than the leader has committed', async () => {
-    const fake = createFake()
-    await fake.read()
-    fake.change('e2', { raftAppliedIndex: '10' })
-    fake.change('e3', { raftIndex: '10', errors: ['alarm:CORRUPT'] })
-    const { follower } = await readShard(fake)
-    expect(follower('e2')).toEqual({
-      replica: 'e2',
-      connected: true,
-      diverged: true,
-      problem: expect.stringMatching(/^it is ahead of its leader/) as string,
+  it('is diverged if it has applied or received more than the leader has committed', async () => {
+    const { follower } = await readAfter(({ change }) => {
+      change('e2', { raftAppliedIndex: '10' })
+      change('e3', { raftIndex: '10', errors: ['alarm:CORRUPT'] })
     })
-    expect(follower('e3')).toMatchObject({
-      diverged: true,
-      problem: expect.stringMatching(/^it is ahead of its leader.*; alarm:CORRUPT$/) as string,
-    })
+    const ahead = expect.stringMatching(/^it is ahead of its leader/) as string
+    const both = expect.stringMatching(/^it is ahead of its leader.*; alarm:CORRUPT$/) as string
+    const diverged = { connected: true, diverged: true }
+    expect(follower('e2')).toEqual({ replica: 'e2', ...diverged, problem: ahead })
+    expect(follower('e3')).toEqual({ replica: 'e3', ...diverged, problem: both })
   })
 
   it('is not diverged while its leader was just elected, and has no position', async () => {
-    const fake = createFake()
-    await fake.read()
-    fake.changeAll({ raftTerm: '3' })
-    fake.change('e2', { raftIndex: '10', raftAppliedIndex: '10' })
-    expect((await readShard(fake)).follower('e2')).toEqual({ replica: 'e2', connected: true })
+    const { follower } = await readAfter(({ change, changeAll }) => {
+      changeAll({ raftTerm: '3' })
+      change('e2', { raftIndex: '10', raftAppliedIndex: '10' })
+    })
+    expect(follower('e2')).toEqual({ replica: 'e2', connected: true })
   })
 
   it('is diverged if it is of another cluster, and the endpoint is named if it is of no member', async () => {
-    const fake = createFake({
-      endpoints: ['http://x:1', 'http://e1:2379', 'http://e2:2379', 'http://e3:2379'],
-    })
+    const hosts = ['http://x:1', 'http://e1:2379', 'http://e2:2379', 'http://e3:2379']
+    const fake = createFake({ endpoints: hosts })
     await fake.read()
-    fake.change('e3', OTHER_CLUSTER)
-    fake.change('x', OTHER_CLUSTER)
+    for (const host of ['e3', 'x']) fake.change(host, inCluster7(STATUSES.e3))
     const { follower, problem } = await readShard(fake)
-    expect(follower('e2')).toMatchObject({ connected: true, appliedSeqno: 9n })
+    expect(follower('e2')).toMatchObject(HEALTHY)
+    const why = 'cannot be read: http://e3:2379 is the URL of another cluster, 7'
     expect(follower('e3')).toEqual({
-      replica: 'e3',
-      connected: false,
-      diverged: true,
-      problem: 'cannot be read: http://e3:2379 is the URL of another cluster, 7',
+      ...{ replica: 'e3', connected: false, diverged: true, problem: why },
     })
     expect(problem).toBe('http://x:1 is the URL of another cluster, 7')
   })
 
   it('does not take the place of the cluster when no member answers', async () => {
     const fake = createFake({ endpoints: ['http://e1:2379', 'http://e2:2379', 'http://x:1'] })
-    fake.change('x', { ...STATUSES.e1, header: { ...STATUSES.e1.header, cluster_id: '7' } })
+    fake.change('x', { ...STATUSES.e1, ...inCluster7(STATUSES.e1) })
     await fake.read()
     fake.cluster.statuses = { x: fake.cluster.statuses['x'] }
     await expect(fake.read()).rejects.toThrow(
@@ -196,120 +162,105 @@ describe('a member that cannot be compared', () => {
 
 describe('the leader', () => {
   it('is the one of the newest term, if a member that was replaced still answers as leader', async () => {
-    const fake = createFake()
-    for (const host of ['e2', 'e3']) {
-      fake.change(host, { leader: STATUSES.e2.header.member_id, raftTerm: '3', raftIndex: '12' })
-    }
-    const { leaderSeqno, follower, names } = await readShard(fake)
-    expect(leaderSeqno).toBe(12n)
-    expect(names).not.toContain('e2')
+    const { leaderSeqno, follower, names } = await readAfter((fake) => elect(fake, 'e2'))
+    expect({ leaderSeqno, names }).toEqual({ leaderSeqno: 12n, names: [LEARNER, 'e1', 'e3'] })
     expect(follower('e1')).toMatchObject({ connected: false, appliedSeqno: 9n })
   })
 
   it('is not a follower after a failover, and the old one that is down is', async () => {
-    const fake = createFake()
-    await fake.read()
-    delete fake.cluster.statuses['e1']
-    await expect(fake.read()).rejects.toThrow('the leader of etcd, member e1')
-    for (const host of ['e2', 'e3']) {
-      fake.change(host, { leader: STATUSES.e3.header.member_id, raftTerm: '3', raftIndex: '12' })
-    }
-    const { names, follower } = await readShard(fake)
+    const { names, follower } = await readAfter((fake) => {
+      delete fake.cluster.statuses['e1']
+      elect(fake, 'e3')
+    })
     expect(names).toEqual([LEARNER, 'e2', 'e1'])
     expect(follower('e1')).toMatchObject({ connected: false })
     expect(follower('e2')).toMatchObject({ connected: true })
   })
 
-  it('must be known, even to itself: a status answers without one too', async () => {
+  const leader = undefined
+  const unlisted =
+    /^the members of etcd cannot be listed: http:\/\/e1:2379\/v3\/cluster\/member\/list: /
+  const silent =
+    /^none of the etcd.*read: http:\/\/e1:2379\S* fetch failed; http:\/\/e2.*; http:\/\/e3/
+  const unread =
+    /^the leader of etcd, member e1, a7[0-9a-f]+, cannot be read: http:\/\/e1:2379.*failed/
+  it.each<[string, RegExp, (fake: Fake) => unknown]>([
+    ['be known to itself', /etcd has no leader/, ({ change }) => change('e1', { leader })],
+    ['be known to others', /^etcd has no leader: most/, ({ changeAll }) => changeAll({ leader })],
+    ['answer', unread, ({ cluster }) => delete cluster.statuses['e1']],
+    ['be found', silent, ({ cluster }) => (cluster.statuses = {})],
+    ['have a list of the members', unlisted, ({ cluster }) => (cluster.members = undefined)],
+  ])('must %s', async (_, message, change) => {
     const fake = createFake()
-    fake.change('e1', { leader: undefined })
-    await expect(fake.read()).rejects.toThrow('etcd has no leader')
-    fake.changeAll({ leader: undefined })
-    await expect(fake.read()).rejects.toThrow('etcd has no leader: most of its members must be up')
-  })
-
-  it('must answer', async () => {
-    const fake = createFake()
-    delete fake.cluster.statuses['e1']
-    await expect(fake.read()).rejects.toThrow(
-      /the leader of etcd, member e1, a7[0-9a-f]+, cannot be read: http:\/\/e1:2379.*fetch failed/,
-    )
-  })
-
-  it('is not found if no endpoint answers, and the error says why for each', async () => {
-    const fake = createFake()
-    fake.cluster.statuses = {}
-    await expect(fake.read()).rejects.toThrow(
-      /^none of the etcd endpoints can be read: http:\/\/e1:2379\S* fetch failed; http:\/\/e2.*; http:\/\/e3/,
-    )
+    change(fake)
+    await expect(fake.read()).rejects.toThrow(message)
   })
 })
 
 describe('the list of the members', () => {
-  it('must be known', async () => {
-    const fake = createFake()
-    fake.cluster.members = undefined
-    await expect(fake.read()).rejects.toThrow(
-      /^the members of etcd cannot be listed: http:\/\/e1:2379\/v3\/cluster\/member\/list: /,
-    )
-  })
-
   it.each([[undefined], [{ members: [] }], [{ members: 7 }]])(
-    'is the last known one while it cannot be read, and the reading is then not complete',
+    'is the last known one while it cannot be read, and the reading is then not complete: %j',
     async (members) => {
-      const fake = createFake()
-      await fake.read()
-      fake.cluster.members = members
-      const { complete, names, problem } = await readShard(fake)
-      expect(complete).toBe(false)
-      expect(names).toEqual([LEARNER, 'e2', 'e3'])
-      expect(problem).toMatch(/^the members cannot be listed: http:\/\/e1:2379/)
+      const after = await readAfter(({ cluster }) => (cluster.members = members))
+      expect(after).toMatchObject({ complete: false, names: [LEARNER, 'e2', 'e3'] })
+      expect(after.problem).toMatch(/^the members cannot be listed: http:\/\/e1:2379/)
     },
   )
 
   it('can have an entry that is invalid: the others are reported, and the reading is not complete', async () => {
-    const fake = createFake()
-    fake.cluster.members = listOf({ e2: { ID: '-1' }, e3: { clientURLs: 7, isLearner: 'x' } })
-    const { complete, names, problem } = await readShard(fake)
-    expect(complete).toBe(false)
-    expect(names).toEqual([LEARNER, 'e3'])
-    expect(problem).toContain('field ID has an invalid value: "-1"')
+    const changes = { e2: { ID: '-1' }, e3: { clientURLs: 7, isLearner: 'x' } }
+    const after = await readAfter(({ cluster }) => (cluster.members = listOf(changes)))
+    expect(after).toMatchObject({ complete: false, names: [LEARNER, 'e3'] })
+    expect(after.problem).toContain('field ID has an invalid value: "-1"')
   })
 })
 
 describe('the epoch', () => {
   const position = (index: number, term: number) => ({
-    raftIndex: String(index),
-    raftAppliedIndex: String(index),
-    raftTerm: String(term),
+    ...{ raftIndex: `${index}`, raftAppliedIndex: `${index}`, raftTerm: `${term}` },
   })
 
-  it('stays the same while the index grows, even in another term', async () => {
-    const fake = createFake()
-    for (const each of [position(100, 2), position(101, 2), position(101, 3), position(150, 4)]) {
-      fake.changeAll(each)
-      expect((await readShard(fake)).epoch).toBe(`${CLUSTER}/0`)
-    }
-  })
-
-  it.each([
-    ['index', position(99, 2)],
-    ['term', position(200, 1)],
-  ])('is another one if the %s falls, as the ids can be the same', async (_, after) => {
+  it.each<[string, [index: number, term: number][], string]>([
+    [
+      'the same while the index grows, even in another term',
+      [
+        [101, 2],
+        [101, 3],
+        [150, 4],
+      ],
+      '0',
+    ],
+    [
+      'another one if the index falls, as the ids can be the same',
+      [
+        [99, 2],
+        [99, 2],
+      ],
+      '1',
+    ],
+    [
+      'another one if the term falls',
+      [
+        [200, 1],
+        [200, 1],
+      ],
+      '1',
+    ],
+  ])('is %s', async (_, positions, count) => {
     const fake = createFake()
     fake.changeAll(position(100, 2))
     await fake.read()
-    fake.changeAll(after)
-    expect((await readShard(fake)).epoch).toBe(`${CLUSTER}/1`)
-    expect((await readShard(fake)).epoch).toBe(`${CLUSTER}/1`)
+    for (const each of positions) {
+      fake.changeAll(position(...each))
+      expect((await readShard(fake)).epoch).toBe(`${CLUSTER}/${count}`)
+    }
   })
 
   it('is another one if the cluster has another id, even while it cannot be listed', async () => {
     const fake = createFake()
     await fake.read()
-    for (const [host, { header }] of Object.entries(STATUSES))
-      fake.change(host, { header: { ...header, cluster_id: '16' } })
-    expect((await readShard(fake)).epoch).toBe('10/0')
+    for (const [host, status] of Object.entries(STATUSES)) fake.change(host, inCluster7(status))
+    expect((await readShard(fake)).epoch).toBe('7/0')
     fake.changeAll(STATUSES.e1)
     fake.cluster.members = undefined
     await expect(fake.read()).rejects.toThrow('the members of etcd cannot be listed')
@@ -328,3 +279,80 @@ describe('the epoch', () => {
     expect(await readShard(fake)).toMatchObject({ epoch, leaderSeqno: BigInt(next) })
   })
 })
+
+describe('a field of a status', () => {
+  const fields = ['leader', 'raftIndex', 'raftTerm', 'raftAppliedIndex']
+
+  it.each(fields)('that is invalid names the member, and hides no other: %s', async (field) => {
+    for (const value of ['', '-1', '1.5', `${MAX + 1n}`, 1.5, -1, true, [], {}]) {
+      const { follower, complete } = await readAfter(({ change }) =>
+        change('e3', { [field]: value }),
+      )
+      expect(complete).toBe(true)
+      expect(follower('e2')).toMatchObject(HEALTHY)
+      const problem = containing(`field ${field} has an invalid value`)
+      expect(follower('e3')).toMatchObject({ connected: false, problem })
+    }
+    const { read, change } = createFake()
+    change('e1', { [field]: '-1' })
+    const error = await read().catch(String)
+    expect(error).toContain('member e1, a73f3452e18af27c, cannot be read')
+    expect(error).toContain(`field ${field} has an invalid value: "-1"`)
+  })
+
+  it.each(['cluster_id', 'member_id'])('must be in the header: %s', async (field) => {
+    const header = { ...STATUSES.e3.header, [field]: undefined }
+    const { follower } = await readAfter(({ change }) => change('e3', { header }))
+    expect(follower('e2')).toMatchObject(HEALTHY)
+    expect(follower('e3')?.problem).toContain(`field ${field} is missing`)
+  })
+
+  it.each<[unknown, string | undefined]>([
+    ['no array', undefined],
+    [{}, undefined],
+    [[{}, 7, ' alarm:NOSPACE '], 'an object; 7; alarm:NOSPACE'],
+    [['x'.repeat(1000)], 'x'.repeat(300)],
+  ])('can hold any errors: %#', async (errors, problem) => {
+    const { follower } = await readAfter(({ change }) => change('e3', { errors }))
+    expect(follower('e3')).toMatchObject(HEALTHY)
+    expect(follower('e3')?.problem).toBe(problem)
+  })
+
+  it('is exact up to 2^64 − 1, and 0 if it is missing', async () => {
+    const { header, version, leader } = STATUSES.e3
+    const { leaderSeqno, follower } = await readAfter(({ cluster, change }) => {
+      change('e1', { raftIndex: `${MAX}` })
+      change('e2', { raftAppliedIndex: `${MAX - 1n}`, raftIndex: `${MAX}` })
+      cluster.statuses['e3'] = { header, version, leader }
+    })
+    expect(leaderSeqno).toBe(MAX)
+    expect(follower('e2')).toMatchObject({ appliedSeqno: MAX - 1n })
+    expect(follower('e3')).toMatchObject({ appliedSeqno: 0n })
+  })
+})
+
+it('any answers make a valid reading or one clear error', async () => {
+  const status = fc.constantFrom(...Object.values(STATUSES), LEADERLESS).chain(mutated)
+  const answers = fc.record({ e1: status, e2: status, e3: status })
+  const read = fc.tuple(answers, mutated(listOf()))
+  await fc.assert(
+    fc.asyncProperty(fc.array(read, { maxLength: 4 }), async (reads) => {
+      const fake = createFake()
+      for (const [statuses, members] of reads) {
+        Object.assign(fake.cluster, { statuses, members })
+        validate(
+          await fake.read().catch((error: unknown) => error),
+          /etcd (has no leader|has just been elected)|(of etcd|endpoints).*cannot|can be read:/,
+        )
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
+describeOptions(etcdSource, { endpoints: ['http://e1:2379'], shard: 'a' }, 'etcd:a', [
+  [{ endpoints: undefined }, 'endpoints: expected an array of distinct http'],
+  [{ endpoints: [] }, 'endpoints: expected an array of distinct http'],
+  [{ shard: undefined }, 'shard: expected a non-empty'],
+  [{ fetch: 1 }, 'fetch: expected a function, got 1'],
+])

@@ -124,8 +124,10 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
       Object.assign(answers[server]?.varz ?? {}, varz)
     },
     /** Gives a server another id, as a restart does. */
-    restart: (server: string): void =>
-      fake.change(server, { jsz: { server_id: 'NEW' }, varz: { server_id: 'NEW' } }),
+    restart: (server: string): void => {
+      const id = { server_id: `NEW_${asked.length}` }
+      fake.change(server, { jsz: id, varz: id })
+    },
     /** A stream, as one server reports it. */
     stream: (server: Server, name = 'ORDERS'): Stream => {
       const jsz = answers[server]?.jsz as { account_details: { stream_detail: Stream[] }[] }
@@ -145,19 +147,25 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
     lead: (leader: string | undefined): void => {
       for (const server of SERVERS) Object.assign(fake.stream(server).cluster ?? {}, { leader })
     },
-    read: (timeoutMillis?: number) => source.read(new AbortController().signal, timeoutMillis),
-    /** Reads once, and returns one shard with its followers by name. */
-    readShard: async (name = 'ORDERS') => {
-      const { shards, note, complete } = await fake.read()
-      const shard = shards.find((each) => each.shard === name)
-      if (!shard) throw new Error(`no shard ${name}: ${note}`)
-      const followers = new Map(shard.followers.map((each) => [each.replica, each]))
+    /** Reads once. What cannot be read and belongs to no stream is `unread`. */
+    read: async (timeoutMillis?: number) => {
+      const reading = await source.read(new AbortController().signal, timeoutMillis)
+      const last = reading.shards.at(-1)
+      const isUnread = last?.shard === 'servers of JetStream'
       return {
-        ...shard,
-        complete,
-        names: [...followers.keys()],
-        follower: (of: string) => followers.get(of),
+        ...reading,
+        shards: isUnread ? reading.shards.slice(0, -1) : reading.shards,
+        unread: isUnread ? last.problem : undefined,
       }
+    },
+    /** Reads once, and returns the stream ORDERS with its followers by name. */
+    readShard: async () => {
+      const { shards, ...reading } = await fake.read()
+      const shard = shards.find((each) => each.shard === 'ORDERS')
+      if (!shard) throw new Error(`no shard: ${reading.note}`)
+      const followers = new Map(shard.followers.map((each) => [each.replica, each]))
+      const follower = (name: string) => followers.get(name)
+      return { ...shard, ...reading, names: [...followers.keys()], follower }
     },
   }
   const source = jetstreamSource({
@@ -183,7 +191,7 @@ export function createFake(options: Partial<JetStreamSourceOptions> = {}) {
     }),
     ...options,
   })
-  return Object.assign(fake, { source, setOnAsk: (onAsk: () => void) => void (fake.onAsk = onAsk) })
+  return fake
 }
 
 function without(answer: unknown, isLeftOut: (key: string) => boolean): string {

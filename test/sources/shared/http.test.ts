@@ -1,17 +1,11 @@
 import fc from 'fast-check'
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { jetstreamSource } from 'opentelemetry-instrumentation-replication-lag/sources/jetstream'
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { TlsOptions } from 'node:tls'
 import { brotliCompressSync, constants } from 'node:zlib'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { parseExactJson } from '../../../src/sources/shared/exact-json.js'
 import { eventually } from '../../support/eventually.js'
 import { fakeFetch, FakeResponse, type FakeRequest } from './fakes.js'
@@ -46,43 +40,31 @@ describe('a URL', () => {
       requests.push(request)
       throw new Error('refused')
     })
-    await expect(reading).rejects.toThrow(
-      /^none of the etcd endpoints can be read: https:\/\/a:2379\/etcd\/v3\/maintenance\/status: refused$/,
-    )
-    expect(requests).toMatchObject([
-      {
-        url: 'https://a:2379/etcd/v3/maintenance/status',
-        method: 'POST',
-        body: '{}',
-        headers: { authorization: `Basic ${btoa('me:p@ss')}`, 'content-type': 'application/json' },
-      },
-    ])
+    const url = 'https://a:2379/etcd/v3/maintenance/status'
+    await expect(reading).rejects.toThrow(`none of the etcd endpoints can be read: ${url}: refused`)
+    const authorization = `Basic ${btoa('me:p@ss')}`
+    const headers = { authorization, 'content-type': 'application/json' }
+    expect(requests).toMatchObject([{ url, method: 'POST', body: '{}', headers }])
   })
 })
 
 describe('an answer', () => {
-  const denied =
-    '{"error":"etcdserver: user name is empty","message":"etcdserver: user name is empty"}'
+  const denied = '{"error":"user name is empty","message":"user name is empty"}'
+  const permission = 'Pass a fetch that adds the Authorization header of a user with the permission'
 
   it.each<[string, unknown, string]>([
-    [
-      'that denies access',
-      new FakeResponse(401, denied),
-      'status 401, "etcdserver: user name is empty". ' +
-        'Pass a fetch that adds the Authorization header of a user with the permission',
-    ],
-    ['that forbids it', new FakeResponse(403, 'no'), 'status 403, "no". Pass a fetch'],
+    ['that denies access', new FakeResponse(401, denied), `"user name is empty". ${permission}`],
+    ['that forbids it', new FakeResponse(403, 'no'), `status 403, "no". ${permission}`],
     ['with another status', new FakeResponse(404, '<html>'), 'status 404, "<html>"'],
     ['with another status and JSON', new FakeResponse(503, '[1]'), 'status 503, an array'],
     ['with another status and null', new FakeResponse(503, 'null'), 'status 503, "null"'],
-    ['that is not JSON', new FakeResponse(200, '<html>'), 'the answer is not JSON: "<html>"'],
     ['that is cut short', new FakeResponse(200, '{"a":'), 'the answer is not JSON: "{\\"a\\":"'],
-    ['that is null', new FakeResponse(200, 'null'), 'field header is missing'],
-    ['that is a number', 7, 'field header is missing'],
+    ['that is null', new FakeResponse(200, 'null'), 'field header is missing: this is not an etcd'],
+    ['that is a number', 7, 'field header is missing: this is not an etcd server'],
   ])('%s is an error that names the URL', async (_, response, message) => {
-    await expect(read(['http://a'], () => response)).rejects.toThrow(
-      `http://a/v3/maintenance/status: ${message}`,
-    )
+    const error = await read(['http://a'], () => response).catch(String)
+    expect(error).toContain('http://a/v3/maintenance/status: ')
+    expect(error).toContain(message)
   })
 })
 
@@ -102,34 +84,24 @@ it('the global fetch is used, and its connection is closed when a read is aborte
 })
 
 describe('a redirect', () => {
-  const other = 'http://169.254.169.254:81/base/v3/maintenance/status?token=secret'
-  const redirecting = (response: object) => async () =>
-    Promise.resolve({
-      ok: false,
-      status: 302,
-      text: async () => Promise.resolve('SECRET'),
-      ...response,
-    })
+  const base = 'http://169.254.169.254:81/base'
+  const other = `${base}/v3/maintenance/status?token=secret`
+  const to = (location: string) => ({ status: 302, headers: new Headers({ location }) })
+  const followed = { ok: true, status: 200, redirected: true }
 
   it.each<[string, object, string]>([
-    [
-      'to another server',
-      { headers: new Headers({ location: other }) },
-      'http://169.254.169.254:81/base',
-    ],
-    ['to another path', { headers: new Headers({ location: '/login?token=secret' }) }, 'http://a'],
-    ['without a place', { headers: new Headers() }, 'another URL'],
-    ['to an invalid place', { headers: new Headers({ location: 'http://%' }) }, 'another URL'],
+    ['to another server', to(other), base],
+    ['to another path', to('/login?token=secret'), 'http://a'],
+    ['without a place', { status: 302, headers: new Headers() }, 'another URL'],
+    ['to an invalid place', to('http://%'), 'another URL'],
     ['without headers', { status: 307 }, 'another URL'],
     ['as the standard has it', { status: 0 }, 'another URL'],
-    [
-      'that a fetch has followed',
-      { ok: true, status: 200, redirected: true, url: other },
-      'http://169.254.169.254:81/base',
-    ],
-    ['followed to nowhere', { ok: true, status: 200, redirected: true }, 'another URL'],
+    ['that a fetch has followed', { ...followed, url: other }, base],
+    ['followed to nowhere', followed, 'another URL'],
   ])('%s is refused, and names the URL', async (_, response, target) => {
-    const source = etcdSource({ endpoints: ['http://a'], shard: 'a', fetch: redirecting(response) })
+    const text = async () => Promise.resolve('SECRET')
+    const fetch = async () => Promise.resolve({ ok: false, status: 0, text, ...response })
+    const source = etcdSource({ endpoints: ['http://a'], shard: 'a', fetch })
     await expect(source.read(new AbortController().signal)).rejects.toThrow(
       `http://a/v3/maintenance/status: it redirects to "${target}", which is not followed: ` +
         'configure that URL if it is correct',
@@ -183,13 +155,10 @@ describe('a huge answer', () => {
   })
 
   it('may come in parts that are texts or bytes, which split a character', async () => {
-    const [first, second] = [
-      Buffer.from('{"message":"é"}').subarray(0, 13),
-      Buffer.from('é"}').subarray(1),
-    ]
+    const bytes = Buffer.from('{"message":"é"}')
     const body = async function* () {
-      yield first
-      yield await Promise.resolve(second)
+      yield bytes.subarray(0, 13)
+      yield await Promise.resolve(bytes.subarray(13))
       yield ' '
     }
     const response = { ok: false, status: 503, body: body(), text: async () => Promise.resolve('') }
@@ -223,40 +192,6 @@ it('a header that a fetch adds reaches no other server', async () => {
   expect(asked.map(({ url }) => new URL(url).host)).toEqual(expect.arrayContaining(['b', 'c']))
 })
 
-describe('a certificate', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'certificate-'))
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  /** A server with a certificate for `elsewhere.example` that it has signed itself. */
-  async function serveWithTls(options: TlsOptions): Promise<string> {
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-    const subject = ['-subj', '/CN=elsewhere.example', '-keyout', key, '-out', cert]
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', ...subject], {
-      stdio: 'ignore',
-    })
-    const files = { key: readFileSync(key), cert: readFileSync(cert) }
-    const server = createTlsServer({ ...files, ...options })
-    onTestFinished(() => void server.close())
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    return `https://127.0.0.1:${(server.address() as AddressInfo).port}`
-  }
-
-  it('that is not trusted is an error that says what to do', async () => {
-    const source = jetstreamSource({ servers: [await serveWithTls({})] })
-    await expect(source.read(AbortSignal.timeout(5000))).rejects.toThrow(
-      /self-signed certificate.*: the certificate is not trusted: set NODE_EXTRA_CA_CERTS/,
-    )
-  })
-
-  it('is expected at a port that has none', async () => {
-    const url = await serve((_, response) => response.end())
-    const source = jetstreamSource({ servers: [url.replace('http:', 'https:')] })
-    await expect(source.read(AbortSignal.timeout(5000))).rejects.toThrow(
-      /: check whether the port expects TLS$/,
-    )
-  })
-})
-
 /** Starts a server, and returns its URL. */
 async function serve(listener: RequestListener): Promise<string> {
   const server = createServer(listener)
@@ -268,24 +203,13 @@ async function serve(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-it('a server that does not answer is named by its URL', async () => {
-  const source = etcdSource({ endpoints: ['http://127.0.0.1:2'], shard: 'a' })
-  await expect(source.read(AbortSignal.timeout(5_000))).rejects.toThrow(
-    /^none of the etcd endpoints can be read: http:\/\/127.0.0.1:2\/v3\/maintenance\/status: fetch failed \(.*\): check host and port, and whether the server runs$/,
-  )
-})
-
 describe('JSON', () => {
   it('keeps all digits of integers that a number cannot hold, as strings', () => {
     const text = '{"a": 18446744073709551615, "b": [9007199254740993 , 9007199254740993], "c": 7}'
-    expect(parseExactJson(text)).toEqual({
-      a: '18446744073709551615',
-      b: ['9007199254740993', '9007199254740993'],
-      c: 7,
-    })
-    expect(
-      parseExactJson('{"a": 1234567890123456.5, "b": -1234567890123456, "c": 1.5e300}'),
-    ).toEqual({ a: 1234567890123456.5, b: -1234567890123456, c: 1.5e300 })
+    const b = ['9007199254740993', '9007199254740993']
+    expect(parseExactJson(text)).toEqual({ a: '18446744073709551615', b, c: 7 })
+    const others = { a: 1234567890123456.5, b: -1234567890123456, c: 1.5e300 }
+    expect(parseExactJson(JSON.stringify(others))).toEqual(others)
   })
 
   it('changes nothing inside of strings', () => {
@@ -295,8 +219,10 @@ describe('JSON', () => {
     expect(parseExactJson(both)).toEqual({ a: '1, 9007199254740993 ]', b: '9007199254740993' })
   })
 
-  it('returns undefined for what is not JSON', () => {
-    for (const text of ['', 'x', '{"a": 9007199254740993', '<html>9007199254740993,'])
+  it('that is cut short or invalid is undefined, at once', () => {
+    const long = `{"a": 9007199254740993, "b": "${'x'.repeat(100_000)}`
+    const escaped = `{"a": 9007199254740993, "b": "${'\\"'.repeat(100_000)}`
+    for (const text of ['', 'x', '{"a": 9007199254740993', '<p>9007199254740993,', long, escaped])
       expect(parseExactJson(text)).toBeUndefined()
   })
 
