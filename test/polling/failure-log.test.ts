@@ -57,8 +57,7 @@ describe('a failure', () => {
   })
 
   it('is logged at once again after a recovery', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await fail(test.source, new Error('refused'))
     await pass(INTERVAL)
     await answer(test.source, EMPTY)
@@ -83,12 +82,10 @@ describe('a failure', () => {
   })
 
   it('of one source does not hide that of another', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await fail(test.source, new Error('refused'))
     const read = () => Promise.reject(new Error('refused'))
-    test.poll({ sources: [{ name: 'other', read }] }).start()
-    await pass(0)
+    await test.start({ sources: [{ name: 'other', read }] })
     await pass(0)
     expect(errors()).toEqual([
       'source "scripted" cannot be read: refused',
@@ -100,8 +97,7 @@ describe('a failure', () => {
 describe('a recovery', () => {
   it('is logged once, and not without a failure', async () => {
     const recoveries = () => test.logged.matching('info: ', 'source "scripted" can be read again')
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await answer(test.source, EMPTY)
     expect(test.logged.messages).toEqual([])
     await pass(INTERVAL)
@@ -119,8 +115,7 @@ describe('a recovery', () => {
 
 describe('a read that hangs', () => {
   it('is logged at once, again after a minute, then hourly, and its recovery once', async () => {
-    test.poll({ pollIntervalMillis: 10 * SECOND }).start()
-    await pass(0)
+    await test.start({ pollIntervalMillis: 10 * SECOND })
     await pass(DEADLINE)
     expect(errors()).toHaveLength(1)
     await pass(MINUTE - 1)
@@ -139,8 +134,7 @@ describe('a read that hangs', () => {
   })
 
   it('after a failure of another kind is logged at once', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await fail(test.source, new Error('refused'))
     await pass(INTERVAL + DEADLINE)
     expect(errors()).toHaveLength(2)
@@ -162,8 +156,7 @@ describe('the kind of a failure', () => {
     ['the message next to a code', withCode('ECONNRESET', 'one'), withCode('ECONNRESET', 'two')],
     ['the message next to a number as code', withCode(7, 'one'), withCode(7, 'two')],
   ])('does not depend on %s', async (_, first, second) => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await fail(test.source, first)
     await pass(INTERVAL)
     await fail(test.source, second)
@@ -177,8 +170,7 @@ describe('the kind of a failure', () => {
     ['whether it is an error', new Error('failed'), 'failed'],
     ['whether it has properties', {}, undefined],
   ])('depends on %s', async (_, first, second) => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await fail(test.source, first)
     await pass(INTERVAL)
     await fail(test.source, second)
@@ -237,8 +229,7 @@ describe('the message of a failure', () => {
       [unreadable, 'an error that cannot be read'],
       [revoked, 'an error that cannot be read'],
     ]
-    test.poll().start()
-    await pass(0)
+    await test.start()
     for (const [thrown] of cases) {
       await fail(test.source, thrown)
       await pass(INTERVAL)
@@ -255,16 +246,14 @@ describe('the message of a failure', () => {
     test.source.read = () => {
       throw new Error('at once')
     }
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await pass(0)
     expect(errors()).toEqual(['source "scripted" cannot be read: at once'])
   })
 
   it('has the name of the source on one line', async () => {
     const read = () => Promise.reject(new Error('refused'))
-    test.poll({ sources: [{ name: 'two\n"lines"', read }] }).start()
-    await pass(0)
+    await test.start({ sources: [{ name: 'two\n"lines"', read }] })
     await pass(0)
     expect(errors()).toEqual(['source "two\\n\\"lines\\"" cannot be read: refused'])
   })
@@ -272,8 +261,7 @@ describe('the message of a failure', () => {
 
 describe('a note in a reading', () => {
   it('is logged at debug level when it changes', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     for (const note of ['standby', 'standby', 'primary', undefined, 'primary']) {
       await answer(test.source, note === undefined ? EMPTY : { shards: [], note })
       await pass(INTERVAL)
@@ -295,8 +283,7 @@ describe('the problem of a follower', () => {
   }
 
   it('is logged as a warning for each follower when it changes', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     for (const problem of ['lost', 'lost', undefined, 'lost', 'gone']) {
       await answer(test.source, withProblem(problem))
       await pass(INTERVAL)
@@ -314,8 +301,7 @@ describe('the problem of a follower', () => {
   })
 
   it('is logged again after its shard has begun a new epoch', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     for (const epoch of ['1', '2']) {
       const followers = [{ replica: 'r1', problem: 'lost' }]
       await answer(test.source, { shards: [{ shard: 'a', leaderSeqno: 1, followers, epoch }] })

@@ -38,8 +38,7 @@ function settleOnAbort(source: ScriptedSource): void {
 
 describe('the interval', () => {
   it('counts from the start of a read to the start of the next', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await pass(200)
     await answer(test.source, EMPTY)
     await pass(INTERVAL - 201)
@@ -49,8 +48,7 @@ describe('the interval', () => {
   })
 
   it('is skipped after a read that took longer', async () => {
-    test.poll({ pollTimeoutMillis: 10 * INTERVAL }).start()
-    await pass(0)
+    await test.start({ pollTimeoutMillis: 10 * INTERVAL })
     await pass(3 * INTERVAL)
     expect(test.source.reads).toHaveLength(1)
     await answer(test.source, EMPTY)
@@ -91,9 +89,7 @@ describe('timers', () => {
   })
 
   it('end with the read and with the stop', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     await answer(test.source, EMPTY)
     expect(vi.getTimerCount()).toBe(1)
     await pass(INTERVAL)
@@ -104,8 +100,7 @@ describe('timers', () => {
 
 describe('a read that misses its deadline', () => {
   it('is aborted and logged, and the source is down', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await pass(DEADLINE - 1)
     expect(test.source.last.signal.aborted).toBe(false)
     await pass(1)
@@ -118,8 +113,7 @@ describe('a read that misses its deadline', () => {
 
   it('is followed by the next one in time if the source settles on abort', async () => {
     settleOnAbort(test.source)
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await pass(DEADLINE)
     expect(test.source.reads).toHaveLength(1)
     await pass(INTERVAL - DEADLINE)
@@ -131,8 +125,7 @@ describe('a read that misses its deadline', () => {
   })
 
   it('is followed by no other until it has settled', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await pass(10 * INTERVAL)
     expect(test.source.reads).toHaveLength(1)
     await fail(test.source, new Error('aborted'))
@@ -141,8 +134,7 @@ describe('a read that misses its deadline', () => {
   })
 
   it('has its late answer dropped', async () => {
-    test.poll().start()
-    await pass(0)
+    await test.start()
     await pass(DEADLINE)
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(lagsOf(test.gauge)).toEqual({})
@@ -156,8 +148,7 @@ describe('a read that misses its deadline', () => {
   it('that never settles leaves other sources alone', async () => {
     const other = new ScriptedSource('other')
     other.read = () => Promise.resolve(reading('a', 9, { r1: 4 }))
-    test.poll({ sources: [test.source, other] }).start()
-    await pass(0)
+    await test.start({ sources: [test.source, other] })
     await pass(100 * INTERVAL)
     expect(await pointsOf(test.gauge, UP)).toEqual({ scripted: 0, other: 1 })
     expect(lagsOf(test.gauge)).toEqual({ 'a/r1': 5 })
@@ -166,9 +157,7 @@ describe('a read that misses its deadline', () => {
 
 describe('a stop during a read', () => {
   it('aborts it, and does not call that a failure', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     poller.stop()
     expect(test.source.last.signal.aborted).toBe(true)
     await fail(test.source, test.source.last.signal.reason)
@@ -178,9 +167,7 @@ describe('a stop during a read', () => {
   })
 
   it('drops its answer', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     poller.stop()
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(test.gauge.lagSeqno('a', 'r1')).toBe(0)
@@ -201,9 +188,7 @@ describe('a stop during a read', () => {
   })
 
   it('and a start: the next read begins as soon as it has settled', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     await answer(test.source, reading('a', 9, { r1: 4 }))
     await pass(INTERVAL)
     poller.stop()
@@ -220,9 +205,7 @@ describe('a stop during a read', () => {
   })
 
   it('and a start: it is a failure once it hangs past a deadline', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     await pass(TIMEOUT / 2)
     poller.stop()
     poller.start()
@@ -236,9 +219,7 @@ describe('a stop during a read', () => {
   })
 
   it('and several starts and stops end as the last one says', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     for (let round = 0; round < 3; round++) {
       poller.stop()
       poller.start()
@@ -254,9 +235,7 @@ describe('a stop during a read', () => {
 
 describe('a source object', () => {
   it('is read once at a time, even when it is removed and added again', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     poller.remove('scripted')
     poller.add(test.source)
     await pass(10)
@@ -281,11 +260,8 @@ describe('a source object', () => {
 
   it('is not read for a poller that no longer waits', async () => {
     const gauge = new ReplicationLagGauge()
-    test.poll({ pollTimeoutMillis: 10 * INTERVAL }).start()
-    await pass(0)
-    const waiting = test.poll({ gauge })
-    waiting.start()
-    await pass(0)
+    await test.start({ pollTimeoutMillis: 10 * INTERVAL })
+    await test.start({ gauge })
     await pass(DEADLINE)
     expect(test.logged.matching('error', 'no answer within 300 ms')).toHaveLength(1)
     await answer(test.source, EMPTY)
@@ -296,11 +272,8 @@ describe('a source object', () => {
   })
 
   it('is not read for a poller that was stopped while it waited', async () => {
-    test.poll().start()
-    await pass(0)
-    const waiting = test.poll({ gauge: new ReplicationLagGauge() })
-    waiting.start()
-    await pass(0)
+    await test.start()
+    const waiting = await test.start({ gauge: new ReplicationLagGauge() })
     waiting.stop()
     await answer(test.source, EMPTY)
     await pass(INTERVAL - 1)
@@ -309,11 +282,8 @@ describe('a source object', () => {
 
   it('is read for a poller that was stopped and started while it waited', async () => {
     const gauge = new ReplicationLagGauge()
-    test.poll().start()
-    await pass(0)
-    const waiting = test.poll({ gauge })
-    waiting.start()
-    await pass(0)
+    await test.start()
+    const waiting = await test.start({ gauge })
     waiting.stop()
     waiting.start()
     await pass(0)
@@ -337,8 +307,7 @@ describe('tracing', () => {
       seen.push(isSuppressed())
       return EMPTY
     }
-    test.poll().start()
-    await pass(0)
+    await test.start()
     expect(isSuppressed()).toBe(false)
     await pass(INTERVAL)
     expect(isSuppressed()).toBe(false)

@@ -18,9 +18,7 @@ const counts = (sources: readonly ScriptedSource[]) => sources.map(({ reads }) =
 
 describe('a poller', () => {
   it('reads once when it is started twice', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     poller.start()
     await pass(0)
     expect(test.source.reads).toHaveLength(1)
@@ -32,9 +30,7 @@ describe('a poller', () => {
   })
 
   it('reads no more when it is stopped, and again at once when it is started', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     await answer(test.source, EMPTY)
     poller.stop()
     await pass(10 * INTERVAL)
@@ -59,8 +55,7 @@ describe('a poller', () => {
     ['a part of a short interval', 60, 20],
   ])('starts its sources %s apart, the first at once', async (_, pollIntervalMillis, stagger) => {
     const sources = ['1', '2', '3'].map((name) => new ScriptedSource(name))
-    test.poll({ sources, pollIntervalMillis }).start()
-    await pass(0)
+    await test.start({ sources, pollIntervalMillis })
     expect(counts(sources)).toEqual([1, 0, 0])
     await pass(stagger - 1)
     expect(counts(sources)).toEqual([1, 0, 0])
@@ -72,9 +67,7 @@ describe('a poller', () => {
 
   it('does not read a source whose turn comes after the stop', async () => {
     const sources = ['1', '2'].map((name) => new ScriptedSource(name))
-    const poller = test.poll({ sources })
-    poller.start()
-    await pass(0)
+    const poller = await test.start({ sources })
     poller.stop()
     await pass(10 * INTERVAL)
     expect(counts(sources)).toEqual([1, 0])
@@ -112,9 +105,7 @@ describe('a poller', () => {
 
 describe('adding a source', () => {
   it('reads it at once while the poller is running', async () => {
-    const poller = test.poll({ sources: [] })
-    poller.start()
-    await pass(0)
+    const poller = await test.start({ sources: [] })
     poller.add(test.source)
     await pass(0)
     expect(test.source.reads).toHaveLength(1)
@@ -124,9 +115,7 @@ describe('adding a source', () => {
 describe('removing a source', () => {
   it('ends its polling and removes what it reported, and nothing else', async () => {
     const other = new ScriptedSource('other')
-    const poller = test.poll({ sources: [test.source, other] })
-    poller.start()
-    await pass(0)
+    const poller = await test.start({ sources: [test.source, other] })
     await answer(test.source, reading('a', 9, { r1: 4 }))
     await pass(50)
     await answer(other, reading('b', 9, { r1: 3 }))
@@ -143,9 +132,7 @@ describe('removing a source', () => {
   })
 
   it('aborts its read, and ignores what that still brings', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     poller.remove('scripted')
     expect(test.source.last.signal.aborted).toBe(true)
     await answer(test.source, reading('a', 9, { r1: 4 }))
@@ -166,9 +153,7 @@ describe('removing a source', () => {
   })
 
   it('frees its name', async () => {
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     await answer(test.source, reading('a', 9, { r1: 4 }))
     poller.remove('scripted')
     const next = new ScriptedSource()
@@ -206,10 +191,8 @@ describe('the name of a source', () => {
   it('is free on another gauge', async () => {
     const gauge = new ReplicationLagGauge()
     const sources = [new ScriptedSource()]
-    test.poll({ gauge, sources }).start()
-    await pass(0)
-    test.poll().start()
-    await pass(0)
+    await test.start({ gauge, sources })
+    await test.start()
     await answer(test.source, reading('a', 9, { r1: 4 }))
     expect(lagsOf(gauge)).toEqual({})
     expect(lagsOf(test.gauge)).toEqual({ 'a/r1': 5 })
@@ -218,8 +201,7 @@ describe('the name of a source', () => {
   it('stays free if another source of the same poller is invalid', async () => {
     const sources = [test.source, {} as ReplicationSource]
     expect(() => test.poll({ sources })).toThrow(/^sources\[1\]: expected/)
-    test.poll().start()
-    await pass(0)
+    await test.start()
     expect(test.source.reads).toHaveLength(1)
   })
 })
@@ -282,8 +264,7 @@ describe('an invalid option', () => {
     const longest = 2 ** 31 - 1
     const sources = [new ScriptedSource('another')]
     const limits = { pollIntervalMillis: longest, pollTimeoutMillis: longest }
-    test.poll({ sources, ...limits, retentionMillis: Infinity }).start()
-    await pass(0)
+    await test.start({ sources, ...limits, retentionMillis: Infinity })
     expect(sources[0]?.reads).toHaveLength(1)
   })
 

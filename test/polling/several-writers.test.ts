@@ -106,8 +106,7 @@ describe('a follower that several sources report', () => {
     const found = reading('a', 10, { r1: 4 })
     const fails = { name: 'fails', read: () => Promise.resolve(found) }
     const works = { name: 'works', read: () => Promise.resolve(reading('a', 10, { r1: 5 })) }
-    test.poll({ sources: [works, fails] }).start()
-    await pass(0)
+    await test.start({ sources: [works, fails] })
     await pass(100)
     expect(lags()).toEqual({ 'a/r1': 6 })
     fails.read = () => Promise.reject(new Error('refused'))
@@ -241,9 +240,7 @@ describe("the application's own entries in a shard that a source reports too", (
 
   it('are not compared with the leader of a source that can no longer be read', async () => {
     test.gauge.updateAppliedSeqno('a', 4, 'own')
-    const poller = test.poll()
-    poller.start()
-    await pass(0)
+    const poller = await test.start()
     for (let reads = 0; reads < 3; reads++) {
       await answer(test.source, reading('a', 10, { r1: 4 }))
       await pass(INTERVAL)

@@ -23,12 +23,14 @@ export interface PollingTest {
   readonly logged: DiagRecorder
   /** Creates a poller of the gauge, which ends with the test. Without `sources` it has `source`. */
   poll(options?: PollingOptions & { gauge?: ReplicationLagGauge }): ReplicationPoller
+  /** Creates a poller, starts it, and lets its first read begin. */
+  start(options?: PollingOptions & { gauge?: ReplicationLagGauge }): Promise<ReplicationPoller>
 }
 
 /** Sets up each test of a file, with fake time. */
 export function setUpPolling(): PollingTest {
   const pollers: ReplicationPoller[] = []
-  let current: Omit<PollingTest, 'poll'>
+  let current: Omit<PollingTest, 'poll' | 'start'>
   beforeEach(() => {
     vi.useFakeTimers()
     const [gauge, source] = [new ReplicationLagGauge(), new ScriptedSource()]
@@ -58,6 +60,12 @@ export function setUpPolling(): PollingTest {
         ...options,
       })
       pollers.push(poller)
+      return poller
+    },
+    async start(options) {
+      const poller = this.poll(options)
+      poller.start()
+      await pass(0)
       return poller
     },
   }
