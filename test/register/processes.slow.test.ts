@@ -80,7 +80,7 @@ test('with NODE_OPTIONS and npm start, the service polls and has the port, not n
     expect(value('service_requests_total')).toBe(7)
     expect(value('replication_lag_seqno', STANDBY)).toBeGreaterThanOrEqual(0)
   })
-  expect(await countConnections()).toBe(1)
+  await eventually(async () => expect(await countConnections()).toBe(1))
 })
 
 /** Prints who reports: each process or thread runs this. */
@@ -111,7 +111,7 @@ test.each([
     ])
     expect((await scrape()).value('replication_lag_seqno', STANDBY)).toBeGreaterThanOrEqual(0)
   })
-  expect(await countConnections()).toBe(1)
+  await eventually(async () => expect(await countConnections()).toBe(1))
 })
 
 test('the workers of a cluster poll if their primary process does not', async () => {
