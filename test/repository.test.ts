@@ -1,10 +1,14 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, test } from 'vitest'
-import { listFiles, readJson, readText } from './support/repository.js'
+import { findAnchors, findLinks, readPages, type Page } from './docs/markdown.js'
+import { listFiles, readJson, readText, repository } from './support/repository.js'
 
 interface Manifest {
   readonly name: string
   readonly version: string
+  readonly homepage: string
 }
 
 interface Lock {
@@ -46,9 +50,47 @@ test('no file names a path or a registry of one machine', () => {
   expect(found).toEqual([])
 })
 
-test('no file of the sources is too long for one subject', () => {
-  const long = listFiles('src').filter(
-    (path) => path.endsWith('.ts') && readText(path).trimEnd().split('\n').length > 250,
-  )
-  expect(long).toEqual([])
+test('no file of the sources is too long for one subject, and no page of the docs', () => {
+  const isLong = (limit: number) => (path: string) =>
+    readText(path).trimEnd().split('\n').length > limit
+  expect(listFiles('src').filter(isLong(250))).toEqual([])
+  const pages = listFiles('docs').filter((path) => path.endsWith('.md'))
+  expect(pages.filter(isLong(150))).toEqual([])
+  expect(['README.md'].filter(isLong(160))).toEqual([])
+})
+
+/** The address of a file or folder of the repository, up to its path. */
+const files = new RegExp(`^${manifest.homepage.replace(/#.*/, '')}/(?:blob|tree|raw)/main/`)
+
+/** Returns the path of a link to the repository, with its anchor. */
+function pathOf(page: Page, target: string): string | undefined {
+  if (files.test(target)) return target.replace(files, '')
+  if (/^[a-z]+:/i.test(target)) return undefined
+  return target.startsWith('#') ? page.path + target : join(dirname(page.path), decodeURI(target))
+}
+
+/** Returns the links of a page to files or headings of the repository that do not exist. */
+function brokenLinks(page: Page, anchors: ReadonlyMap<string, ReadonlySet<string>>): string[] {
+  const broken = findLinks(page).filter(({ target }) => {
+    const [path, anchor] = pathOf(page, target)?.split('#') ?? []
+    if (path === undefined) return false
+    const linked = anchors.get(path)
+    if (!linked) return path.startsWith('..') || !existsSync(join(repository, path))
+    return anchor !== undefined && !linked.has(anchor)
+  })
+  return broken.map(({ line, target }) => `${page.path}:${line}: ${target}`)
+}
+
+test('the links of the documentation lead to files and headings that exist', () => {
+  const pages = readPages()
+  const anchors = new Map(pages.map((page) => [page.path, findAnchors(page)]))
+  expect(pages.flatMap((page) => brokenLinks(page, anchors))).toEqual([])
+  const wrong = {
+    path: 'docs/README.md',
+    text: '[a](#none) [b](none.md) [c](../README.md#metrics)',
+  }
+  expect(brokenLinks(wrong, anchors)).toEqual([
+    'docs/README.md:1: #none',
+    'docs/README.md:1: none.md',
+  ])
 })
