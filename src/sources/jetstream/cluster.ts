@@ -100,12 +100,9 @@ export class Cluster {
     const views = [...this.views.values()]
     const isRead = (server: string) => {
       const url = this.urls.get(server)
-      return (
-        url !== undefined && this.survey.last(url) !== undefined && !this.survey.failures.has(url)
-      )
+      return url !== undefined && !this.survey.failures.has(url)
     }
-    const isValid = views.every((each) => each.isSettled && each.faults.length === 0)
-    const isWhole = isValid && this.namesakes.length === 0
+    const isWhole = views.every((each) => each.isSettled && each.faults.length === 0)
     const isLed = [...this.copies].every(([key, copies]) => {
       return (
         this.leaders.get(key)?.leader.hasUnknown === false &&

@@ -334,6 +334,7 @@ describe('a follower', () => {
     ['replica nats_1: field active', firstReplica({ active: 'long' }), 'nats_1'],
     ['replica without a name: field name', firstReplica({ name: 7 }), 'nats_1'],
     ['consumer without a name: field name', consumerAt(1, { name: '' }), 'consumer/temp'],
+    ['field consumer_detail has an', { nats_2: { consumer_detail: 7 } }, 'consumer/temp'],
     ['', firstReplica({ name: 'Server name unknown at this time (peerID: S4A)' }), 'nats_1'],
     ['', mirrorOf({ name: 'ORDERS', filter_subject: 'orders.a' }), 'mirror/COPY'],
     ['', mirrorOf({ name: 'ORDERS', subject_transforms: [{ src: 'orders.a' }] }), 'mirror/COPY'],

@@ -132,7 +132,7 @@ describe.each([
   it('says whose members are not known, and has the commits', async () => {
     const { admin } = create({ describeGroups: refuse, listGroups: refuse })
     const { shards } = await readOnce({ admin, groups })
-    expect(shards[0]).toMatchObject({ shard: 'orders/0', followers: [{ appliedSeqno: 4n }] })
+    expect(shards[0]?.followers).toEqual([{ replica: 'billing', appliedSeqno: 4n }])
     expect(shards.at(-1)?.problem).toMatch(/^members of billing cannot be read: Group auth/)
   })
 
@@ -239,8 +239,8 @@ describe('a commit', () => {
     const ends = () => log(calls.includes('ends at isolation 1') ? 3n : 10n)
     const { admin, calls } = createPlatformatic({ ends })
     const { shards } = await readOnce({ admin, groups, isolation: 'read_committed' })
-    expect(shards[0]).toMatchObject({ leaderSeqno: 3n, followers: [{ replica: 'billing' }] })
-    expect(shards[0]?.followers[0]).not.toHaveProperty('appliedSeqno')
+    expect(shards[0]?.leaderSeqno).toBe(3n)
+    expect(shards[0]?.followers).toEqual([{ replica: 'billing' }])
   })
 })
 
@@ -292,7 +292,7 @@ describe('kafkajs', () => {
 
   it('takes no topics from members whose metadata has another form', async () => {
     const describeGroups = (ids: string[]) => {
-      const memberMetadata = Buffer.from('00017fffffff00066f7264657273fffe', 'hex')
+      const memberMetadata = Buffer.from('00017fffffff00066f7264657273fffe6162', 'hex')
       const members = [{ memberMetadata }, { memberMetadata: 7 }]
       return { groups: ids.map((groupId) => ({ groupId, protocolType: 'consumer', members })) }
     }
