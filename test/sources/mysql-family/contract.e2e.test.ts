@@ -2,10 +2,17 @@ import { currentMariadb, mariadb } from '../../servers/mariadb.mjs'
 import { mysql } from '../../servers/mysql.mjs'
 import { describeContract, describeInstalled } from '../contract.js'
 
-for (const kind of [mysql, mariadb, currentMariadb]) {
+// Each server, and each client on both systems.
+const combinations = [
+  { kind: mysql, clients: ['mysql2', 'mariadb'] },
+  { kind: mariadb, clients: ['mysql2'] },
+  { kind: currentMariadb, clients: ['mariadb'] },
+]
+
+for (const { kind, clients } of combinations) {
   const grant = kind === mysql ? 'SELECT' : 'REPLICA MONITOR'
   await describeInstalled(kind, () => {
-    for (const client of ['mysql2', 'mariadb']) {
+    for (const client of clients) {
       describeContract(kind, {
         client,
         faults: {
