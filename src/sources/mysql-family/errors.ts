@@ -44,6 +44,11 @@ export function isUnknownVariable(error: unknown): boolean {
   return (error as { errno?: unknown } | null | undefined)?.errno === 1193
 }
 
+export function listOf(names: readonly string[]): string {
+  const last = names.at(-1)
+  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${last}` : String(last)
+}
+
 /** Returns where a client of mysql2 connects to. mariadb clients do not expose it. */
 function addressOf(node: string, client: unknown): string {
   const { pool, connection } = client as Partial<Record<string, { config?: unknown }>>

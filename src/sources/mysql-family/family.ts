@@ -3,8 +3,8 @@ import { groupBy } from '../shared/groups.js'
 import { Nodes, unreachable, type Moment, type Survey } from '../shared/nodes.js'
 import type { FollowerReading } from '../source.js'
 import { isGaleraNode, type MysqlClient } from './clients.js'
-import { explain } from './errors.js'
-import { Topology, type ServerState, type Verdict } from './topology.js'
+import { explain, listOf } from './errors.js'
+import { Topology, type Link, type ServerState, type Verdict } from './topology.js'
 
 /** A node that does not lead, and has answered. */
 export interface FollowerAnswer<State> {
@@ -18,9 +18,14 @@ export interface FollowerAnswer<State> {
   readonly hasOtherLeaders: boolean
 }
 
-/** A node that does not lead: its answer, or what to report of it without one. */
-export type Found<State> =
-  FollowerAnswer<State> | { readonly replica: string; readonly lost: FollowerReading }
+/** What to report of a node without an answer, or without a leader to compare it with. */
+export interface LostNode {
+  readonly replica: string
+  readonly lost: FollowerReading
+}
+
+/** A node that does not lead. */
+export type Found<State> = FollowerAnswer<State> | LostNode
 
 /** The nodes of a system as one read has found them. */
 export interface Reading<State> {
@@ -77,7 +82,7 @@ export class Family<State extends ServerState> {
     const before = this.known.get(name)?.links ?? []
     if (state.links?.length !== before.length) return state
     const links = state.links.map((link, index) =>
-      link.leader === '' ? { ...link, leader: before[index]?.leader ?? '' } : link,
+      link.leader === '' ? { ...link, leader: (before[index] as Link).leader } : link,
     )
     return { ...state, links }
   }
@@ -161,8 +166,8 @@ export class Family<State extends ServerState> {
     const byId = groupBy(newest, ([, { id }]) => id)
     return (replica: string): string | undefined => {
       if (shared.has(replica)) return 'its client reaches the same server as that of another node'
-      const id = newest.get(replica)?.id
-      const found = id === undefined ? [] : (byId.get(id) ?? [])
+      const { id } = newest.get(replica) as State
+      const found = byId.get(id) as [string, State][]
       const same = found.map(([name]) => name).filter((name) => name !== replica)
       if (same.length === 0) return undefined
       return `its ${this.dialect.idName} is also that of ${listOf(same)}: give each server its own`
@@ -240,9 +245,4 @@ export class Family<State extends ServerState> {
 function leadersOf(verdict: Verdict): readonly string[] {
   if (verdict.kind === 'leader') return [verdict.leader]
   return verdict.kind === 'rivals' ? verdict.names : []
-}
-
-function listOf(names: readonly string[]): string {
-  const last = names.at(-1)
-  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${last}` : String(last)
 }

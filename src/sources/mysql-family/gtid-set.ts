@@ -100,7 +100,7 @@ function difference(intervals: Intervals, others: Intervals = []): Intervals {
 export function sizeBefore(set: GtidSet, missing: GtidSet): bigint {
   const rests = [...missing].map(([key, gaps]): [string, Intervals] => {
     let next = 0
-    const rest = (set.get(key) ?? []).flatMap(([first, last]): Intervals => {
+    const rest = (set.get(key) as Intervals).flatMap(([first, last]): Intervals => {
       while ((gaps[next]?.[0] ?? first) < first) next++
       const start = gaps[next]?.[0]
       return start !== undefined && start <= last ? [[start, last]] : []

@@ -1,5 +1,5 @@
 import { checkOptions, type MysqlSourceOptions as SourceOptions } from './clients.js'
-import { Family } from './family.js'
+import { Family, type LostNode } from './family.js'
 import { askMariadb, type Gtid, type MariadbState } from './mariadb-answer.js'
 import { ignores, isAhead, readFollower } from './mariadb-followers.js'
 import type { ReplicationSource, ShardReading } from '../source.js'
@@ -63,7 +63,7 @@ export function mariadbSource(options: MariadbSourceOptions): ReplicationSource 
           ...(problem !== undefined && { problem }),
         }
         if (!leader) {
-          const followers = reported.flatMap((found) => ('lost' in found ? found.lost : []))
+          const followers = reported.map((found) => (found as LostNode).lost)
           return { ...common, followers }
         }
         return {

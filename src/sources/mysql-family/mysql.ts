@@ -1,5 +1,5 @@
 import { checkOptions, type MysqlSourceOptions as SourceOptions } from './clients.js'
-import { Family } from './family.js'
+import { Family, type LostNode } from './family.js'
 import { sizeOf, subtract, union, type GtidSet } from './gtid-set.js'
 import { askMysql } from './mysql-answer.js'
 import { readFollower, writtenKeys } from './mysql-followers.js'
@@ -45,7 +45,7 @@ export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
       const common = { shard, ...(problem !== undefined && { problem }) }
       const reported = others.filter(({ replica }) => passes({ replica }))
       if (!leader) {
-        const followers = reported.flatMap((found) => ('lost' in found ? found.lost : []))
+        const followers = reported.map((found) => (found as LostNode).lost)
         return { complete: true, shards: [{ ...common, followers }] }
       }
       const { executed, mode } = leader

@@ -183,9 +183,9 @@ describe('a consumer of changes', () => {
   })
 
   itFrom15('A consumer of changes that takes messages has nothing to do', async () => {
-    const publication = await publish('listening')
     await primary.query('create database other template postgres')
     const other = await connect(primary, { database: 'other' })
+    const publication = await publish('listening')
     const source = createSource(primary)
     const receiver = { applicationName: 'consumer', slot: 'listening', publication }
     await WalReceiver.start(primary, receiver)
