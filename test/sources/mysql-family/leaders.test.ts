@@ -210,6 +210,10 @@ describe.each(SYSTEMS)('$title', (system) => {
       ['c:w', 'no leader', /^3 nodes claim to lead: a, b and c/],
     ],
     [
+      'has no rival in a node that may follow another one',
+      ['a:w b<a c<hidden:w', 'b:on c:off', /^the replication state of c cannot be seen/],
+    ],
+    [
       'has a problem if nodes that follow each other accept writes',
       ['a<b:w b<a:w', 'no leader', /^a and b follow each other and accept writes: set \w+ on all/],
     ],

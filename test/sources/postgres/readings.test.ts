@@ -100,6 +100,103 @@ describe('a reading', () => {
   ])
 })
 
+describe('the names of connections', () => {
+  let reports = 0
+
+  /** A row, as `1:a@x` for connection 1 of `a` from `x`. It reports something at each reading, without a `!` at the end. */
+  function rowOf(text: string): AnswerRow {
+    const [, id, application_name, client_addr, silent] = /^(\d+):(.+)@(.+?)(!)?$/.exec(text) ?? []
+    const reply = silent ?? `${reports++}`
+    return { ...STANDBY, connection: `${id} 1`, application_name, client_addr, applied: id, reply }
+  }
+
+  /** Splits at spaces. Nothing has no parts. */
+  const split = (text: string) => text.split(' ').filter((part) => part !== '')
+
+  it.each<[title: string, ...[connections: string, names: string, slots?: string][]]>([
+    ['gives each connection its own name', ['1:a@x 2:b@x', '1:a 2:b']],
+    [
+      'adds the address to a second of one name, and a number to a third from one address',
+      ['1:a@x 2:a@y 3:a@y 4:a@y', '1:a 2:a@y 3:a@y#2 4:a@y#3'],
+    ],
+    ['gives no reserved name', ['1:a@x', '1:a@x#2', 'a a@x'], ['1:a@x', '1:a', 'a@x#2']],
+    [
+      'renames no connection while it lasts',
+      ['1:a@x 2:a@y', '1:a 2:a@y'],
+      ['2:a@y', '2:a@y'],
+      ['3:a@z 2:a@y', '3:a 2:a@y'],
+    ],
+    [
+      'gives connections that come back in another order the names they had',
+      ['1:a@x 2:a@y', '1:a 2:a@y'],
+      ['', ''],
+      ['3:a@y', '3:a@y'],
+      ['3:a@y 4:a@x', '3:a@y 4:a'],
+    ],
+    [
+      'gives the plain name to a single one that moves from address to address',
+      ['1:a@x', '1:a'],
+      ['2:a@y', '2:a'],
+      ['3:a@z', '3:a'],
+    ],
+    [
+      'keeps the name of one that reconnects while its old connection is still there',
+      ['1:a@x!', '1:a'],
+      ['1:a@x! 2:a@x', '2:a'],
+      ['1:a@x! 2:a@x', '2:a'],
+      ['2:a@x', '2:a'],
+    ],
+    [
+      'keeps the name of one that reconnects again and again',
+      ['1:a@x!', '1:a'],
+      ['1:a@x! 2:a@x!', '2:a'],
+      ['1:a@x! 2:a@x! 3:a@x', '3:a'],
+      ['1:a@x! 3:a@x', '3:a'],
+      ['3:a@x', '3:a'],
+    ],
+    [
+      'keeps the name of one whose new connection ends too',
+      ['1:a@x!', '1:a'],
+      ['1:a@x! 2:a@x', '2:a'],
+      ['1:a@x!', '1:a'],
+    ],
+    [
+      'takes an old connection that reports anything for another follower',
+      ['1:a@x!', '1:a'],
+      ['1:a@x! 2:a@x', '2:a'],
+      ['1:a@x 2:a@x', '1:a 2:a@x'],
+      ['1:a@x 2:a@x', '1:a 2:a@x'],
+    ],
+    [
+      'knows one of two of its name again',
+      ['1:a@x! 2:a@x!', '1:a 2:a@x'],
+      ['2:a@x!', '2:a@x'],
+      ['2:a@x! 3:a@x', '2:a@x 3:a'],
+    ],
+    [
+      'does not take one at another address for the same',
+      ['1:a@x!', '1:a'],
+      ['1:a@x! 2:a@y', '1:a 2:a@y'],
+    ],
+  ])('%s', async (_, ...steps) => {
+    const read = createReader()
+    for (const [connections, expected, slots = ''] of steps) {
+      const reserved = split(slots).map((slot_name) => ({ ...IDLE_SLOT, slot_name }))
+      const { followers } = await read(...split(connections).map(rowOf), ...reserved, NODE)
+      const named = followers.filter(({ connected }) => connected)
+      const found = named.map(({ replica, appliedSeqno }) => `${appliedSeqno}:${replica}`)
+      expect(found.join(' ')).toBe(expected)
+    }
+  })
+
+  it('are forgotten in the end, so that memory is bounded', async () => {
+    const read = createReader()
+    await read(...['1:a@x', '2:a@y'].map(rowOf))
+    for (let other = 0; other < 1000; other++) await read(rowOf(`1:o@${other}`))
+    expect((await read(rowOf('3:a@y'))).names).toEqual(['a'])
+  })
+})
+
 describe('a physical slot without a connection', () => {
   itReads([
     [
