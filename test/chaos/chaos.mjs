@@ -1,16 +1,21 @@
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { judgeLies } from '../mutation/lies.mjs'
 import { KINDS } from '../servers/kinds.mjs'
 import { createRandom } from '../servers/load.mjs'
+import { grown, startMonitors } from '../servers/monitors.mjs'
 import { Servers } from '../servers/servers.mjs'
 import { drawSchedule } from './incidents.mjs'
 import { judge } from './oracle.mjs'
+import { soak } from './soak.mjs'
 import { World } from './world.mjs'
 /** @import { Planned } from './incidents.mjs' */
+/** @import { Recording } from './world.mjs' */
 
 // Lets random incidents happen to a real system, and compares what its monitors show with the truth:
 // `npm run chaos -- --system redis --minutes 10 --seed 7`. docs/reliability.md has the other options.
@@ -22,6 +27,7 @@ const { values } = parseArgs({
     incidents: { type: 'string', default: '1000' },
     seed: { type: 'string', default: `${Math.floor(Math.random() * 1e6)}` },
     ci: { type: 'boolean', default: false },
+    soak: { type: 'boolean', default: false },
     replay: { type: 'string' },
     shrink: { type: 'boolean', default: false },
     judge: { type: 'string' },
@@ -47,29 +53,40 @@ function draw(system, names) {
 async function run(system, given) {
   const kind = KINDS[system]
   if (!kind) throw new Error(`--system: expected all or ${Object.keys(KINDS).join(', ')}`)
-  const servers = await Servers.create()
-  try {
-    const world = await World.start(servers, kind)
+  return withServers(async (servers) => {
+    const started = await kind.start(servers)
+    const { shard } = started
+    const { programs, gates } = await startMonitors(servers, { [shard]: started })
+    const world = new World(kind, started, shard, programs, gates[shard])
     const plan = given ?? draw(system, world.incidents)
+    const before = sleep(WARM_UP - 1000).then(() => world.measure())
     const recording = await world.run(plan.schedule, plan.millis, createRandom(plan.seed))
-    return { plan, recording, ...judge(recording) }
-  } finally {
-    await servers.stop()
-  }
+    recording.faults.push(...grown(await before, await world.measure()))
+    return withVerdicts({ plan, recording })
+  })
+}
+
+/** @param {{ plan: Plan, recording: Recording }} run */
+const withVerdicts = ({ plan, recording }) => ({ plan, recording, ...judge(recording) })
+
+/** @template T @param {(servers: Servers) => Promise<T>} use */
+async function withServers(use) {
+  const servers = await Servers.create()
+  return use(servers).finally(() => servers.stop())
 }
 
 /** @typedef {Awaited<ReturnType<typeof run>>} Outcome @param {Outcome} outcome */
 async function report({ plan, recording, counts, failures }) {
   console.log(`\n${plan.system}, seed ${plan.seed}, ${plan.schedule.length} incidents\n`)
-  console.log('| incident | right | late | silent | false |\n| --- | ---: | ---: | ---: | ---: |')
-  for (const [name, { right, late, silent, false: wrong }] of counts) {
-    console.log(`| ${name} | ${right} | ${late} | ${silent} | ${wrong} |`)
+  console.log('| incident | right | late | silent | false | open |\n|---|---:|---:|---:|---:|---:|')
+  for (const [name, { right, late, silent, false: wrong, open }] of counts) {
+    console.log(`| ${name} | ${right} | ${late} | ${silent} | ${wrong} | ${open} |`)
   }
   /** How often what is alike was found. @type {Map<string, number>} */
   const alike = new Map()
   for (const { verdict, at, monitor, what, shown, truth, during } of failures) {
     const subject = `${verdict}: ${monitor} shows ${what}`
-    const known = truth === undefined ? '' : `, and true is ${truth}`
+    const known = truth ? `, and true is ${truth.low.toFixed()}…${truth.high.toFixed()}` : ''
     const time = ((at - recording.start) / 1000).toFixed(1)
     const count = (alike.get(subject) ?? 0) + 1
     alike.set(subject, count)
@@ -109,30 +126,31 @@ async function runAll() {
     for (let system; (system = waiting.shift());) {
       // The last of two options of one name counts.
       const parameters = [...process.argv.slice(1), '--seed', values.seed, '--system', system]
-      await new Promise((resolve) =>
-        execFile(process.execPath, parameters, { maxBuffer: 1e8 }, (error, stdout, stderr) => {
-          if (error) failed++
-          console.log(stdout + stderr)
-          resolve(undefined)
-        }),
-      )
+      const child = spawn(process.execPath, parameters, { stdio: 'inherit' })
+      await once(child, 'exit')
+      if (child.exitCode !== 0) failed++
     }
   }
   await Promise.all([work(), work()])
   return failed
 }
 
+/** Returns how many failures there were. */
 async function main() {
-  const { system, replay, judge: judged } = values
-  const file = replay ?? judged
+  const { system, seed, minutes } = values
+  if (values.soak) {
+    const all = await withServers((servers) => soak(servers, seed, Number(minutes) * 60_000))
+    const outcomes = all.map(withVerdicts)
+    for (const each of outcomes) await report(each)
+    return outcomes.flatMap(({ failures }) => failures).length
+  }
+  const file = values.replay ?? values.judge
   if (!file && system === 'all') return runAll()
   /** @type {unknown} */
   const kept = JSON.parse(file ? await readFile(file, 'utf8') : '{}')
   const { plan, recording } = /** @type {Partial<Outcome>} */ (kept)
-  const isKept = judged !== undefined && plan && recording
-  let outcome = isKept
-    ? { plan, recording, ...judge(recording) }
-    : await run(plan?.system ?? system, plan)
+  const isKept = values.judge !== undefined && plan && recording
+  let outcome = isKept ? withVerdicts({ plan, recording }) : await run(plan?.system ?? system, plan)
   await report(outcome)
   const hasFailed = outcome.failures.length > 0
   if (hasFailed && values.shrink) console.log(JSON.stringify(await shrink(outcome)))

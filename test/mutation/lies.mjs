@@ -11,6 +11,8 @@ const change = (name, lie) => (page) =>
     each.metric === `replication_${name}` ? { ...each, value: lie(each.value) } : each,
   )
 
+const LAST_SUCCESS = 'source_last_success_timestamp_seconds'
+
 /** @type {Readonly<Record<string, Lie>>} */
 const LIES = {
   'lag is always 0': change('lag_seqno', () => 0),
@@ -22,6 +24,21 @@ const LIES = {
   'never connected': change('follower_connected', () => 0),
   'always up': change('source_up', () => 1),
   'never up': change('source_up', () => 0),
+  'receive lag is always 0': change('receive_lag_seqno', () => 0),
+  'receive lag is the lag': (page) =>
+    page.map((each) => {
+      const isOf = (/** @type {Series} */ { metric, replica }) =>
+        metric === 'replication_lag_seqno' && replica === each.replica
+      const isReceived = each.metric === 'replication_receive_lag_seqno'
+      return isReceived ? { ...each, value: page.find(isOf)?.value ?? 0 } : each
+    }),
+  'retained is half': change('retained_seqno', (value) => Math.floor(value / 2)),
+  'leader is one further': change('leader_seqno', (value) => value + 1),
+  'last success is 10 s older': change(LAST_SUCCESS, (value) => value - 10),
+  'followers disappear for a moment': (page) => {
+    const at = page.find(({ metric }) => metric === `replication_${LAST_SUCCESS}`)?.value ?? 0
+    return Math.floor(at) % 20 === 0 ? page.filter(({ replica }) => replica === undefined) : page
+  },
   'as 20 pages before': (page, before) => before.at(-20) ?? page,
   'removed followers stay': (page, before) => {
     const isGone = (/** @type {Series} */ { metric, replica }) =>

@@ -1,4 +1,4 @@
-import { access, rm } from 'node:fs/promises'
+import { access, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { etcdSource } from 'opentelemetry-instrumentation-replication-lag/sources/etcd'
 import { Voters } from './members.mjs'
@@ -112,7 +112,8 @@ export class EtcdCluster extends Voters {
     const leads = leader === header.member_id
     if (leads) this.setLeader(this.member(name))
     const position = BigInt(leads ? raftIndex : raftAppliedIndex)
-    return { position, leads, linked: leader !== '0', term: Number(raftTerm) }
+    const received = BigInt(raftIndex)
+    return { position, received, leads, linked: leader !== '0', term: Number(raftTerm) }
   }
 
   /** @override @param {string} name */
@@ -263,6 +264,24 @@ export class EtcdCluster extends Voters {
   /** @param {string} name */
   async #removeData(name) {
     await rm(join(await this.servers.folderOf(name), 'data'), { recursive: true, force: true })
+  }
+
+  /** Restarts a member under another name, or under its own again. Returns that name. @param {string} follower */
+  async rename(follower) {
+    const suffix = '-renamed'
+    const name = follower.endsWith(suffix) ? follower.slice(0, -suffix.length) : follower + suffix
+    const member = this.member(follower)
+    await this.kill(follower)
+    await rename(await this.servers.folderOf(follower), await this.servers.folderOf(name))
+    member.name = name
+    await this.run(member)
+    await this.servers.until(`the members know ${name}`, async () => {
+      const answer = await this.ask(this.leaderName, 'cluster/member/list')
+      const { members } = /** @type {{ members: { name?: string }[] }} */ (answer)
+      return members.some((each) => each.name === name)
+    })
+    await this.untilCaughtUp()
+    return name
   }
 
   /** Restarts a member so that clients reach it at another URL. @param {string} name */

@@ -275,6 +275,16 @@ export class KafkaCluster {
     return group
   }
 
+  /** Adds a topic, and a group without a consumer that lacks 0, 1, 2, 3 or 4 records of its partitions, in turn. @param {number} partitions */
+  async addPartitions(partitions, topic = 'wide') {
+    await this.createTopic(topic, { partitions })
+    const numbers = Array.from({ length: partitions }, (_, partition) => partition)
+    for (const partition of numbers) await this.write(1 + (partition % 5), { topic, partition })
+    const partitionOffsets = numbers.map((partition) => ({ partition, offset: 1n }))
+    const topics = [{ name: topic, partitionOffsets }]
+    await this.admin.alterConsumerGroupOffsets({ groupId: 'archive', topics })
+  }
+
   /** @param {string} group */
   async removeFollower(group) {
     await this.kill(group)

@@ -37,6 +37,20 @@ export async function writeUntil(system, { burst, random, isOver }) {
   }
 }
 
+/** Does each thing again and again until it is over, unless it is still being done. It may fail. @template T @param {{ millis: number, list: () => readonly T[], act: (each: T) => Promise<unknown>, isOver: () => boolean }} options */
+export async function repeat({ millis, list, act, isOver }) {
+  const open = new Set()
+  while (!isOver()) {
+    for (const each of list()) {
+      if (open.has(each)) continue
+      open.add(each)
+      const done = () => open.delete(each)
+      void act(each).then(done, done)
+    }
+    await sleep(millis)
+  }
+}
+
 /** Returns a generator of numbers from 0 to 1, the same for a seed. @param {string} seed */
 export function createRandom(seed) {
   let count = 0

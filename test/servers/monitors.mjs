@@ -9,8 +9,8 @@ import { freePort, until } from './postgres/processes.mjs'
 import { parsePrometheusText } from './prometheus-text.mjs'
 
 /** One page of metrics. @typedef {{ name: string, program: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
-/** A number of a page. @typedef {{ metric: string, shard: string | undefined, replica: string | undefined, value: number }} Series */
-/** @typedef {{ heapUsed: number, handles: number }} Resources */
+/** A number of a page. @typedef {{ metric: string, source: string | undefined, shard: string | undefined, replica: string | undefined, value: number }} Series */
+/** What a program uses. The time of its processor is in milliseconds. @typedef {{ heapUsed: number, rss: number, handles: number, cpu: number }} Resources */
 
 /** One process that monitors. */
 export class Program {
@@ -78,28 +78,40 @@ export class Program {
 }
 
 /**
- * Returns the programs as users run them: a service with a producer and, without code, with ObservableGauges, and the command.
- * If the URL of the system has no gates, what passes between them and each node is returned too.
+ * Starts the programs as users run them: a service with a producer and, without code, with ObservableGauges, and the command.
+ * They monitor systems, by the names of their sources. If the URL of one has no gates, what passes between them and each of its
+ * nodes is returned too.
  *
  * @param {import('./servers.mjs').Servers} servers
- * @param {import('./system.js').System} system
+ * @param {Readonly<Record<string, import('./system.js').System>>} systems
+ * @param {RegExp} [names] of the programs. Default: all.
  */
-export async function createMonitors(servers, system) {
-  // All groups of Kafka, not only some.
-  let url = system.url.replace(/\?.*/, '')
-  /** @type {Record<string, import('./gate.mjs').Gate>} */
+export async function startMonitors(servers, systems, names = /./) {
+  /** @type {Record<string, Record<string, import('./gate.mjs').Gate>>} */
   const gates = {}
-  for (const [node, port] of Object.entries(system.ports ?? {})) {
-    const gate = (gates[node] = await servers.gate(port))
-    url = url.replace(`:${port}`, `:${gate.port}`)
-  }
-  const programs = await createPrograms(servers.folder, { name: system.shard, url })
+  const sources = await Promise.all(
+    Object.entries(systems).map(async ([name, system]) => {
+      /** @type {Record<string, import('./gate.mjs').Gate>} */
+      const own = (gates[name] = {})
+      // All groups of Kafka, not only some.
+      let url = system.url.replace(/\?.*/, '')
+      for (const [node, port] of Object.entries(system.ports ?? {})) {
+        const gate = (own[node] = await servers.gate(port))
+        url = url.replace(`:${port}`, `:${gate.port}`)
+      }
+      return { name, url }
+    }),
+  )
+  const programs = (await createPrograms(servers.folder, sources)).filter(({ name }) =>
+    names.test(name),
+  )
   servers.onStop(() => Promise.all(programs.map((each) => each.stop())))
+  await Promise.all(programs.map((each) => each.start()))
   return { programs, gates }
 }
 
-/** @param {string} folder for their configuration @param {{ name: string, url: string }} source */
-async function createPrograms(folder, source) {
+/** @param {string} folder for their configuration @param {readonly { name: string, url: string }[]} sources */
+async function createPrograms(folder, sources) {
   const path = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
   const monitors = await Promise.all(
     [
@@ -109,18 +121,18 @@ async function createPrograms(folder, source) {
     ].map(async (each) => ({ ...each, port: await freePort() })),
   )
   const [producer = '', gauge = '', command = ''] = monitors.map((each) => {
-    const { pollMillis: pollIntervalMillis, timeoutMillis: pollTimeoutMillis } = each
-    const file = join(folder, `${each.name}.json`)
-    writeFileSync(
-      file,
-      JSON.stringify({ sources: [source], pollIntervalMillis, pollTimeoutMillis }),
-    )
+    const { name, pollMillis: pollIntervalMillis, timeoutMillis: pollTimeoutMillis } = each
+    const file = join(folder, `${name}.json`)
+    const options = { pollIntervalMillis, pollTimeoutMillis, positions: name === 'command' }
+    writeFileSync(file, JSON.stringify({ sources, ...options }))
     return file
   })
   const [first, second, port] = monitors.map((each) => `${each.port}`)
-  const register = ['--expose-gc', '--import', path('../../dist/register/index.mjs')]
+  const node = ['--expose-gc', '--import', path('controls.mjs')]
+  const register = [...node, '--import', path('../../dist/register/index.mjs')]
   const service = [...register, path('service.mjs'), producer, `${first}`, `${second}`]
-  const cli = [path('../../dist/cli/index.js'), '--host', '127.0.0.1', '--port', `${port}`]
+  const address = ['--host', '127.0.0.1', '--port', `${port}`]
+  const cli = [...node, path('../../dist/cli/index.js'), ...address]
   return [
     new Program('service', monitors.slice(0, 2), service, { REPLICATION_LAG_CONFIG: gauge }),
     new Program('command', monitors.slice(2), cli, { REPLICATION_LAG_CONFIG: command }),
@@ -152,8 +164,8 @@ function parsePage(page) {
   try {
     const series = parsePrometheusText(page)
       .samples.filter(({ name }) => name.startsWith('replication_'))
-      .map(({ name: metric, labels: { shard, replica }, value }) => {
-        return { metric, shard, replica, value }
+      .map(({ name: metric, labels: { source, shard, replica }, value }) => {
+        return { metric, source, shard, replica, value }
       })
     const impossible = series.filter(({ value }) => !(value >= 0))
     return { series, faults: impossible.map((each) => JSON.stringify(each)) }

@@ -25,8 +25,11 @@ import { freePort, until } from './postgres/processes.mjs'
  * @property {readonly string[]} users statements that create the users `replicator` and `monitor`, with the passwords
  * `replicator` and `monitor`, and `visitor`, with the password `monitor`, which may do nothing
  * @property {(port: number) => readonly string[]} follow statements that make a node the follower of what is at a port
+ * @property {(member: { id: number, port: number, isChanged: boolean }) => readonly string[]} changeIdentity statements that give a
+ * follower another id or channel, or its own again. The port is that of what it follows
  * @property {string} links a query for the connections of a follower to its leaders
  * @property {(row: Record<string, unknown>) => boolean} isLinked
+ * @property {(row: Record<string, unknown>) => string} receivedOf what it has received, in the form of `position`
  * @property {readonly [privilege: string, user: string]} monitor
  * @property {readonly string[]} pauseApplying statements that stop a follower from applying what it receives
  * @property {readonly string[]} resumeApplying
@@ -48,6 +51,8 @@ export class Member {
   server
   /** @type {Gate | undefined} */
   link
+  /** Whether it has another id or channel at the moment. */
+  isChanged = false
   /** @type {import('mysql2/promise').Connection | undefined} */
   #admin
 
@@ -219,7 +224,17 @@ export class Family extends Members {
     const position = await member.position(leads ? 'leader' : 'follower')
     const rows = leads ? [] : await member.query(this.#dialect.links)
     const linked = rows.some((row) => this.#dialect.isLinked(row))
-    return { position, leads, linked }
+    const received = rows.map((row) => this.#dialect.countOf(this.#dialect.receivedOf(row)))
+    return { position, received: received.find((count) => count > 0n), leads, linked }
+  }
+
+  /** @param {string} follower */
+  async changeIdentity(follower) {
+    const member = this.member(follower)
+    member.isChanged = !member.isChanged
+    const { id, link, isChanged } = member
+    await member.run(this.#dialect.changeIdentity({ id, port: link?.port ?? 0, isChanged }))
+    await member.untilReplicating()
   }
 
   /** @param {string} follower */

@@ -103,6 +103,17 @@ export async function startGroup(servers) {
   return group
 }
 
+/** @param {number} port @param {string} channel */
+function follow(port, channel) {
+  return [
+    `change replication source to source_host = '127.0.0.1', source_port = ${port},
+      source_user = 'replicator', source_password = 'replicator', source_auto_position = 1,
+      get_source_public_key = 1, source_connect_retry = 1, source_retry_count = 86400
+      for channel '${channel}'`,
+    'start replica',
+  ]
+}
+
 /** @type {Omit<Dialect, 'program' | 'template'>} */
 const DIALECT = {
   parameters: [
@@ -121,14 +132,16 @@ const DIALECT = {
     "grant select on performance_schema.replication_group_members to monitor@'%'",
     "create user visitor@'%' identified by 'monitor'",
   ],
-  follow: (port) => [
-    `change replication source to source_host = '127.0.0.1', source_port = ${port},
-      source_user = 'replicator', source_password = 'replicator', source_auto_position = 1,
-      get_source_public_key = 1, source_connect_retry = 1, source_retry_count = 86400`,
-    'start replica',
+  follow: (port) => follow(port, ''),
+  changeIdentity: ({ port, isChanged }) => [
+    ...['stop replica', 'reset replica all'],
+    ...follow(port, isChanged ? 'renamed' : ''),
   ],
-  links: 'select service_state from performance_schema.replication_connection_status',
+  links: `select service_state, @@global.gtid_executed as executed,
+    gtid_subtract(received_transaction_set, @@global.gtid_executed) as more
+    from performance_schema.replication_connection_status`,
   isLinked: (row) => row['service_state'] === 'ON',
+  receivedOf: ({ executed, more }) => `${String(executed)},${String(more)}`,
   monitor: ['select on performance_schema.replication_connection_status', "monitor@'%'"],
   pauseApplying: ['stop replica sql_thread'],
   resumeApplying: ['start replica'],

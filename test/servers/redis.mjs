@@ -115,8 +115,10 @@ export class RedisSystem extends Members {
     const position = info.get(leads ? 'master_repl_offset' : 'slave_repl_offset')
     const hasPosition = leads || info.get('master_sync_in_progress') === '0'
     return {
-      position: hasPosition && position !== undefined ? BigInt(position) : undefined,
+      position: hasPosition ? toBigInt(position) : undefined,
       leads,
+      // Since Redis 7.0.
+      received: leads || !hasPosition ? undefined : toBigInt(info.get('slave_read_repl_offset')),
       linked: info.get('master_link_status') === 'up',
       history: info.get('master_replid') ?? '',
     }
@@ -161,9 +163,21 @@ export class RedisSystem extends Members {
     return this.#onAll(({ admin }) => admin.acl('SETUSER', 'monitor', ...rules))
   }
 
-  /** One that was killed loses its configuration. @param {(member: Member) => Promise<unknown>} change */
+  /** A replica may be down. It loses its configuration anyway. @param {(member: Member) => Promise<unknown>} change */
   #onAll(change) {
-    return Promise.all(this.members.map((member) => change(member).catch(() => undefined)))
+    const others = this.replicas.map((member) => change(member).catch(() => undefined))
+    return Promise.all([change(this.leader), ...others])
+  }
+
+  /** Its leader sees it at another port, or at its own again. @param {string} follower */
+  async changeIdentity(follower) {
+    const member = this.member(follower)
+    const { admin, port } = member
+    const option = 'replica-announce-port'
+    const known = /** @type {string[]} */ (await admin.config('GET', option))
+    await admin.config('SET', option, known.includes(`${port}`) ? 1 : port)
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'master')
+    await member.untilJoined()
   }
 
   get url() {
@@ -260,6 +274,11 @@ export class RedisSystem extends Members {
     await Promise.all([second.follow(first), killed.follow(first)])
     return second.name
   }
+}
+
+/** @param {string | undefined} text */
+function toBigInt(text) {
+  return text === undefined ? undefined : BigInt(text)
 }
 
 /**

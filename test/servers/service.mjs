@@ -17,17 +17,3 @@ const exporter = new PrometheusExporter({ ...first, metricProducers: [producer] 
 new MeterProvider({ readers: [exporter] })
 const readers = [new PrometheusExporter(second)]
 metrics.setGlobalMeterProvider(new MeterProvider({ readers }))
-
-const { now } = Date
-let movedMillis = 0
-Date.now = () => now() + movedMillis
-
-process.on('message', (/** @type {{ stall?: number, clock?: number, measure?: true }} */ order) => {
-  movedMillis = order.clock ?? movedMillis
-  const end = performance.now() + (order.stall ?? 0)
-  while (performance.now() < end);
-  if (!order.measure) return
-  globalThis.gc?.()
-  const { heapUsed } = process.memoryUsage()
-  process.send?.({ heapUsed, handles: process.getActiveResourcesInfo().length })
-})

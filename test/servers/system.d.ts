@@ -92,7 +92,11 @@ export interface System {
   pauseApplying?(follower: string): Promise<unknown>
   /** Ends `pauseApplying`. */
   resumeApplying?(follower: string): Promise<unknown>
-  /** Takes its right away from the user of the URL. */
+  /** Gives a follower another name in the metrics, or its own again. Returns that name. */
+  rename?(follower: string): Promise<string>
+  /** Changes what else identifies a follower, or changes it back. Its name in the metrics stays. */
+  changeIdentity?(follower: string): Promise<unknown>
+  /** Takes the privilege away from the user of the URL. */
   revoke?(): Promise<unknown>
   /** Ends `revoke`. */
   grant?(): Promise<unknown>
@@ -116,6 +120,8 @@ export interface Knowledge {
 export interface NodeState {
   /** `undefined` while it has no position. */
   readonly position: bigint | undefined
+  /** What a follower has received. `undefined` if it does not say that. */
+  readonly received?: bigint | undefined
   readonly leads: boolean
   /** Whether it is connected to its leader. Of a leader it says nothing. */
   readonly linked: boolean

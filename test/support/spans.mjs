@@ -1,9 +1,17 @@
 /** A part of a recording, in milliseconds. @typedef {{ from: number, to: number }} Span */
 
-/** When incidents can have had an effect. Of one that changes something, only its begin and its end have. @param {readonly { kind: string, from: Span, to: Span }[]} effects @returns {Span[]} */
+/** An incident, or something else that began at some time in `from` and ended at some time in `to`. @typedef {{ kind: string, from: Span, to: Span }} Lasting */
+
+/** When it certainly lasted. @param {Lasting} effect @returns {Span} */
+export const during = ({ from, to }) => ({ from: from.to, to: to.from })
+
+/** When it can have lasted. @param {Lasting} effect @returns {Span} */
+export const around = ({ from, to }) => ({ from: from.from, to: to.to })
+
+/** When incidents can have had an effect. Of one that changes something, only its beginning and its end have. @param {readonly Lasting[]} effects @returns {Span[]} */
 export function spansOf(effects) {
-  return effects.flatMap(({ kind, from, to }) =>
-    /changed|joined/.test(kind) ? [from, to] : [{ from: from.from, to: to.to }],
+  return effects.flatMap((each) =>
+    /changed|joined|left|renamed/.test(each.kind) ? [each.from, each.to] : around(each),
   )
 }
 

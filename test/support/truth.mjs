@@ -1,12 +1,15 @@
-import { between, countUntil, overlaps, spansOf } from '../support/spans.mjs'
+import { around, between, countUntil, covers, during, overlaps, spansOf } from './spans.mjs'
 
-/** @import { Span } from '../support/spans.mjs' */
-/** @import { Effect, Recording, Sample } from './world.mjs' */
+/** @import { Span } from './spans.mjs' */
+/** @import { Effect, Recording, Sample } from '../chaos/world.mjs' */
 
 /** What can have been true. @typedef {{ low: number, high: number }} Range */
 
 /** @typedef {Span & { lag: Range, age: Range }} Step */
 /** @typedef {Span & { name: string, history: string | undefined, position: number | undefined }} Leading */
+
+/** What a node has received is followed as if it were another node. */
+const RECEIVED = ' received'
 
 /** Without an answer for so long, a node counts as one that the monitor may not be able to read either. */
 export const GAP_MILLIS = 1000
@@ -57,15 +60,58 @@ export class Truth {
       const gaps = between(known, end).filter(({ from, to }) => to - from > GAP_MILLIS)
       this.#samples.set(name, known)
       this.gaps.set(name, gaps)
+      const received = known.map((each) => ({ ...each, position: each.received }))
+      const answered = received.filter(({ position }) => position !== undefined)
+      this.#samples.set(this.received(name), answered)
     }
   }
 
   /** @param {string} name @returns {readonly Effect[]} */
   effectsOn(name) {
-    const isOwn = (/** @type {Effect} */ { kind, target }) => kind === 'changed' || target === name
+    const node = name.replace(RECEIVED, '')
+    const isOwn = (/** @type {Effect} */ { kind, target }) => kind === 'changed' || target === node
     const own = this.#own.get(name) ?? this.#effects.filter(isOwn)
     this.#own.set(name, own)
     return own
+  }
+
+  /** When a node can have existed. @param {string} name */
+  existence(name) {
+    const own = this.effectsOn(name)
+    const joined = own.filter(({ kind }) => kind === 'joined')
+    const left = own.filter(({ kind }) => kind === 'left')
+    return joined.length > 0 ? joined.map(around) : between(left.map(during), Infinity)
+  }
+
+  /** Whether there is a follower that was added. It can have a leader of its own, as a mirror has. @param {Span} time */
+  hasJoined(time) {
+    return overlaps(this.#effects.filter(({ kind }) => kind === 'joined').map(around), time)
+  }
+
+  /** Whether a node has not run, or for other reasons given no answer. @param {string} name @param {Span} time @param {RegExp} [reasons] */
+  isStopped(name, time, reasons = /stopped/) {
+    const own = this.#effects.filter(
+      ({ kind, target }) => reasons.test(kind) && (target === name || kind === 'refused'),
+    )
+    return covers(own.map(during), time)
+  }
+
+  /** Whether it is certain that no leader could be read. @param {Span} time */
+  isGone(time) {
+    const last = this.leaders.findLast(({ from }) => from <= time.from)
+    const leaders = [last, ...this.leadersIn(time.from, time.to)]
+    const reasons = /stopped|blocked|refused/
+    return leaders.every((each) => each && this.isStopped(each.name, time, reasons))
+  }
+
+  /** Whether a node that was stopped, cut off or held got something that was written since. @param {Effect} effect */
+  isContradicted(effect) {
+    const time = during(effect)
+    const leaders = this.leadersIn(time.from, time.from)
+    const most = Math.max(...leaders.map(({ name }) => this.position(name, time.from).most))
+    const own = this.samplesIn(effect.target, time.from, time.to)
+    const isMoving = own.some((each) => covers([time], each) && Number(each.position) > most)
+    return leaders.length > 0 && /stopped|cut|held/.test(effect.kind) && isMoving
   }
 
   /** @param {string} name @param {number} from @param {number} to @returns {readonly Sample[]} */
@@ -107,6 +153,24 @@ export class Truth {
     // It can have written more, which was lost when it came back lower.
     const most = after < before ? Infinity : after
     return { low: least, high: Math.max(before, after), most }
+  }
+
+  /** Where some of these nodes can have been in a time. @param {readonly string[]} names @param {Span} time @returns {Range} */
+  positions(names, { from, to }) {
+    const samples = names.flatMap((name) => this.samplesIn(name, from, to))
+    const sampled = samples.map(({ position = 0 }) => ({ low: position, high: position }))
+    const ends = names.flatMap((name) => [this.position(name, from), this.position(name, to)])
+    const all = [...sampled, ...ends, ...ends.map(({ low, most }) => ({ low, high: most }))]
+    // One that begins again can begin at 0.
+    const begins = this.#effects.filter(({ kind }) => /stopped|changed/.test(kind))
+    const least = overlaps(spansOf(begins), { from, to }) ? 0 : Infinity
+    const low = Math.min(least, ...all.map((each) => each.low))
+    return { low, high: Math.max(...all.map(({ high }) => high)) }
+  }
+
+  /** The name under which what a node has received can be asked for, in place of what it has applied. @param {string} name */
+  received(name) {
+    return name + RECEIVED
   }
 
   /** How far a follower can have been behind at some moment of a time, and how old the oldest entry that it lacked. @param {string} name @param {Span} time */
