@@ -90,8 +90,7 @@ async function report({ plan, recording, counts, failures }) {
     const time = ((at - recording.start) / 1000).toFixed(1)
     const count = (alike.get(subject) ?? 0) + 1
     alike.set(subject, count)
-    if (count <= 3)
-      console.log(`${time} s ${subject} ${shown ?? ''}${known} (${during.join(', ')})`)
+    if (count <= 3) console.log(`${time} s ${subject} ${shown ?? ''}${known} (${during.join()})`)
   }
   for (const [subject, count] of alike) if (count > 3) console.log(`${count} times ${subject}`)
   if (values.lies) console.log('If the monitors had lied:', judgeLies(recording))

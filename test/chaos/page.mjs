@@ -1,19 +1,19 @@
 import { back, covers, during } from '../support/spans.mjs'
-import { lengthIn, overlaps, spansOf } from '../support/spans.mjs'
+import { overlaps, spansOf } from '../support/spans.mjs'
 import { GAP_MILLIS } from '../support/truth.mjs'
 import { HOUR } from './incidents.mjs'
 
 /** @import { Span } from '../support/spans.mjs' */
 /** @import { Range, Truth } from '../support/truth.mjs' */
-/** @import { Effect, Recording, Scrape } from './world.mjs' */
+/** @import { Recording, Scrape } from './world.mjs' */
 /** `late`: it was true within the last minute. `silent`: nothing is reported, not even that it cannot be read. `open`: all can be true. @typedef {'right' | 'late' | 'silent' | 'false' | 'open'} Verdict */
 /** @typedef {{ verdict: Verdict, what: string, shown?: number | undefined, truth?: Range }} Finding */
 /** @typedef {Readonly<Record<string, number | undefined>>} Numbers */
 
 /** What the way of a reading to the runner may take, how long clients may need to connect again, and how long the last numbers stay. */
 const [SLACK_MILLIS, RECONNECT_MILLIS, STAY_MILLIS, MINUTE] = [600, 2000, 5000, 60_000]
-/** Incidents after which a follower can have another history. */
-const BEGINS = /changed|emptied|joined|left/
+/** Incidents after which a follower can have another history, and those after which it is known again. */
+const [BEGINS, STARTS] = [/changed|emptied|joined|left/, /changed|emptied|joined|left|stopped/]
 /** @type {Range} */
 const ANY = { low: -Infinity, high: Infinity }
 
@@ -184,34 +184,36 @@ export class Page {
         ownTime.from < leaderTime.from ? this.truth.behind(subject, ownTime)[kind] : least
       const since = ownTime.from < from ? this.truth.behindSince(subject, ownTime)[kind] : 0
       const high = Math.max(most.high, since)
-      const exact = { known: Infinity, tolerance: 0 }
-      const { known, tolerance } = kind === 'lag' ? exact : this.#limits(name, high)
       const compareWith = (/** @type {Range} */ range) =>
-        compare(`${what} of ${name}`, shown, {
-          low: range.low - tolerance,
-          high: Math.max(0, range.high) + tolerance,
-        })
-      const found = compareWith({ low: Math.min(least.low, known), high })
+        compare(`${what} of ${name}`, shown, kind === 'lag' ? range : this.#widened(range))
+      const known = kind === 'lag' ? Infinity : this.#knownMillis(name)
+      const found = compareWith({ low: Math.min(least.low, known), high: Math.max(0, high) })
       const lastMinute = () => this.truth.behind(subject, { from: to - MINUTE, to })[kind]
       const isLate = found.verdict === 'false' && compareWith(lastMinute()).verdict !== 'false'
       yield isLate ? { ...found, verdict: 'late' } : found
     }
   }
 
-  /** The limits of the lag in seconds, as in docs/metrics.md. @param {string} name @param {number} age */
-  #limits(name, age) {
+  /** For how long a follower and its leader are known: older entries are at least so old, as in docs/metrics.md. @param {string} name */
+  #knownMillis(name) {
     const { to } = this.#time
-    // Entries that are older than what is known of the follower and its leader are at least so old.
-    const isBegin = (/** @type {Effect} */ { kind }) => kind === 'stopped' || BEGINS.test(kind)
-    const own = spansOf(this.truth.effectsOn(name).filter(isBegin))
-    const all = [...own, ...this.starts, ...this.truth.successions]
-    const known = to - Math.max(...all.flatMap((each) => (each.to < to ? [each.to] : [])))
-    // The error is the gap between two samples of the leader at most.
+    const own = this.truth.effectsOn(name).filter(({ kind }) => STARTS.test(kind))
+    const all = [...spansOf(own), ...this.starts, ...this.truth.successions]
+    return to - Math.max(...all.flatMap((each) => (each.to < to ? [each.to] : [])))
+  }
+
+  /** An age is exact to the gap between the two samples of the leader between which the entry was written. @param {Range} age @returns {Range} */
+  #widened({ low, high }) {
+    const { to } = this.#time
     const troubles = this.#troubles(undefined, /denied|refused|changed|stopped|blocked/)
-    const from = to - age - this.#age - RECONNECT_MILLIS
-    const recent = troubles.filter((each) => overlaps([each], { from, to }))
-    const gap = lengthIn(recent, { from: 0, to })
-    return { known, tolerance: Math.max(1000, this.#age, 0.05 * age) + gap }
+    const gaps = troubles.map((each) => ({ ...each, to: each.to + this.#age + RECONNECT_MILLIS }))
+    let [oldest, newest] = [to - high, to - low]
+    for (const each of gaps.toSorted((a, b) => b.from - a.from))
+      if (each.from < oldest && each.to > oldest) oldest = each.from
+    for (const each of gaps.toSorted((a, b) => a.from - b.from))
+      if (each.from < newest && each.to > newest) newest = each.to
+    const tolerance = Math.max(1000, this.#age, 0.05 * high)
+    return { low: to - newest - tolerance, high: to - oldest + tolerance }
   }
 
   /** @param {string} metric @param {string} [label] */

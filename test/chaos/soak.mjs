@@ -37,8 +37,7 @@ export async function soak(servers, seed, millis) {
     world.own = new RegExp(`(^|:)(${name}|${shard})("|$)`)
     return world
   })
-  const random = createRandom(seed)
-  const quarter = millis / 4
+  const [random, quarter] = [createRandom(seed), millis / 4]
   const incidents = Array.from({ length: Math.floor(quarter / PAUSE_MILLIS) }, (_, index) => {
     const world = worlds[index % worlds.length]
     const names = (world?.incidents ?? []).filter((each) => INCIDENTS[each]?.[0] !== 'program')

@@ -131,8 +131,10 @@ export class KafkaCluster {
     const own = await this.position(leads ? undefined : name)
     const position = own > start ? own : start
     if (leads) return { position, leads, linked: true }
-    const groups = await this.admin.describeGroups({ groups: [name] })
-    return { position, leads, linked: (groups.get(name)?.members.size ?? 0) > 0 }
+    // The client's describeGroups() ends the process while a member has no partitions yet.
+    const groups = await this.admin.listGroups({ types: ['classic'] })
+    const isEmpty = /EMPTY|DEAD/.test(groups.get(name)?.state ?? 'DEAD')
+    return { position, leads, linked: !isEmpty }
   }
 
   get url() {

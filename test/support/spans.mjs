@@ -25,16 +25,6 @@ export function covers(spans, time) {
   return spans.some(({ from, to }) => from <= time.from && to >= time.to)
 }
 
-/** How much of a time they cover. @param {readonly Span[]} spans @param {Span} time */
-export function lengthIn(spans, { from, to }) {
-  let [sum, end] = [0, from]
-  for (const each of spans.toSorted((a, b) => a.from - b.from)) {
-    const [start, stop] = [Math.max(end, each.from), Math.min(to, each.to)]
-    if (stop > start) [sum, end] = [sum + stop - start, stop]
-  }
-  return sum
-}
-
 /** @param {number} at @param {number} millis @param {readonly Span[]} pauses do not count */
 export function back(at, millis, pauses) {
   let start = at - millis
