@@ -65,7 +65,8 @@ function sampleLeader(
   followers: readonly ParsedFollower[],
   sampling: Sampling,
 ): void {
-  const slowest = feeds.slowestOf(leader, sampling.at)
+  const { feed, shard } = leader
+  const slowest = feeds.slowestOf(leader, feed, feed.followers.get(shard), sampling.at)
   const moments: ParsedMoment[] = []
   for (const { status } of followers) if (status.comparedWith) moments.push(status.comparedWith)
   if (moments.length > 1) moments.sort((a, b) => a.at - b.at)

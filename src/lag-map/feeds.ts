@@ -111,16 +111,16 @@ export class Feeds {
   /**
    * Returns what the slowest of the followers that are compared with a leader has applied; `undefined` if there is none.
    * Other feeds are asked only if they can have followers of the shard too.
+   * @param followers those that one feed has.
    */
-  slowestOf(leader: Leader, now: number): bigint | undefined {
-    const { shard, feed } = leader
-    const own = feed.followers.get(shard)
-    if (own && !this.contested.has(shard)) return own.slowest(feed.writer !== 'source')
+  slowestOf(leader: Leader, feed: Feed, followers: ShardFollowers | undefined, now: number) {
+    const { shard } = leader
+    if (followers && !this.contested.has(shard)) return followers.slowest(feed.writer !== 'source')
     let slowest: bigint | undefined
     for (const other of this.all) {
-      const followers = other.followers.get(shard)
-      if (!followers || this.leaderOf(other, followers, now) !== leader) continue
-      const applied = followers.slowest(other.writer !== 'source')
+      const others = other.followers.get(shard)
+      if (!others || this.leaderOf(other, others, now) !== leader) continue
+      const applied = others.slowest(other.writer !== 'source')
       if (slowest === undefined || (applied !== undefined && applied < slowest)) slowest = applied
     }
     return slowest

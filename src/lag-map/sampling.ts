@@ -28,10 +28,7 @@ function sampleLeaders(feeds: Feeds): void {
     for (const followers of feed.followers.values()) {
       const leader = feeds.leaderOf(feed, followers, sampling.at)
       if (!leader || !isDue(leader)) continue
-      const isContested = feeds.contested.has(followers.shard)
-      const slowest = isContested
-        ? feeds.slowestOf(leader, sampling.at)
-        : followers.slowest(feed.writer !== 'source')
+      const slowest = feeds.slowestOf(leader, feed, followers, sampling.at)
       leader.sample(leader.load() as bigint, slowest, sampling)
     }
   }

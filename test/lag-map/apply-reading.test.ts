@@ -475,10 +475,16 @@ describe('a reading of a node that follows another one itself', () => {
   const standby = (leaderSeqno: number) =>
     Promise.resolve(shard(leaderSeqno, [], { cascading: true }))
 
-  it('gives way to one of the leader, even if it is newer', async () => {
+  it.each([
+    ['before', true],
+    ['after', false],
+  ])('gives way to one of the leader, added %s it, even if it is newer', async (_, isSecond) => {
+    const add = () => test.poll({ sources: [{ name: 'standby', read: () => standby(8) }] })
     test.gauge.updateAppliedSeqno('a', 4, 'own')
+    const first = isSecond ? undefined : add()
     await read(reading('a', 10, {}))
-    test.poll({ sources: [{ name: 'standby', read: () => standby(8) }] }).start()
+    await pass(1)
+    ;(first ?? add()).start()
     await pass(0)
     expect(await leaders()).toEqual({ a: 10 })
     expect(lags()).toEqual({ 'a/own': 6 })

@@ -278,10 +278,14 @@ describe('lag in seconds', () => {
     gauge.updateLeaderSeqno('unnamed', 5)
     gauge.applied('unnamed')
     gauge.updateLeaderSeqno('lone', 5)
+    gauge.updateLeaderSeqno('both', 5)
+    gauge.applied('both', 'declared')
+    gauge.updateAppliedSeqno('both', 5, 'caught up')
     gauge.collectMetrics()
     pass(30)
     gauge.updateLeaderSeqno('lone', 50)
-    expect(seconds()).toEqual({ 'declared/r1': 30, 'unnamed/': 30, 'lone/': 30 })
+    const ofBoth = { 'both/declared': 30, 'both/caught up': 0 }
+    expect(seconds()).toEqual({ 'declared/r1': 30, 'unnamed/': 30, 'lone/': 30, ...ofBoth })
     expect(gauge.lagSeconds('lone')).toBe(30)
   })
 

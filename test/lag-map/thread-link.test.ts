@@ -217,6 +217,28 @@ describe('a subscriber', () => {
     vi.advanceTimersByTime(5000)
     expectWithin(main.lagSeconds('a'), 4, 5)
   })
+
+  it('measures the lag in seconds of a follower that has applied nothing, next to its own', async () => {
+    stopClock()
+    main.updateLeaderSeqno('a', 10)
+    main.updateAppliedSeqno('a', 10, 'own')
+    worker.applied('a', 'r1')
+    await connect()
+    expect(main.lagSeconds('a', 'own')).toBe(0)
+    vi.advanceTimersByTime(30_000)
+    expectWithin(main.lagSeconds('a', 'r1'), 29, 30)
+  })
+
+  it('compares followers no longer with a leader that was removed', async () => {
+    main.updateLeaderSeqno('a', 10)
+    worker.updateAppliedSeqno('a', 7, 'r1')
+    await connect()
+    expect(main.collectMetrics()).toMatchObject([{ replica: 'r1', lagSeqno: 3 }])
+    main.remove('a')
+    expect(main.collectMetrics()).toEqual([
+      { shard: 'a', replica: 'r1', connected: true, appliedSeqno: 7 },
+    ])
+  })
 })
 
 describe('a publisher', () => {
