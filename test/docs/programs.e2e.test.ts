@@ -50,7 +50,8 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { createServer } from 'node:http'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
 diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.WARN)
-const metricProducers = [new ReplicationLagMetricProducer({ sources: [source] })]
+const polled = typeof source === 'undefined' ? sources : [source]
+const metricProducers = [new ReplicationLagMetricProducer({ sources: polled })]
 new MeterProvider({ readers: [new PrometheusExporter({ metricProducers })] })
 createServer((_request, response) => response.end('ok\\n')).listen(process.env.PORT)`
 
@@ -59,9 +60,9 @@ const blocks = readPages()
   .flatMap(findBlocks)
   .filter((block) => isProgram(block) && isComplete(block))
 
-/** Whether a block polls for Prometheus, or ends with its source. Others use a `pool` of the reader, or push. */
+/** Whether a block polls for Prometheus, or ends with its sources. Others use a `pool` of the reader, or push. */
 function isComplete({ text }: Block): boolean {
-  const [hasSource, hasExporter] = [text.includes('const source = '), text.includes('Exporter(')]
+  const [hasSource, hasExporter] = [/const sources? = /.test(text), text.includes('Exporter(')]
   const hasPool = !text.includes('client: pool') || text.includes('const pool = ')
   return IMPORT.test(text) && hasPool && (hasExporter ? !text.includes('OTLP') : hasSource)
 }

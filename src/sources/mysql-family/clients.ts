@@ -63,7 +63,7 @@ function checkClient(option: string, client: unknown): void {
 }
 
 /** @internal Runs a query, and returns its rows. */
-export async function queryRows(client: MysqlClient, sql: string): Promise<unknown[]> {
+async function queryRows(client: MysqlClient, sql: string): Promise<unknown[]> {
   const answer = await client.query(sql)
   // mysql2 answers with rows and fields, mariadb with rows.
   const rows: unknown = Array.isArray(answer) && Array.isArray(answer[0]) ? answer[0] : answer
