@@ -77,13 +77,13 @@ export class Family<State extends ServerState> {
     return new Topology([...this.clients.keys()], completed, this.known, this.dialect.isAhead)
   }
 
-  /** MariaDB forgets whom it follows when it restarts, until it has connected again. */
+  /** MariaDB forgets the ids of its leaders when it restarts, until it has connected again. */
   private complete(name: string, state: State): State {
     const before = this.known.get(name)?.links ?? []
-    if (state.links?.length !== before.length) return state
-    const links = state.links.map((link, index) =>
-      link.leader === '' ? { ...link, leader: (before[index] as Link).leader } : link,
-    )
+    const links = state.links?.map((link) => {
+      const isSame = ({ address }: Link) => address !== undefined && address === link.address
+      return { ...link, leader: link.leader || (before.find(isSame)?.leader ?? '') }
+    })
     return { ...state, links }
   }
 

@@ -92,6 +92,8 @@ const MORE = {
 
 const LINK = {
   Master_Server_Id: required(integer),
+  Master_Host: optional(string),
+  Master_Port: optional(integer),
   Slave_IO_Running: required(text),
   Slave_SQL_Running: required(text),
   Last_IO_Errno: required(integer),
@@ -150,6 +152,7 @@ function parseLink(row: unknown): MariadbLink {
   }
   return {
     leader: id === 0n ? '' : String(id),
+    address: `${columns.Master_Host}:${columns.Master_Port}`,
     isOn: io === 'Yes',
     isStopped: io === 'No',
     received: columns.Gtid_IO_Pos ?? new Map(),

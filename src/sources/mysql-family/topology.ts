@@ -22,6 +22,8 @@ export interface ServerState {
 export interface Link {
   /** The id of that server; empty while it is unknown. */
   readonly leader: string
+  /** Where it connects to, of a server that forgets the id. */
+  readonly address?: string
   readonly isOn: boolean
   /** Whether it does not even try to connect. */
   readonly isStopped: boolean
@@ -117,8 +119,16 @@ export class Topology<State extends ServerState> {
   /** Whether a link is only what is left from the time before a server was promoted. */
   private hasLeft(link: Link, state: State, leader?: string): boolean {
     if (!link.isStopped || state.isReadOnly !== false) return false
-    const answer = leader === undefined ? undefined : this.answers.get(leader)
-    return !answer || this.isAhead(state, answer)
+    const known = leader === undefined ? undefined : this.servers.get(leader)
+    if (!known || this.isAhead(state, known)) return true
+    // While its leader is away, it may be stopped for a while only, unless others follow it.
+    return !this.answers.has(leader as string) && this.isFollowed(state)
+  }
+
+  private isFollowed({ id }: State): boolean {
+    return [...this.answers.values()].some(({ links }) =>
+      links?.some(({ leader }) => leader === id),
+    )
   }
 
   findLeader(): Verdict {

@@ -207,6 +207,8 @@ export const mariadb = fakesOf(mariadbSource, {
     Last_IO_Errno: 0,
     Last_SQL_Errno: 0,
     Master_Server_Id: 1,
+    Master_Host: 'db',
+    Master_Port: 3306,
     Gtid_IO_Pos: '0-1-106',
     Replicate_Do_Domain_Ids: '',
     Replicate_Ignore_Domain_Ids: '',

@@ -54,10 +54,11 @@ const SYSTEMS = [
         read_only: isReadOnly === undefined ? undefined : isReadOnly ? 'ON' : 'OFF',
       }
     },
-    link(leader: number, isStopped: boolean): Row {
+    link(leader: number, isStopped: boolean, name: string): Row {
       return {
         ...mariadb.LINK,
         Master_Server_Id: leader,
+        Master_Host: name === 'new' ? 'new' : 'db',
         Slave_IO_Running: isStopped ? 'No' : leader === 0 ? 'Connecting' : 'Yes',
         Gtid_IO_Pos: '',
       }
@@ -66,8 +67,8 @@ const SYSTEMS = [
 ]
 
 const NODE = /^(\w+?)(?:=(\d)(?:@(.+?))?)?(!)?(?:<(-?)(\w+|\?))?(?::([rw]))?(?:\+(\d))?$/
-/** The ids of servers. 9 is one that is not among the nodes, and ? has not sent its id yet. */
-const IDS: Readonly<Record<string, number>> = { a: 1, b: 2, c: 3, d: 4, 9: 9, '?': 0 }
+/** The ids of servers. 9 is not among the nodes, ? has not sent its id yet, and neither has new, at another address. */
+const IDS: Readonly<Record<string, number>> = { a: 1, b: 2, c: 3, d: 4, 9: 9, '?': 0, new: 0 }
 
 describe.each(SYSTEMS)('$title', (system) => {
   /** Nodes whose answers can change. */
@@ -97,7 +98,7 @@ describe.each(SYSTEMS)('$title', (system) => {
         if (leader === undefined) client.links = []
         else if (leader === 'hidden') client.links = system.hidden
         else if (leader === 'unreadable') client.links = UNREADABLE
-        else client.links = [system.link(IDS[leader] ?? NaN, stopped === '-')]
+        else client.links = [system.link(IDS[leader] ?? NaN, stopped === '-', leader)]
       }
     }
 
@@ -177,12 +178,7 @@ describe.each(SYSTEMS)('$title', (system) => {
       ['d!', 'b:on c:on d:off'],
       // The second of the chain does not become the leader, although the third follows it.
       ['a!', /leader a: gone$/],
-      ['b<?', /leader a: gone$/],
-    ],
-    [
-      'remembers which server a node followed before it was restarted, although MariaDB does not',
-      ['a:w b<a c<b', 'b:on c:on', null],
-      ['b<?', 'b:off c:on', null],
+      ['b<?', /gone$/],
     ],
     [
       'keeps its leader when a follower dies, although nothing else shows which node leads',
@@ -208,6 +204,15 @@ describe.each(SYSTEMS)('$title', (system) => {
       ['a:w b<a c<a', 'b:on c:on', null],
       ['b:w', 'b:off c:on', new RegExp(`^${TWO}$`)],
       ['c:w', 'no leader', /^3 nodes claim to lead: a, b and c/],
+    ],
+    [
+      'is led by no follower that was only stopped, although the leader is dead, until others follow it or it writes',
+      ['a:w b<a:w c<a', 'b:on c:on'],
+      ['b<-a:w', 'b:off c:on'],
+      ['a!', /leader a: gone$/],
+      ['c<b', 'a:off c:on'],
+      ['c<a', /leader a: gone$/],
+      ['b<-a:w+1', 'a:off c:on'],
     ],
     [
       'has no rival in a node that may follow another one',
@@ -239,6 +244,18 @@ describe.each(SYSTEMS)('$title', (system) => {
       await check(nodes, expected, problem)
     }
   })
+
+  it.runIf(system.title === 'MariaDB')(
+    'knows which server a node follows that has forgotten it at a restart',
+    async () => {
+      const chain = new System('a:w b<a c<b')
+      await check(chain, 'b:on c:on', null)
+      chain.change('b<?')
+      await check(chain, 'b:off c:on', null)
+      chain.change('b<new')
+      await check(chain, 'a:off c:on', /^two nodes claim to lead: b and a/)
+    },
+  )
 
   it('is led by a server that has written since it was stopped, also where it is not known what others commit', async () => {
     const states = new System('a:r b<-a:w+2 c<b:r')

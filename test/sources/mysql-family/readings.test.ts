@@ -456,7 +456,7 @@ describe('a follower of MariaDB', () => {
   })
 
   it('that was restarted is not connected until its link to the leader is on again', async () => {
-    const other = { ...LINK, Master_Server_Id: 5 }
+    const other = { ...LINK, Master_Server_Id: 5, Master_Host: 'other' }
     const r1 = follower({}, [LINK, other])
     const source = mariadb.sourceOf({ leader: leader(), r1 })
     await read(source)
