@@ -113,7 +113,8 @@ export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<
     mode: gtid_mode,
     executed: gtid_executed,
     owned: more.gtid_owned,
-    isReadOnly: isStorageReader || more.read_only,
+    // Without contact to most others, a member cannot commit.
+    isReadOnly: isStorageReader || (membership && !isActive) || more.read_only,
     isStorageReader,
     links: rows?.filter(
       ({ name, group }) => group === '' && !name.startsWith('group_replication_'),

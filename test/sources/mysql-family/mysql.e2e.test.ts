@@ -189,6 +189,23 @@ await describeInstalled(mysql, () => {
     await untilSeen(source, 'member-3', { lag: 0 })
   })
 
+  it('has no leader in a primary that has lost contact with most others', async () => {
+    const system = group()
+    const source = await sourceFor(system)
+    const others = ['member-2', 'member-3']
+    const resume = async () => {
+      for (const name of others) await system.resume(name)
+    }
+    onTestFinished(resume)
+    for (const name of others) await system.pause(name)
+    await untilSeen(source, 'member-2', { connected: false, problem: expect.anything() as string })
+    await eventually(() =>
+      expect(read(source)).rejects.toThrow(/no node that answers leads, and member-2 and member-3/),
+    )
+    await resume()
+    for (const name of others) await untilSeen(source, name, { lag: 0 })
+  })
+
   it('counts the seconds of a member rightly after its primary has changed and changed back', async () => {
     const system = group()
     const source = await sourceFor(system)
