@@ -7,7 +7,7 @@ import { jetstream as clientOf, jetstreamManager, type StreamConfig } from '@nat
 import { connect as connectTo } from '@nats-io/transport-node'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it, onTestFinished } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { jetstream, JetStreamCluster, newestJetStream } from '../../servers/jetstream.mjs'
 import { freePort } from '../../servers/postgres/processes.mjs'
 import { findProgram, Servers } from '../../servers/servers.mjs'
@@ -148,96 +148,81 @@ await describeInstalled(jetstream, () => {
 })
 
 await describeInstalled(jetstream, () => {
+  let servers: Servers
+  beforeEach(async () => {
+    servers = await Servers.create()
+  })
+  afterEach(() => servers.stop())
+
+  /** Adds a stream with one message, as soon as the server can. */
+  const addStream = (
+    server: { readonly servers: string; readonly user?: string; readonly pass?: string },
+    config: { readonly name: string } & Partial<StreamConfig>,
+  ) =>
+    servers.until('there is a stream', async () => {
+      const connection = await connectTo({ ...server, reconnect: false })
+      try {
+        const { streams } = await jetstreamManager(connection)
+        await streams.add({ subjects: [config.name], ...config })
+        await clientOf(connection).publish(config.name, 'x')
+      } finally {
+        await connection.close()
+      }
+      return true
+    })
+
   it('reads streams of the same name in more than a thousand accounts, at each read', async () => {
-    const servers = await Servers.create()
-    onTestFinished(() => servers.stop())
-    const [port, monitoringPort] = [await freePort(), await freePort()]
+    const [port, http] = [await freePort(), await freePort()]
     const accounts = Array.from({ length: 1200 }, (_, i) => `X${i} { jetstream: enabled }`)
     const withUser = (name: string) =>
       `${name} { jetstream: enabled, users: [{ user: ${name}, password: secret }] }`
     const config = `
-      listen: "127.0.0.1:${port}", http: "127.0.0.1:${monitoringPort}", jetstream { store_dir: "data" }
+      listen: "127.0.0.1:${port}", http: "127.0.0.1:${http}", jetstream { store_dir: "data" }
       accounts { ${[...accounts, withUser('A'), withUser('B')].join('\n')} }`
     await startServer(servers, 'single', config)
-    for (const user of ['A', 'B']) {
-      const login = { servers: `127.0.0.1:${port}`, user, pass: 'secret', reconnect: false }
-      const connection = await servers.until('the server answers', () => connectTo(login))
-      const { streams } = await jetstreamManager(connection)
-      await streams.add({ name: 'EVENTS', subjects: ['events'] })
-      await clientOf(connection).publish('events', 'x')
-      await connection.close()
-    }
-    const source = jetstreamSource({ servers: [`http://127.0.0.1:${monitoringPort}`] })
+    for (const user of ['A', 'B'])
+      await addStream({ servers: `127.0.0.1:${port}`, user, pass: 'secret' }, { name: 'EVENTS' })
+    const source = jetstreamSource({ servers: [`http://127.0.0.1:${http}`] })
     for (let i = 0; i < 20; i++) {
       const { shards } = await read(source)
       expect(shards.map(({ shard }) => shard).sort()).toEqual(['A/EVENTS', 'B/EVENTS'])
     }
   })
 
-  const hosts = useStarted(startHosts)
-  const namesIn = async (source: ReplicationSource) => {
-    const { seen, removed = [] } = await readShard(source, 'ORDERS')
-    const known = Object.entries(seen).filter(([, { lag, connected }]) => lag === 0 && connected)
-    return [...known.map(([name]) => name), ...removed].sort()
-  }
-
-  it('finds the other servers from the URL of one', async () => {
-    const source = jetstreamSource({ servers: [hosts().url] })
-    await eventually(async () => {
-      expect(await namesIn(source)).toEqual(['nats-127.0.0.2', 'nats-127.0.0.3', 'nats-127.0.0.4'])
+  it('finds the other servers from the URL of one, and one that joins', async () => {
+    // Each has an address of its own and the same ports, as on machines of their own.
+    const [first, second, third, joining] = [2, 3, 4, 5].map((i) => `127.0.0.${i}`) as Four
+    const [port, http, route] = [await freePort(), await freePort(), await freePort()]
+    const routes = [first, second, third].map((each) => `"nats://${each}:${route}"`).join()
+    const start = async (host: string) => {
+      const config = `
+        server_name: "${host}", server_tags: ["${host}"], listen: "${host}:${port}", http: "${host}:${http}"
+        jetstream { store_dir: "data" }
+        cluster { name: hosts, listen: "${host}:${route}", routes: [${routes}] }`
+      await startServer(servers, host, config)
+      const isHealthy = async () => (await fetch(`http://${host}:${http}/healthz`)).ok
+      await servers.until(`${host} has joined the cluster`, isHealthy)
+    }
+    await Promise.all([first, second, third].map(start))
+    await addStream({ servers: `${first}:${port}` }, { name: 'ORDERS', num_replicas: 3 })
+    const source = jetstreamSource({ servers: [`http://${first}:${http}`] })
+    await untilComplete(source, ([orders]) => {
+      const { followers = [], removed = [], leaderSeqno } = orders ?? {}
+      const current = followers.filter(({ appliedSeqno }) => appliedSeqno === leaderSeqno)
+      const names = [...current.map(({ replica }) => replica), ...removed]
+      expect(names.sort()).toEqual([first, second, third])
     })
-    expect(await read(source)).toMatchObject({ complete: true, note: undefined })
-  })
-
-  it('reads a server that joins', async () => {
-    const source = jetstreamSource({ servers: [hosts().url] })
-    await eventually(async () => expect(await namesIn(source)).toHaveLength(3))
-    const [, , , joining] = HOSTS
-    await hosts().start(joining)
+    await start(joining)
     // It holds nothing of the old stream.
     const placement = { cluster: 'hosts', tags: [joining] }
-    await eventually(() => hosts().addStream({ name: 'MORE', placement }))
+    await addStream({ servers: `${first}:${port}` }, { name: 'MORE', placement })
     await untilComplete(source, (shards) => {
       expect(shards.map(({ shard }) => shard).sort()).toEqual(['MORE', 'ORDERS'])
     })
   })
 })
 
-const HOSTS = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'] as const
-type Host = (typeof HOSTS)[number]
-
-/** Servers that each have an address of their own and the same ports, as on machines of their own. */
-async function startHosts(servers: Servers) {
-  const [port, http, route] = [await freePort(), await freePort(), await freePort()]
-  const routes = HOSTS.slice(0, 3)
-    .map((each) => `"nats://${each}:${route}"`)
-    .join(', ')
-  const start = async (host: Host) => {
-    const config = `
-      server_name: "nats-${host}", server_tags: ["${host}"], listen: "${host}:${port}", http: "${host}:${http}"
-      jetstream { store_dir: "data" }
-      cluster { name: hosts, listen: "${host}:${route}", routes: [${routes}] }`
-    await startServer(servers, host, config)
-    await servers.until(
-      `${host} has joined the cluster`,
-      async () => (await fetch(`http://${host}:${http}/healthz`)).ok,
-    )
-  }
-  await Promise.all(HOSTS.slice(0, 3).map(start))
-  const addStream = async (config: { readonly name: string } & Partial<StreamConfig>) => {
-    const connection = await connectTo({ servers: `${HOSTS[0]}:${port}`, reconnect: false })
-    try {
-      const { streams } = await jetstreamManager(connection)
-      await streams.add({ subjects: [config.name], ...config })
-      await clientOf(connection).publish(config.name, 'x')
-    } finally {
-      await connection.close()
-    }
-    return true
-  }
-  await servers.until('there is a stream', () => addStream({ name: 'ORDERS', num_replicas: 3 }))
-  return { start, addStream, url: `http://${HOSTS[0]}:${http}` }
-}
+type Four = [string, string, string, string]
 
 async function startServer(servers: Servers, name: string, config: string): Promise<void> {
   await writeFile(join(await servers.folderOf(name), 'nats.conf'), config)
