@@ -109,19 +109,17 @@ export type Consumers = ReadonlyMap<string, readonly Consumer[]>
  * Finds the groups to report for each topic: those that consume it, or each one if both are named.
  *
  * @param last those of the last read. A group that cannot be read still consumes what it did then.
+ * @param isDenied whether the user may not describe a topic. Kafka then hides the commits in it.
  */
 export function findConsumers(
   { groups, topics }: Question,
   found: Cluster['groups'],
   last: Consumers,
+  isDenied: (topic: string) => boolean,
 ): Consumers {
   const consumers = new Map<string, Consumer[]>()
-  const unread = new Map<string, Consumer>()
   for (const [replica, group] of found) {
-    if (isFailure(group)) {
-      unread.set(replica, { replica, hasMembers: false, offsets: undefined })
-      continue
-    }
+    if (isFailure(group)) continue
     const { commits, hasMembers, subscribed } = group
     const add = (topic: string) =>
       append(consumers, topic, { replica, hasMembers, offsets: commits.get(topic) ?? [] })
@@ -131,10 +129,12 @@ export function findConsumers(
       for (const topic of subscribed) if (!commits.has(topic)) add(topic)
     }
   }
-  for (const [topic, all] of unread.size > 0 ? last : []) {
+  for (const [topic, all] of last) {
+    const isHidden = !consumers.has(topic) && isDenied(topic)
     for (const { replica } of all) {
-      const consumer = unread.get(replica)
-      if (consumer) append(consumers, topic, consumer)
+      const group = found.get(replica)
+      const isUnread = group && (isHidden || isFailure(group))
+      if (isUnread) append(consumers, topic, { replica, hasMembers: false, offsets: undefined })
     }
   }
   return consumers

@@ -40,6 +40,11 @@ export function explainFailure(error: unknown): Error {
   return explain('Kafka', error, ADVICE)
 }
 
+/** Whether the user may not describe a topic. */
+export function isDenied(error: unknown): boolean {
+  return /topic authorization|not authorized to access topic/i.test(describeError(error))
+}
+
 /** Whether a broker could not be reached, so that asking again about a smaller part would be of no use. */
 export function isUnreachable(error: unknown): boolean {
   const description = describeError(error)

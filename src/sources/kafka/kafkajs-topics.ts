@@ -12,6 +12,7 @@ import {
   type Topic,
 } from './answer.js'
 import type { KafkajsAdmin } from './clients.js'
+import { isDenied } from './errors.js'
 import { Batches, Parts, pause, type Deadline } from './parts.js'
 
 /**
@@ -27,6 +28,7 @@ export class KafkajsTopics {
   private refreshing: Promise<unknown> | undefined
   private seeded: KafkajsAdmin | undefined
   private readonly checks = new Batches<string, unknown>((topics) => this.check(topics), Infinity)
+  private readonly gone = new Batches<string, unknown>((topics) => this.check(topics), Infinity)
   private readonly logs = new Parts<number, Topic>((count, topic) => this.askLogs(topic, count))
 
   /** @param onFailure is called with the reason why a topic without a fault could not be read. */
@@ -36,7 +38,7 @@ export class KafkajsTopics {
   use(admin: KafkajsAdmin): void {
     this.admin = admin
     this.isNew = true
-    for (const parts of [this.checks, this.logs]) parts.reopen()
+    for (const parts of [this.checks, this.gone, this.logs]) parts.reopen()
   }
 
   async read(
@@ -82,6 +84,12 @@ export class KafkajsTopics {
       }
     }
     await pause()
+  }
+
+  /** Finds topics that the user may not describe. */
+  async findDenied(names: readonly string[], deadline: Deadline): Promise<ReadonlySet<string>> {
+    const found = await this.gone.read(new Map([['', names]]), deadline)
+    return new Set(found.flatMap(([topics, { error }]) => (isDenied(error) ? topics : [])))
   }
 
   /** Finds topics whose metadata the client refuses, before it is asked for their offsets. */

@@ -103,7 +103,12 @@ export class KafkajsClient implements KafkaClient {
     const { shareGroups } = this.listed
     const groups = await this.readGroups(question.groups ?? this.listed.groups, deadline)
     const isAnyRead = groups.size === 0 || [...groups.values()].some((group) => !isFailure(group))
-    const consumers = findConsumers(question, groups, this.consumers)
+    const find = (isDenied: (topic: string) => boolean) =>
+      findConsumers(question, groups, this.consumers, isDenied)
+    const seen = find(() => false)
+    const gone = [...this.consumers.keys()].filter((topic) => !seen.has(topic))
+    const denied = await this.topics.findDenied(gone, deadline)
+    const consumers = find((topic) => denied.has(topic))
     this.consumers = consumers
     if (!isAnyRead) return { groups, topics: new Map(), consumers }
     const names = question.topics ?? [...consumers.keys()]

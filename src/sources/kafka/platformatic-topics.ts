@@ -20,7 +20,7 @@ import {
   type Topic,
 } from './answer.js'
 import { canSendRequests, sendRequest, type PlatformaticAdmin } from './clients.js'
-import { NO_LEADER, partialAnswer, rowsOf } from './errors.js'
+import { isDenied, NO_LEADER, partialAnswer, rowsOf } from './errors.js'
 import { Batches, isLongTurn, NO_ANSWER, pause, UNANSWERED, type Deadline } from './parts.js'
 
 /** The logs of the partitions that one broker leads. */
@@ -52,6 +52,12 @@ export class PlatformaticTopics {
   /** Reads the metadata of the topics that were read the last time, or that are named. */
   async readAgain({ topics }: Question, deadline: Deadline): Promise<void> {
     await this.readMetadata(topics ?? [...this.known.keys()], deadline)
+  }
+
+  /** Whether the user may not describe a topic that was read before. */
+  isDenied(topic: string): boolean {
+    const found = this.known.get(topic)
+    return found !== undefined && isFailure(found) && isDenied(found.error)
   }
 
   /** Reads topics, with their logs if there are groups that consume them. */

@@ -29,7 +29,9 @@ export class PlatformaticClient implements KafkaClient {
       this.topics.readAgain(question, deadline),
     ])
     const groups = await this.groups.read(question.groups, brokers, deadline)
-    const consumers = findConsumers(question, groups, this.consumers)
+    const consumers = findConsumers(question, groups, this.consumers, (topic) =>
+      this.topics.isDenied(topic),
+    )
     this.consumers = consumers
     const names = question.topics ?? [...consumers.keys()]
     const topics = await this.topics.read(names, consumers, brokers, deadline)

@@ -129,6 +129,27 @@ describe.each([
     expect(complete).toBe(true)
   })
 
+  it('keeps a topic that the user may no longer describe, although Kafka hides its commits', async () => {
+    const deny = () => Promise.reject(new Error('Topic authorization failed.'))
+    let isDenied = false
+    const [billing] = PLATFORMATIC.listConsumerGroupOffsets
+    const { admin } = create({
+      fetchOffsets: () => (isDenied ? [] : KAFKAJS.fetchOffsets),
+      describeGroups: undefined,
+      listConsumerGroupOffsets: () => [isDenied ? { ...billing, topics: [] } : billing],
+      fetchTopicMetadata: () => (isDenied ? deny() : undefined),
+      fetchTopicOffsets: () => (isDenied ? deny() : KAFKAJS.fetchTopicOffsets),
+      metadata: ({ length }: string[]) => (isDenied && length ? deny() : PLATFORMATIC.metadata),
+    })
+    const source = kafkaSource({ admin, groups })
+    await source.read(signal)
+    isDenied = true
+    for (let i = 0; i < 2; i++)
+      await expect(source.read(signal)).rejects.toThrow(/^Kafka: orders .*Describe on the topics/)
+    isDenied = false
+    expect((await source.read(signal)).shards[0]).toMatchObject({ leaderSeqno: 10n })
+  })
+
   it('says whose members are not known, and has the commits', async () => {
     const { admin } = create({ describeGroups: refuse, listGroups: refuse })
     const { shards } = await readOnce({ admin, groups })

@@ -137,26 +137,34 @@ await describeInstalled(kafka, () => {
       await untilSeen(source, `${subscribed}/0`, `${topic}-c`, { lag: 6 })
     })
 
-    it('names a group that may no longer be described, keeps it, and forgets one that was deleted', async () => {
-      const topic = await createTopic(4)
+    it('names a group and a topic that may no longer be described, keeps them, and forgets a group that was deleted', async () => {
+      const [topic, secret] = [await createTopic(4), await createTopic(4)]
       const [hidden, other, deleted] = ['hidden', 'other', 'deleted'].map(
         (name) => `${topic}-${name}`,
       ) as [string, string, string]
       const groups = [hidden, other, deleted]
       for (const group of groups) await started().commit(group, topic, 1)
+      await started().commit(other, secret, 1)
       const source = await connect(client, { groups })
       for (const group of groups)
         await untilSeen(source, `${topic}/0`, group, { lag: 3, connected: false })
+      await started().hide('topic', secret)
       await started().hide('group', hidden)
       await started().admin.deleteGroups({ groups: [deleted] })
+      const gone = { replica: other, connected: false }
       const followers = [
-        { replica: other, connected: false, appliedSeqno: 1n },
+        { ...gone, appliedSeqno: 1n },
         { replica: hidden, connected: false },
       ]
       await eventually(async () => {
         const { shards, complete } = await read(source)
         expect(shards).toMatchObject([
           { shard: `${topic}/0`, leaderSeqno: 4n, followers },
+          {
+            shard: `${secret}/0`,
+            followers: [gone],
+            problem: containing('Describe on the topics'),
+          },
           { shard: 'groups', followers: [], problem: containing(hidden) },
         ])
         expect(complete).toBe(true)
