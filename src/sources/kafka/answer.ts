@@ -105,6 +105,13 @@ export interface Consumer extends Pick<Group, 'hasMembers'> {
 /** The groups to report for each topic. */
 export type Consumers = ReadonlyMap<string, readonly Consumer[]>
 
+/** Adds the groups that consumed something to those that are listed: a broker hides groups that the user may not describe. */
+export function withKnown(listed: Iterable<string>, last: Consumers): string[] {
+  const names = new Set(listed)
+  for (const all of last.values()) for (const { replica } of all) names.add(replica)
+  return [...names]
+}
+
 /**
  * Finds the groups to report for each topic: those that consume it, or each one if both are named.
  *

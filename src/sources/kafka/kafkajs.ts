@@ -8,6 +8,7 @@ import {
   name,
   parseSubscriptions,
   topicsIn,
+  withKnown,
   type Cluster,
   type Failure,
   type Group,
@@ -101,7 +102,8 @@ export class KafkajsClient implements KafkaClient {
   private async readCluster(question: Question, deadline: Deadline): Promise<Cluster> {
     const listFailure = question.groups ? undefined : await this.list(deadline)
     const { shareGroups } = this.listed
-    const groups = await this.readGroups(question.groups ?? this.listed.groups, deadline)
+    const names = question.groups ?? withKnown(this.listed.groups, this.consumers)
+    const groups = await this.readGroups(names, deadline)
     const isAnyRead = groups.size === 0 || [...groups.values()].some((group) => !isFailure(group))
     const find = (isDenied: (topic: string) => boolean) =>
       findConsumers(question, groups, this.consumers, isDenied)
@@ -111,8 +113,8 @@ export class KafkajsClient implements KafkaClient {
     const consumers = find((topic) => denied.has(topic))
     this.consumers = consumers
     if (!isAnyRead) return { groups, topics: new Map(), consumers }
-    const names = question.topics ?? [...consumers.keys()]
-    const topics = await this.topics.read(names, consumers, deadline)
+    const wanted = question.topics ?? [...consumers.keys()]
+    const topics = await this.topics.read(wanted, consumers, deadline)
     return { groups, topics, consumers, listFailure, ...(shareGroups && { shareGroups }) }
   }
 

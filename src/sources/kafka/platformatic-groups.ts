@@ -10,6 +10,8 @@ import {
   name,
   parseSubscriptions,
   topicsIn,
+  withKnown,
+  type Consumers,
   type Failure,
   type Group,
   type Offset,
@@ -54,14 +56,15 @@ export class PlatformaticGroups {
     return (this.listError = error)
   }
 
-  /** Reads groups. Default: those in the list. */
+  /** Reads groups. Default: those in the list, and those of the last read. */
   async read(
     names: readonly string[] | undefined,
+    last: Consumers,
     brokers: ReadonlySet<number>,
     deadline: Deadline,
   ): Promise<ReadonlyMap<string, Group | Failure>> {
     const groups = new Map<string, Group | Failure>()
-    const wanted = names ?? [...this.listed.keys()]
+    const wanted = names ?? withKnown(this.listed.keys(), last)
     await this.readCoordinators(wanted, deadline)
     const parts = new Map<string, string[]>()
     for (const group of wanted) {

@@ -28,7 +28,7 @@ export class PlatformaticClient implements KafkaClient {
       this.groups.list(deadline),
       this.topics.readAgain(question, deadline),
     ])
-    const groups = await this.groups.read(question.groups, brokers, deadline)
+    const groups = await this.groups.read(question.groups, this.consumers, brokers, deadline)
     const consumers = findConsumers(question, groups, this.consumers, (topic) =>
       this.topics.isDenied(topic),
     )

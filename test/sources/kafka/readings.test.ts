@@ -68,6 +68,25 @@ describe.each([
     expect(note).toBe('group sharing: it is a share group, which has no commits')
   })
 
+  it('keeps a group that the user may no longer describe, although a broker no longer lists it', async () => {
+    let isDenied = false
+    const answer = <T>(allowed: T) => (isDenied ? refuse() : allowed)
+    const { admin } = create({
+      listGroups: () => {
+        const [kafkajs, platformatic] = [KAFKAJS.listGroups, PLATFORMATIC.listGroups]
+        const none = create === createKafkajs ? { groups: [] } : new Map()
+        return isDenied ? none : create === createKafkajs ? kafkajs : platformatic
+      },
+      fetchOffsets: () => answer(KAFKAJS.fetchOffsets),
+      listConsumerGroupOffsets: (names: string[]) =>
+        names.includes('billing') ? answer(PLATFORMATIC.listConsumerGroupOffsets) : [],
+    })
+    const source = kafkaSource({ admin })
+    expect((await source.read(signal)).shards).toHaveLength(2)
+    isDenied = true
+    await expect(source.read(signal)).rejects.toThrow(/^Kafka: billing cannot be read: Group auth/)
+  })
+
   it('fails if no group is known, because the list of groups cannot be read', async () => {
     const listGroups = () => Promise.reject(new Error('Cluster authorization failed.'))
     const reading = readOnce({ admin: create({ listGroups }).admin })
