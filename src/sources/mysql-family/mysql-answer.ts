@@ -107,14 +107,15 @@ export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<
   const more = parseColumns(MORE, row, problems)
   const isStorageReader = more.innodb_read_only === true
   const isActive = membership !== undefined && isActiveMember(membership, problems)
+  // It cannot commit.
+  const hasLostContact = membership !== undefined && !isActive
   return {
     id: server_uuid.toLowerCase(),
     address: more.address ?? '',
     mode: gtid_mode,
     executed: gtid_executed,
     owned: more.gtid_owned,
-    // Without contact to most others, a member cannot commit.
-    isReadOnly: isStorageReader || (membership && !isActive) || more.read_only,
+    isReadOnly: isStorageReader || hasLostContact || more.read_only,
     isStorageReader,
     links: rows?.filter(
       ({ name, group }) => group === '' && !name.startsWith('group_replication_'),
