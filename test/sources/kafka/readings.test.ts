@@ -71,12 +71,11 @@ describe.each([
   it('keeps a group that the user may no longer describe, although a broker no longer lists it', async () => {
     let isDenied = false
     const answer = <T>(allowed: T) => (isDenied ? refuse() : allowed)
+    const isKafkajs = create === createKafkajs
+    const none = isKafkajs ? { groups: [] } : new Map()
+    const { listGroups } = isKafkajs ? KAFKAJS : PLATFORMATIC
     const { admin } = create({
-      listGroups: () => {
-        const [kafkajs, platformatic] = [KAFKAJS.listGroups, PLATFORMATIC.listGroups]
-        const none = create === createKafkajs ? { groups: [] } : new Map()
-        return isDenied ? none : create === createKafkajs ? kafkajs : platformatic
-      },
+      listGroups: () => (isDenied ? none : listGroups),
       fetchOffsets: () => answer(KAFKAJS.fetchOffsets),
       listConsumerGroupOffsets: (names: string[]) =>
         names.includes('billing') ? answer(PLATFORMATIC.listConsumerGroupOffsets) : [],
@@ -540,43 +539,29 @@ describe('brokers', () => {
 })
 
 it('of thousands of groups, topics and partitions takes little CPU, in short turns of the event loop', async () => {
-  const names = (count: number, name: string) =>
-    Array.from({ length: count }, (_, i) => `${name}-${i}`)
-  const [many, topics] = [names(2000, 'group'), names(2000, 'topic')]
+  const names = Array.from({ length: 2000 }, (_, i) => `name-${i}`)
   const partitions = Array.from({ length: 10 }, (_, i) => ({ leader: i % 2, replicas: [0, 1] }))
-  interface Row {
-    name: string
-    partitions: { partitionIndex: number }[]
-  }
-  const answer = (rows: Row[]) =>
+  const answer: (rows: Parameters<ListOffsets['api']['async']>[3]) => unknown[] = (rows) =>
     rows.map(({ name, partitions: all }) => ({
       name,
       partitions: all.map(({ partitionIndex }) => ({ partitionIndex, offset: 5n })),
     }))
+  const committed = [{ partitionIndex: 0, committedOffset: 1n }]
   const { admin } = createPlatformatic({
     metadata: (wanted: string[]) => ({
       brokers: new Map([0, 1].map((id) => [id, {}])),
       topics: new Map(wanted.map((topic) => [topic, { id: topic, partitions }])),
     }),
     listConsumerGroupOffsets: (wanted: string[]) =>
-      wanted.map((groupId) => ({
-        groupId,
-        topics: [
-          {
-            name: groupId.replace('group', 'topic'),
-            partitions: [{ partitionIndex: 0, committedOffset: 1n }],
-          },
-        ],
-      })),
-    starts: answer,
-    ends: answer,
+      wanted.map((name) => ({ groupId: name, topics: [{ name, partitions: committed }] })),
+    ...{ starts: answer, ends: answer },
   })
   const brokers: ListOffsets = {
     api: { async: (_, __, ___, rows) => Promise.resolve({ topics: answer(rows) }) },
   }
-  const source = kafkaSource({ admin, groups: many, topics: undefined, brokers })
+  const source = kafkaSource({ admin, groups: names, brokers })
   const first = await source.read(signal, 30_000)
-  expect(first.shards).toHaveLength(2 * topics.length * partitions.length)
+  expect(first.shards).toHaveLength(2 * names.length * partitions.length)
 
   const cpuMillis = () => {
     const { user, system } = process.cpuUsage()
