@@ -19,7 +19,7 @@ export interface ContractOptions {
   readonly countsWrites?: boolean
   /** What can be wrong with the credentials, and what the error then says. Default: there are none. */
   readonly faults?: Partial<Record<NonNullable<ConnectOptions['fault']>, RegExp>>
-  /** How often it is read to see what a read keeps. Default: 1,000. */
+  /** How often it is read to see what a read keeps. Default: 500. */
   readonly reads?: number
   /** How many questions a read has under way at the leader at once, in pieces of data. Default: 1. */
   readonly questions?: number
@@ -69,7 +69,7 @@ export async function describeInstalled(
 export function describeContract(kind: SystemKind, options: ContractOptions = {}): void {
   const { client, countsWrites = true, faults = {}, questions = 1, findsLeader = false } = options
   const {
-    reads = 1000,
+    reads = 500,
     keepsKilled = false,
     failsOver = true,
     claims = /lead/,
@@ -354,7 +354,7 @@ export function describeContract(kind: SystemKind, options: ContractOptions = {}
       await eventually(() => {
         const after = measure()
         expect(after.handles).toBeLessThanOrEqual(before.handles + 2)
-        expect(after.heapUsed - before.heapUsed).toBeLessThan(2_000_000)
+        expect(after.heapUsed - before.heapUsed).toBeLessThan(1_000_000)
       })
     })
 
