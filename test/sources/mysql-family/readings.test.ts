@@ -166,6 +166,17 @@ describe('a follower of MySQL', () => {
     expect(found).toMatchObject({ appliedSeqno: 0n, receivedSeqno: 99n })
   })
 
+  it('has received an unknown number if one of its channels does not say', async () => {
+    const found = await readOne(follower({}, [LINK, { ...LINK, received_transaction_set: null }]))
+    expect(found).toMatchObject({ connected: true, appliedSeqno: 11n })
+    expect(found).not.toHaveProperty('receivedSeqno')
+  })
+
+  it('may replicate although its storage is read-only', async () => {
+    const found = await readOne(follower({ innodb_read_only: '1' }))
+    expect(found).toMatchObject({ connected: true, appliedSeqno: 11n })
+  })
+
   it.each<[string, FakeClient, string]>([
     [
       'its leader has lost transactions',
@@ -262,7 +273,7 @@ describe('a replication group', () => {
   })
 
   it.each<[string, Row, unknown]>([
-    ['has left it', { service_state: 'OFF' }, []],
+    ['has left it', { service_state: 'OFF' }, REFUSED],
     ['was expelled, or has failed', {}, state('ERROR', '1')],
     ['has lost contact with most others', {}, state('ONLINE', '0')],
     ['says nothing of itself', {}, []],

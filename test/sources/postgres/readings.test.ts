@@ -161,6 +161,19 @@ describe('the names of connections', () => {
       ['1:a@x!', '1:a'],
     ],
     [
+      'takes the connection that was silent for longer for the replaced one of two',
+      ['1:a@x 2:a@x', '1:a 2:a@x'],
+      ['1:a@x! 2:a@x', '1:a 2:a@x'],
+      ['1:a@x! 2:a@x', '1:a 2:a@x'],
+      ['1:a@x! 2:a@x! 3:a@x', '2:a@x 3:a'],
+    ],
+    [
+      'takes a connection for replaced until it reports something after the new one',
+      ['1:a@x', '1:a'],
+      ['1:a@x 2:a@x', '2:a'],
+      ['1:a@x 2:a@x', '1:a 2:a@x'],
+    ],
+    [
       'takes an old connection that reports anything for another follower',
       ['1:a@x!', '1:a'],
       ['1:a@x! 2:a@x', '2:a'],
