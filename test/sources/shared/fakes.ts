@@ -52,7 +52,8 @@ function setAt(target: unknown, path: readonly number[], value: unknown): void {
   if (keys.length === 0) return
   const key = keys[first % keys.length]
   const child = map ? map.get(key) : (target as Record<string, unknown>)[key as string]
-  if (rest.length > 0 && typeof child === 'object' && child !== null) setAt(child, rest, value)
+  const isBranch = typeof child === 'object' && child !== null && !ArrayBuffer.isView(child)
+  if (rest.length > 0 && isBranch) setAt(child, rest, value)
   else if (map) map.set(key, value)
   else Reflect.set(target as object, key as string, value)
 }
