@@ -134,7 +134,6 @@ async function runAll() {
   return failed
 }
 
-/** Returns how many failures there were. */
 async function main() {
   const { system, seed, minutes } = values
   if (values.soak) {

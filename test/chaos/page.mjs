@@ -98,10 +98,12 @@ export class Page {
     // A member that was added and not started yet has another name.
     const joining = effects.flatMap(({ kind, from }) => (kind === 'joined' ? [from] : []))
     if (overlaps(joining, this.#settled)) return
-    for (const { metric, replica = '', ...each } of this.scrape.series) {
-      const isKnown = Object.values(shown).includes(replica) || metric.includes('leader_seqno')
-      const isOther = each.shard !== undefined && !(isKnown && each.shard === shard)
-      if (isOther) yield { verdict: 'false', what: `${metric} of ${each.shard} ${replica}` }
+    for (const { metric, replica, ...each } of this.scrape.series) {
+      const isFollower = Object.values(shown).includes(replica ?? '') && each.shard === shard
+      // A mirror is a shard too.
+      const isLeader = metric.includes('leader') && (each.shard === shard || this.hasJoined)
+      if (!isFollower && !isLeader && each.source === undefined)
+        yield { verdict: 'false', what: `${metric} of ${each.shard} ${replica ?? ''}` }
     }
   }
 
@@ -161,9 +163,8 @@ export class Page {
     }
     const isApart = isOnly(false, since) && !overlaps(this.truth.gaps.get(name) ?? [], since)
     // One that is asked does not answer. Otherwise the system has to notice first that it is stopped.
-    const isSilent = fromOneNode
-      ? this.truth.isStopped(name, since)
-      : this.truth.isStopped(name, this.#settled, /stopped|blocked/)
+    const reasons = fromOneNode ? /stopped/ : /stopped|blocked/
+    const isSilent = this.truth.isStopped(name, fromOneNode ? since : this.#settled, reasons)
     const isKnown = !overlaps(this.#troubles(undefined, this.#reasons), this.#settled)
     const isLinked = isOnly(true, this.#settled) && this.#isWell(name)
     const truth = isKnown && (isApart || isSilent) ? only(0) : isLinked ? only(1) : ANY
