@@ -33,6 +33,8 @@ export class PostgresSystem extends Members {
   #address
   /** The followers that stream, as the leader said when it was asked last. */
   #streaming = new Set()
+  /** One that was removed, and can be added again. @type {PostgresNode | undefined} */
+  #removed
 
   /**
    * Use {@link PostgresSystem.start}.
@@ -168,14 +170,20 @@ export class PostgresSystem extends Members {
   }
 
   async addFollower() {
-    await this.#add('standby_3')
+    if (this.#removed) {
+      this.setMembers([...this.members, this.#removed])
+      await this.#rebuild(this.#removed)
+    } else await this.#add('standby_3')
     await this.member('standby_3').untilCaughtUpWith(this.leader)
     return 'standby_3'
   }
 
   /** @param {string} follower */
   async removeFollower(follower) {
-    await this.member(follower).stop()
+    const node = this.member(follower)
+    await node.stop()
+    node.link = undefined
+    this.#removed = node
     await this.leader.query('select pg_drop_replication_slot($1)', [follower])
     this.setMembers(this.members.filter(({ name }) => name !== follower))
   }
