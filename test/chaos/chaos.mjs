@@ -123,7 +123,6 @@ async function runAll() {
   let failed = 0
   const work = async () => {
     for (let system; (system = waiting.shift());) {
-      // The last of two options of one name counts.
       const parameters = [...process.argv.slice(1), '--seed', values.seed, '--system', system]
       const child = spawn(process.execPath, parameters, { stdio: 'inherit' })
       await once(child, 'exit')

@@ -96,7 +96,7 @@ export class Page {
   *#judgeOthers() {
     const { shown, shard, effects } = this.recording
     // A member that was added and not started yet has another name.
-    const joining = effects.flatMap(({ kind, from }) => (kind === 'joined' ? [from] : []))
+    const joining = effects.flatMap(({ kind, from }) => (/joined|emptied/.test(kind) ? from : []))
     if (overlaps(joining, this.#settled)) return
     for (const { metric, replica, ...each } of this.scrape.series) {
       const isFollower = Object.values(shown).includes(replica ?? '') && each.shard === shard
@@ -125,7 +125,8 @@ export class Page {
     const isOld = this.truth.isGone(this.#last(this.freshMillis + this.#age))
     if (isShown && isOld) yield { verdict: 'false', what: `${name} of long ago` }
     else if (isShown) yield this.#judgeConnected(name, connected)
-    else if (this.isUp && this.#isWell()) yield { verdict: 'silent', what: name }
+    else if (this.isUp && this.#isWell() && this.#isSame(name))
+      yield { verdict: 'silent', what: name }
     yield* this.#judgeAbsence(name, { lag, connected })
     yield* this.#judgeNumbers(name, { lag, age: seconds && seconds * 1000, received, retained })
     // What a follower has not received, it has not applied.
@@ -138,19 +139,22 @@ export class Page {
 
   /** What was shown a moment ago must not disappear. @param {string} name @param {Numbers} numbers @returns {Generator<Finding>} */
   *#judgeAbsence(name, numbers) {
-    const { from, to } = this.scrape
+    for (const [kind, shown] of Object.entries(numbers)) {
+      const what = `${kind} of ${name}`
+      const isRecent = this.scrape.from - (this.seen.get(what) ?? -Infinity) < STAY_MILLIS
+      if (shown !== undefined && this.isUp) this.seen.set(what, this.scrape.from)
+      if (shown === undefined && isRecent && this.#isSame(name)) yield { verdict: 'silent', what }
+    }
+  }
+
+  /** Whether it has been one follower of one leader for a while. @param {string} name */
+  #isSame(name) {
     // One that starts again without its data has another history for a moment.
     const begins = this.truth.effectsOn(name).flatMap((each) => {
       return BEGINS.test(each.kind) ? spansOf([each]) : each.kind === 'stopped' ? each.to : []
     })
     const spans = [...begins, ...this.truth.successions, ...this.pauses]
-    const isSame = !overlaps(spans, { from: this.#settled.from - STAY_MILLIS, to })
-    for (const [kind, shown] of Object.entries(numbers)) {
-      const what = `${kind} of ${name}`
-      const isRecent = from - (this.seen.get(what) ?? -Infinity) < STAY_MILLIS
-      if (shown === undefined && isRecent && isSame) yield { verdict: 'silent', what }
-      if (shown !== undefined && this.isUp) this.seen.set(what, from)
-    }
+    return !overlaps(spans, { ...this.#settled, from: this.#settled.from - STAY_MILLIS })
   }
 
   /** @param {string} name @param {number | undefined} shown */

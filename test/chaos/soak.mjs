@@ -30,7 +30,6 @@ export async function soak(servers, seed, millis) {
   await kafka.addPartitions(MORE)
   const { programs, gates } = await startMonitors(servers, systems, /command/)
   const worlds = all.map(({ name, kind, system }) => {
-    // Some have names of their own.
     const shard = /^kafka|^nats/.test(system.url) ? system.shard : name
     const world = new World(kind, system, shard, programs, gates[name])
     world.pause = { sample: 500, page: 2000 }

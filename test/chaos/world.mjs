@@ -47,7 +47,6 @@ export class World {
     return this.programs.flatMap(({ monitors }) => monitors)
   }
 
-  /** How many the monitors have. */
   get connections() {
     return Object.values(this.#gates).reduce((sum, gate) => sum + gate.connections, 0)
   }
@@ -81,7 +80,6 @@ export class World {
       if (incident) ends.push((await this.#play(planned, incident)).ended)
     }
     await Promise.all(ends)
-    // All must be well again after the last incident.
     await sleep(Math.max(10_000, start + millis - performance.now()))
     this.#isOver = true
     await Promise.all([writing, ...watching])
