@@ -222,7 +222,9 @@ export class Truth {
 
   /** The same for a follower whose position was read before, and whose leader was read at the end. @param {string} name @param {Span} time */
   behindSince(name, { from, to }) {
-    const { low } = this.position(name, from)
+    // It can have begun again at a lower position in the meantime.
+    const own = this.samplesIn(name, from, to).map(({ position = 0 }) => position)
+    const low = Math.min(this.position(name, from).low, ...own)
     const leaders = this.leadersIn(from, to).map(({ name }) => name)
     const lags = leaders.map((leader) => this.position(leader, to).most - low)
     const ages = leaders.map((leader) => to - this.#writtenAt(leader, low, to).low)
