@@ -52,7 +52,8 @@ export class Report {
     // Without the list, members are not known either.
     const unread = listFailure === undefined ? this.unknownMembers() : []
     const unknown = describe(unread).map((each) => `members of ${each}`)
-    this.addProblem('groups', [...unlisted, ...describe(failedGroups), ...unknown])
+    // No topic can have a name with a space.
+    this.addProblem('consumer groups', [...unlisted, ...describe(failedGroups), ...unknown])
     // What cannot be read is in the reading as it was last known, but for the brokers that copy a topic.
     const complete = unlisted.length + (this.copiesOf ? failedTopics.length : 0) === 0
     if (complete) this.epochs.keep(topics)

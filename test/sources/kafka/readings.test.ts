@@ -114,11 +114,31 @@ describe.each([
       expect(shards).toMatchObject([
         { shard: 'orders/0', leaderSeqno: 10n, followers: [{ appliedSeqno: 4n }, bad] },
         { shard: 'orders/1', leaderSeqno: 0n, followers: [{ appliedSeqno: 0n }, bad] },
-        { shard: 'groups', problem: expect.stringMatching(/^bad cannot be read: /) as string },
+        {
+          shard: 'consumer groups',
+          problem: expect.stringMatching(/^bad cannot be read: /) as string,
+        },
       ])
       expect(shards[0]?.followers[1]).not.toHaveProperty('appliedSeqno')
       expect(complete).toBe(true)
     }
+  })
+
+  it('tells a topic that has the name groups from the groups', async () => {
+    const read = (name: string, bad: string, answer: unknown) => (name === bad ? refuse() : answer)
+    const { listConsumerGroupOffsets, metadata } = PLATFORMATIC
+    const { admin } = create({
+      fetchOffsets: (group: string) => read(group, 'bad', KAFKAJS.fetchOffsets),
+      findCoordinator: (keys: string[]) =>
+        keys.map((key) => ({ key, nodeId: key === 'bad' ? 2 : 1 })),
+      listConsumerGroupOffsets: ([name = '']: string[]) =>
+        read(name, 'bad', listConsumerGroupOffsets),
+      fetchTopicOffsets: (topic: string) => read(topic, 'groups', KAFKAJS.fetchTopicOffsets),
+      metadata: (names: string[]) => (names.includes('groups') ? refuse() : metadata),
+    })
+    const options = { groups: ['billing', 'bad'], topics: ['orders', 'groups'] }
+    const { shards } = await readOnce({ admin, ...options })
+    expect(shards.slice(2).map(({ shard }) => shard)).toEqual(['groups', 'consumer groups'])
   })
 
   it('keeps the partitions of a topic that can no longer be read, and names it', async () => {

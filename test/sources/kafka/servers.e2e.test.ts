@@ -165,7 +165,7 @@ await describeInstalled(kafka, () => {
             followers: [gone],
             problem: containing('Describe on the topics'),
           },
-          { shard: 'groups', followers: [], problem: containing(hidden) },
+          { shard: 'consumer groups', followers: [], problem: containing(hidden) },
         ])
         expect(complete).toBe(true)
       })
