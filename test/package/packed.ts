@@ -68,7 +68,6 @@ export async function pack(folder: string): Promise<PackedPackage> {
     'docs',
     'README.md',
     'LICENSE',
-    'CHANGELOG.md',
   ]) {
     await cp(join(repository, entry), join(copy, entry), { recursive: true })
   }

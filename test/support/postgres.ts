@@ -240,7 +240,7 @@ export async function readLags(
 
 /** Waits until a source reports these followers, with these lags in bytes. */
 export function untilLags(source: ReplicationSource, lags: Record<string, number>): Promise<void> {
-  return eventually(async () => expect(await readLags(source)).toEqual(lags))
+  return eventually(async () => expect(await readLags(source)).toStrictEqual(lags))
 }
 
 /** Waits until a source reports exactly this of its followers. */
