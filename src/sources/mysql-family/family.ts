@@ -65,20 +65,18 @@ export class Family<State extends ServerState> {
     private readonly clients: ReadonlyMap<string, MysqlClient>,
   ) {
     const questions = [...clients].map(
-      ([name, client]) => [name, () => dialect.ask(client, name === this.leader)] as const,
+      ([name, client]) => [name, () => this.ask(name, client)] as const,
     )
     this.nodes = new Nodes((answers) => leadersOf(this.topologyOf(answers).findLeader()), questions)
   }
 
   private topologyOf(answers: ReadonlyMap<string, State>): Topology<State> {
-    const completed = new Map(
-      [...answers].map(([name, state]) => [name, this.complete(name, state)]),
-    )
-    return new Topology([...this.clients.keys()], completed, this.known, this.dialect.isAhead)
+    return new Topology([...this.clients.keys()], answers, this.known, this.dialect.isAhead)
   }
 
-  /** MariaDB forgets the ids of its leaders when it restarts, until it has connected again. */
-  private complete(name: string, state: State): State {
+  /** Asks a node. MariaDB forgets the ids of its leaders when it restarts, until it has connected again. */
+  private async ask(name: string, client: MysqlClient): Promise<State> {
+    const state = await this.dialect.ask(client, name === this.leader)
     const before = this.known.get(name)?.links ?? []
     const links = state.links?.map((link) => {
       const isSame = ({ address }: Link) => address !== undefined && address === link.address
@@ -90,7 +88,7 @@ export class Family<State extends ServerState> {
   /** @throws Error that says why no leader can be read. */
   async read(signal: AbortSignal, timeoutMillis?: number): Promise<Reading<State>> {
     const survey = await this.nodes.read(signal, timeoutMillis)
-    for (const [name, state] of survey.newest) this.known.set(name, this.complete(name, state))
+    for (const [name, state] of survey.newest) this.known.set(name, state)
     const topology = this.topologyOf(survey.newest)
     const verdict = topology.findLeader()
     if (verdict.kind === 'outside') {
@@ -143,7 +141,7 @@ export class Family<State extends ServerState> {
       if ('error' in outcome) {
         others.push({ replica, lost: this.lose(replica, outcome.error) })
       } else if (replica !== leader && topology.aliases.get(replica) !== leader) {
-        const answer = this.complete(replica, outcome.answer)
+        const { answer } = outcome
         others.push({
           replica,
           answer,
