@@ -128,17 +128,11 @@ export class KafkajsTopics {
   }
 }
 
-const OF_ONE_TOPIC: readonly unknown[] = [
-  'LEADER_NOT_AVAILABLE',
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'TOPIC_AUTHORIZATION_FAILED',
-]
-
 /** Whether the metadata of all topics was refused because of one of them. */
 export function isAboutMetadata(error: unknown): boolean {
   const { type, cause } = fieldsOf(error)
-  if (OF_ONE_TOPIC.includes(type)) return true
-  return cause !== undefined && isAboutMetadata(cause)
+  if (type === 'LEADER_NOT_AVAILABLE' || type === 'UNKNOWN_TOPIC_OR_PARTITION') return true
+  return isDenied(error) || (cause !== undefined && isAboutMetadata(cause))
 }
 
 /** Returns how many partitions a topic has at least. */

@@ -110,7 +110,7 @@ export class KafkajsClient implements KafkaClient {
     const seen = find(() => false)
     const gone = [...this.consumers.keys()].filter((topic) => !seen.has(topic))
     const denied = await this.topics.findDenied(gone, deadline)
-    const consumers = find((topic) => denied.has(topic))
+    const consumers = denied.size > 0 ? find((topic) => denied.has(topic)) : seen
     this.consumers = consumers
     if (!isAnyRead) return { groups, topics: new Map(), consumers }
     const wanted = question.topics ?? [...consumers.keys()]
