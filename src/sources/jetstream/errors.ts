@@ -6,7 +6,7 @@ export const AHEAD = 'it has messages that the leader does not have: they have d
 export const OLD_UPSTREAM = 'its upstream was recreated, and it still has messages of the old one'
 export const NOT_A_SERVER = 'no server of this name is among the monitoring URLs'
 export const NAMESAKE =
-  'is also the name of another server: set a server_name of its own in the configuration of each'
+  'is also the name of another server: give each server its own server_name in its configuration'
 /** Names what servers that cannot be read hold. The names of streams have no spaces. */
 export const SERVERS = 'servers of JetStream'
 export const NO_STREAM = 'JetStream has none of the configured streams'

@@ -93,7 +93,7 @@ function difference(intervals: Intervals, others: Intervals = []): Intervals {
 
 /**
  * Returns how many GTIDs of a set come before the first one that is missing in their interval. Intervals need not be in the
- * order of time: each member of a group numbers from a block of its own, and continues it when it is the primary again.
+ * order of time: each member of a group numbers from its own block, and continues there when it is the primary again.
  *
  * @param missing GTIDs of this set.
  */
