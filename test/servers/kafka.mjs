@@ -314,8 +314,12 @@ export class KafkaCluster {
 
   /** Deletes all records. */
   async truncate() {
-    const partitions = [{ partition: 0, offset: await this.position() }]
-    await this.admin.deleteRecords({ topics: [{ name: TOPIC, partitions }] })
+    // Soon after the broker was frozen, the admin client may still fail.
+    await this.servers.until('the records are deleted', async () => {
+      const partitions = [{ partition: 0, offset: await this.position() }]
+      await this.admin.deleteRecords({ topics: [{ name: TOPIC, partitions }] })
+      return true
+    })
   }
 
   async recreate() {
