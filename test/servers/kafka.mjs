@@ -180,7 +180,7 @@ export class KafkaCluster {
 
   /** Denies the user of the sources to describe something. @param {'group' | 'topic'} kind @param {string} name */
   async hide(kind, name) {
-    await this.admin.createAcls({ creations: [denialOf(kind, name)] })
+    await this.#repeat(() => this.admin.createAcls({ creations: [denialOf(kind, name)] }))
   }
 
   revoke() {
@@ -188,7 +188,12 @@ export class KafkaCluster {
   }
 
   grant() {
-    return this.admin.deleteAcls({ filters: [denialOf('topic', TOPIC)] })
+    return this.#repeat(() => this.admin.deleteAcls({ filters: [denialOf('topic', TOPIC)] }))
+  }
+
+  /** Soon after a broker was frozen or killed, the admin client may still fail. @param {() => Promise<unknown>} ask */
+  #repeat(ask) {
+    return this.servers.until('the broker has done it', () => ask().then(() => true))
   }
 
   /** Commits an offset for a group that has no consumer. @param {string} group @param {string} topic @param {number} offset */
@@ -314,11 +319,9 @@ export class KafkaCluster {
 
   /** Deletes all records. */
   async truncate() {
-    // Soon after the broker was frozen, the admin client may still fail.
-    await this.servers.until('the records are deleted', async () => {
+    await this.#repeat(async () => {
       const partitions = [{ partition: 0, offset: await this.position() }]
       await this.admin.deleteRecords({ topics: [{ name: TOPIC, partitions }] })
-      return true
     })
   }
 
