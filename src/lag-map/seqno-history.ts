@@ -50,8 +50,8 @@ export class SeqnoHistory {
     while (this.end > 0 && this.at(this.end - 2) > position) this.end -= 2
     // While the leader is idle, the first and the last sample are enough. The one before the last is often not in the
     // processor's cache, so the last is compared first.
-    const hasWritten = this.end < 4 || this.at(this.end - 2) !== position
-    if (!hasWritten && this.at(this.end - 4) === position) this.end -= 2
+    const isUnchanged = this.end >= 4 && this.at(this.end - 2) === position
+    if (isUnchanged && this.at(this.end - 4) === position) this.end -= 2
     this.olderEnd = Math.min(this.olderEnd, this.end)
     if (this.end - this.olderEnd === this.newest.length) this.moveNewest(now, slowestSeqno)
     this.newest[this.end - this.olderEnd] = position

@@ -20,12 +20,12 @@ export interface Descriptor {
 }
 
 /**
- * How to read a metric: from a follower, from one that a source or another thread reports, from a leader's seqno or from a
+ * How to read a metric: from a follower, from a follower of a source or of another thread, from a leader's seqno or from a
  * source. `undefined` is not reported.
  */
 type Reading =
   | {
-      readonly of: 'follower' | 'reported follower'
+      readonly of: 'follower' | 'follower from elsewhere'
       readonly read: (of: CollectedFollower) => number | undefined
     }
   | { readonly of: 'leader'; readonly read: (leaderSeqno: bigint) => number }
@@ -58,14 +58,14 @@ const LAG_SECONDS = metric('replication_lag_seconds', 's', DOUBLE, {
 })
 
 const RECEIVE_LAG_SEQNO = metric('replication_receive_lag_seqno', '{seqno}', INT, {
-  of: 'reported follower',
+  of: 'follower from elsewhere',
   description:
     'How much of its lag a follower has not received: leader seqno minus received seqno.',
   read: ({ receiveLagSeqno }) => receiveLagSeqno,
 })
 
 const RETAINED_SEQNO = metric('replication_retained_seqno', '{seqno}', INT, {
-  of: 'reported follower',
+  of: 'follower from elsewhere',
   description:
     'How much log the leader keeps for a follower: leader seqno minus the oldest one kept.',
   read: ({ retainedSeqno }) => retainedSeqno,
@@ -85,7 +85,7 @@ const APPLIED_SEQNO = metric('replication_applied_seqno', '{seqno}', DOUBLE, {
 })
 
 const FOLLOWER_CONNECTED = metric('replication_follower_connected', '{follower}', INT, {
-  of: 'reported follower',
+  of: 'follower from elsewhere',
   description: 'Whether a follower of a source or of another thread is connected: 1 or 0.',
   read: ({ connected }) => numberOf(connected),
 })
@@ -155,15 +155,15 @@ export function readMetrics(
   const { feeds } = gauge
   const now = performance.now()
   const ofFollowers = metrics.flatMap((metric) =>
-    metric.of === 'follower' || metric.of === 'reported follower'
+    metric.of === 'follower' || metric.of === 'follower from elsewhere'
       ? [{ of: metric.of, read: metric.read, emit: emitOf(metric) }]
       : [],
   )
-  // Not asking the application's followers for what only reported ones have saves a quarter of a collection.
-  const ofApplication = ofFollowers.filter((metric) => metric.of === 'follower')
+  // Not asking the application's followers for what only others have saves a quarter of a collection.
+  const ofOwnFollowers = ofFollowers.filter((metric) => metric.of === 'follower')
   collect(feeds, now, !positions, (follower) => {
-    const isReported = follower.feed.writer !== 'application'
-    for (const { read, emit } of isReported ? ofFollowers : ofApplication) {
+    const isOwn = follower.feed.writer === 'application'
+    for (const { read, emit } of isOwn ? ofOwnFollowers : ofFollowers) {
       const value = read(follower)
       if (value !== undefined) emit(value, follower.attributes)
     }
