@@ -1,4 +1,5 @@
 import type { CollectedFollower } from './collect.js'
+import { toNumber } from './seqno.js'
 
 /**
  * What a gauge knew of one follower at one moment: the numbers of the metrics, under their names. A plain object, which can
@@ -36,12 +37,17 @@ export function followerLag(collected: CollectedFollower): FollowerLag | undefin
   const lag: Mutable<FollowerLag> =
     lagSeqno !== undefined && leaderSeqno !== undefined && appliedSeqno !== undefined
       ? // What nearly every follower has is allocated at once, which halves the time of a snapshot.
-        { shard, lagSeqno, leaderSeqno: Number(leaderSeqno), appliedSeqno: Number(appliedSeqno) }
+        {
+          shard,
+          lagSeqno,
+          leaderSeqno: toNumber(leaderSeqno),
+          appliedSeqno: toNumber(appliedSeqno),
+        }
       : {
           shard,
           ...(lagSeqno !== undefined && { lagSeqno }),
-          ...(leaderSeqno !== undefined && { leaderSeqno: Number(leaderSeqno) }),
-          ...(appliedSeqno !== undefined && { appliedSeqno: Number(appliedSeqno) }),
+          ...(leaderSeqno !== undefined && { leaderSeqno: toNumber(leaderSeqno) }),
+          ...(appliedSeqno !== undefined && { appliedSeqno: toNumber(appliedSeqno) }),
         }
   if (replica !== undefined) lag.replica = replica
   if (lagSeconds !== undefined) lag.lagSeconds = lagSeconds

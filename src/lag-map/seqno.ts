@@ -8,6 +8,8 @@ export type Seqno = bigint | number
 export const EXPECTED_SEQNO = 'a bigint from 0 to 2^64-1 or a non-negative safe integer'
 
 const TWO_TO_52 = 2 ** 52
+/** The bits of the double 2^52. */
+const TWO_TO_52_BITS = 0x4330_0000_0000_0000n
 const double = new Float64Array(1)
 const doubleBits = new BigUint64Array(double.buffer)
 
@@ -31,6 +33,13 @@ function toBigInt(value: number): bigint {
   return BigInt.asUintN(52, doubleBits[0] as bigint)
 }
 
+/** `Number(value)`, in the same way back. */
+export function toNumber(value: bigint): number {
+  if (BigInt.asUintN(52, value) !== value) return Number(value)
+  doubleBits[0] = TWO_TO_52_BITS + value
+  return (double[0] as number) - TWO_TO_52
+}
+
 /**
  * Leader seqno − applied seqno: subtracted exactly, signed, then saturated at ±(2^53 − 1) so that it is an exact `number`.
  * It is negative if the follower was read later than its leader, or if their histories diverged.
@@ -42,5 +51,5 @@ export function lagBetween(leaderSeqno: bigint, appliedSeqno: bigint): number {
 
 /** Seqno − other seqno, exact up to ±2^53, beyond that rounded to the nearest `number`. */
 export function distanceBetween(seqno: bigint, other: bigint): number {
-  return Number(seqno - other)
+  return toNumber(seqno - other)
 }
