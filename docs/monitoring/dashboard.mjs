@@ -64,15 +64,16 @@ const now = (/** @type {string} */ refId, /** @type {string} */ expr) =>
 
 const FOLLOWER = '{{shard}} {{replica}}'
 
-/** @param {readonly [limit: number, color: string][]} limits */
-const colors = (...limits) =>
+const colors = (/** @type {{ value: number, color: string }[]} */ ...limits) =>
   new ThresholdsConfigBuilder()
     .mode(ThresholdsMode.Absolute)
-    .steps([
-      { value: null, color: 'text' },
-      { value: 0, color: 'green' },
-      ...limits.map(([value, color]) => ({ value, color })),
-    ])
+    .steps([{ value: null, color: 'text' }, ...limits])
+
+/** For counts of what is wrong. A position or an age has no color, because only the reader knows what is far. */
+const RED_FROM_1 = [
+  { value: 0, color: 'green' },
+  { value: 1, color: 'red' },
+]
 
 let panels = 0
 
@@ -197,33 +198,28 @@ const dashboard = new DashboardBuilder('Replication lag')
     ),
   )
   .withPanel(
-    stat('Worst lag', 'The lag of the follower that is furthest behind. Colors: 30 s and 10 min.')
+    stat('Worst lag', 'The lag of the follower that is furthest behind.')
       .unit('s')
-      .thresholds(colors([30, 'orange'], [600, 'red']))
       .withTarget(now('A', `max(${lagSeconds})`)),
   )
   .withPanel(
     stat('Far behind', 'How many followers are more seconds behind than the threshold above.')
-      .thresholds(colors([1, 'red']))
+      .thresholds(colors(...RED_FROM_1))
       .withTarget(now('A', orZero(`count(${lagSeconds} > $behind)`, lagSeconds))),
   )
   .withPanel(
     stat('Disconnected', 'How many followers are not connected to their leader.')
-      .thresholds(colors([1, 'red']))
+      .thresholds(colors(...RED_FROM_1))
       .withTarget(now('A', orZero(`count(${connected} == 0)`, connected))),
   )
   .withPanel(
-    stat(
-      'Most log kept',
-      'The most log that a leader keeps for one follower, in positions. Red: 10e9, as in the alert.',
-    )
+    stat('Most log kept', 'The most log that a leader keeps for one follower, in positions.')
       .unit('short')
-      .thresholds(colors([10e9, 'red']))
       .withTarget(now('A', `max(${retained})`)),
   )
   .withPanel(
     stat('Sources that fail', 'How many sources could not be read the last time.')
-      .thresholds(colors([1, 'red']))
+      .thresholds(colors(...RED_FROM_1))
       .withTarget(
         now(
           'A',
@@ -353,7 +349,7 @@ const dashboard = new DashboardBuilder('Replication lag')
     )
       .unit('s')
       .min(0)
-      .thresholds(colors([120, 'red']))
+      .thresholds(colors({ value: 120, color: 'red' }))
       .thresholdsStyle(
         new GraphThresholdsStyleConfigBuilder().mode(GraphThresholdsStyleMode.Dashed),
       )
