@@ -20,8 +20,8 @@ export interface MysqlState extends ServerState {
   /** Whether it reads the storage of another server, as a reader of Aurora. */
   readonly isStorageReader: boolean
   readonly links: readonly Channel[] | undefined
-  /** What it has received as a member of a group, even if it is not an active one now. */
-  readonly membership: Pick<Channel, 'received'> | undefined
+  /** What it has received as a member of a group, even if it is not an active one now, and whether it could say if it is. */
+  readonly membership: (Pick<Channel, 'received'> & { readonly isSeen: boolean }) | undefined
 }
 
 /** A channel of replication. */
@@ -121,8 +121,8 @@ export async function askMysql(client: MysqlClient, isLeader: boolean): Promise<
       ({ name, group }) => group === '' && !name.startsWith('group_replication_'),
     ),
     group: isActive ? member?.group : undefined,
-    membership: member && { received: member.received },
-    isHidden: replication.isHidden === true,
+    membership: member && { received: member.received, isSeen: membership?.rows !== undefined },
+    isHidden: replication.isHidden === true || membership?.isHidden === true,
     problems,
   }
 }
@@ -136,10 +136,7 @@ function isActiveMember(membership: ReplicationRows, problems: string[]): boolea
     )
     return has_majority !== false && (state === 'ONLINE' || state === 'RECOVERING')
   }
-  problems.push(
-    membership.problem ??
-      'whether it is in contact with its group cannot be seen: GRANT SELECT ON performance_schema.replication_group_members TO it',
-  )
+  if (membership.problem !== undefined) problems.push(membership.problem)
   return true
 }
 

@@ -86,7 +86,8 @@ function linkOf(
   leader: MysqlState,
 ): { connected: boolean; problem?: string | undefined } {
   const { links, membership, group } = follower
-  if (group !== undefined && group === leader.group) return { connected: true }
+  const isActive = membership?.isSeen === true
+  if (group !== undefined && group === leader.group) return { connected: isActive }
   // Why it cannot be seen is said once, or in another problem.
   if (!links) return { connected: false }
   // It can have channels from several servers. In a cascade, none comes from this leader.
@@ -95,7 +96,7 @@ function linkOf(
   const channel = relevant.find(({ isOn }) => isOn) ?? relevant[0]
   if (channel) return { connected: channel.isOn, problem: channel.problem }
   // A secondary of another group receives through that group what its primary replicates.
-  if (group !== undefined && follower.isReadOnly !== false) return { connected: true }
+  if (group !== undefined && follower.isReadOnly !== false) return { connected: isActive }
   const hasLeft = membership !== undefined && group === undefined
   const problem = hasLeft
     ? 'it is not an active member of its group'

@@ -32,7 +32,8 @@ export function mysqlSource(options: MysqlSourceOptions): ReplicationSource {
       ask: askMysql,
       isAhead: (state, other) => writtenKeys(state, other).length > 0,
       idName: 'server_uuid',
-      grant: 'GRANT SELECT ON performance_schema.replication_connection_status TO it',
+      grant:
+        'GRANT SELECT ON performance_schema.replication_connection_status TO it, and on replication_group_members if they are in a group',
       readOnly: 'super_read_only',
     },
     nodes,

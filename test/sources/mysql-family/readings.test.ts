@@ -26,7 +26,8 @@ const SYSTEMS = [
     shard: { leaderSeqno: 111n, epoch: '0' },
     another: { server_uuid: B, address: 'db:3308' },
     refused: REFUSED,
-    grant: 'GRANT SELECT ON performance_schema.replication_connection_status TO it',
+    grant:
+      'GRANT SELECT ON performance_schema.replication_connection_status TO it, and on replication_group_members if they are in a group',
     ahead: { gtid_executed: `${LEADER_UUID}:1-109:blue:1-3` },
     unjudged: { appliedSeqno: 111n, receivedSeqno: 111n },
     id: 'server_uuid',
@@ -285,22 +286,23 @@ describe('a replication group', () => {
     expect(followers['m1']?.problem).toMatch(/^it is not an active member of its group/)
   })
 
-  it.each([
-    [
-      REFUSED,
-      /cannot be seen: GRANT SELECT ON performance_schema.replication_group_members TO it$/,
-    ],
-    [serverError(1146, 'ER_NO_SUCH_TABLE', 'no such table'), /^its replication state cannot be/],
-  ])(
-    'connects a server whose state in it cannot be seen, and says so: %#',
-    async (error, problem) => {
-      const m1 = member(A, '1', '1-22')
-      m1.member = error
-      const { followers } = await mysql.readNodes({ m1, m2: member(B, '0', '1-27') })
-      expect(followers['m1']).toMatchObject({ connected: true })
-      expect(followers['m1']?.problem).toMatch(problem)
-    },
-  )
+  it('does not connect a server whose state in it may not be read, and says what to grant', async () => {
+    const m1 = member(A, '1', '1-22')
+    m1.member = REFUSED
+    const { followers, problem } = await mysql.readNodes({ m1, m2: member(B, '0', '1-27') })
+    expect(followers['m1']).toMatchObject({ connected: false, appliedSeqno: 22n })
+    expect(problem).toMatch(
+      /^the replication state of m1 cannot be seen.*replication_group_members/,
+    )
+  })
+
+  it('does not connect a server whose state in it cannot be read, and says why', async () => {
+    const m1 = member(A, '1', '1-22')
+    m1.member = serverError(1146, 'ER_NO_SUCH_TABLE', 'no such table')
+    const { followers } = await mysql.readNodes({ m1, m2: member(B, '0', '1-27') })
+    expect(followers['m1']).toMatchObject({ connected: false, appliedSeqno: 22n })
+    expect(followers['m1']?.problem).toMatch(/^its replication state cannot be/)
+  })
 
   it('has a leader while a former one still accepts writes, which has lost contact', async () => {
     const old = member(A, '0', '1-22')
