@@ -1,77 +1,6 @@
 import type { Feed, Follower, FollowerAttributes, Leader, ShardFollowers } from './feed.js'
 import type { Feeds } from './feeds.js'
-import { lagBetween } from './seqno.js'
-
-/** What the feeds say about one follower at one moment. */
-export class CollectedFollower {
-  attributes: FollowerAttributes = { shard: '' }
-  follower: Follower | undefined = undefined
-  leader: Leader | undefined = undefined
-  /** `undefined` while no feed knows the leader. */
-  leaderSeqno: bigint | undefined = undefined
-  /** `undefined` while it has applied nothing. */
-  appliedSeqno: bigint | undefined = undefined
-  /** Leader seqno − applied seqno; `undefined` where it is not known. */
-  lagSeqno: number | undefined = undefined
-
-  constructor(
-    public feed: Feed,
-    private readonly now: number,
-  ) {}
-
-  /** The lag in seconds; `undefined` where it is not known. */
-  get lagSeconds(): number | undefined {
-    if (this.lagSeqno === undefined) return undefined
-    if (this.lagSeqno <= 0) return 0
-    const { samples, feed } = this.leader as Leader
-    const { comparedWith, appliedUpTo } = this.follower?.status ?? {}
-    // Measure a source's lag as of its last reading. Otherwise it would grow until the next one.
-    const asOf = feed.writer === 'source' ? (comparedWith ?? samples?.last)?.at : undefined
-    return samples?.secondsBehind(
-      this.leaderSeqno as bigint,
-      appliedUpTo ?? this.appliedSeqno ?? 0n,
-      asOf ?? this.now,
-    )
-  }
-
-  /** Leader seqno − received seqno; `undefined` where it is not known. */
-  get receiveLagSeqno(): number | undefined {
-    return this.distanceTo(this.follower?.status?.receivedSeqno)
-  }
-
-  /** Leader seqno − the oldest seqno that is kept for the follower; `undefined` where it is not known. */
-  get retainedSeqno(): number | undefined {
-    return this.distanceTo(this.follower?.status?.retainedSeqno)
-  }
-
-  /** Whether the follower is connected to its leader; `undefined` for the application's own followers in this thread. */
-  get connected(): boolean | undefined {
-    const { follower, feed } = this
-    return follower && feed.writer !== 'application' ? isConnected(feed, follower) : undefined
-  }
-
-  /** @param follower `undefined` for the unnamed follower of a leader for which no feed has a follower. */
-  set(feed: Feed, follower: Follower | undefined, leader: Leader | undefined): void {
-    this.attributes = follower ? follower.attributes : { shard: (leader as Leader).shard }
-    this.feed = feed
-    this.follower = follower
-    this.leader = leader
-    // Load the follower first: what it applies between the two loads would look like negative lag.
-    const applied = (this.appliedSeqno = follower?.load())
-    const status = follower?.status
-    const seqno = (this.leaderSeqno = status?.comparedWith?.leaderSeqno ?? leader?.load())
-    // A source's follower is reported once it has a position. Any other follower without one has applied nothing.
-    const isKnown = seqno !== undefined && (applied !== undefined || feed.writer !== 'source')
-    this.lagSeqno =
-      isKnown && leader && !status?.isDiverged ? lagBetween(seqno, applied ?? 0n) : undefined
-  }
-
-  private distanceTo(seqno: bigint | undefined): number | undefined {
-    const { leaderSeqno } = this
-    if (leaderSeqno === undefined || seqno === undefined) return undefined
-    return lagBetween(leaderSeqno, seqno)
-  }
-}
+import { CollectedFollower, isConnected } from './follower-lag.js'
 
 /**
  * How long a leader of another thread can be without followers before it counts as having none. Their announcements may
@@ -92,6 +21,7 @@ export function collect(
 ): void {
   feeds.expire(now)
   const collected = new CollectedFollower(feeds.application, now)
+  feeds.collected = collected
   for (const feed of feeds.all) {
     if (feed.freshUntil < now) continue
     for (const followers of feed.followers.values()) {
@@ -213,8 +143,4 @@ function compare(a: Found, b: Found, now: number): number {
     ) ||
     (a.feed.readAt < b.feed.readAt ? -1 : 1)
   )
-}
-
-function isConnected(feed: Feed, { status }: Follower): boolean {
-  return status ? status.isConnected : feed.isOpen
 }

@@ -1,4 +1,5 @@
 import { Feed, type Follower, type FeedListener, type Leader, type ShardFollowers } from './feed.js'
+import type { CollectedFollower } from './follower-lag.js'
 import type { RejectedUpdates } from './rejected-updates.js'
 import type { Sampling } from './seqno-history.js'
 
@@ -17,6 +18,8 @@ export class Feeds {
   readonly lone = new Map<Leader, number>()
   /** When leaders were sampled last, once that has begun. */
   lastSampling: Sampling | undefined = undefined
+  /** What the last collection filled. If none were left, V8 would forget the code compiled for it at each full garbage collection. */
+  collected: CollectedFollower | undefined = undefined
   /** Changes when a choice of {@link leaderOf} can have become wrong. */
   private version = ++newestVersion
 

@@ -1,7 +1,9 @@
 import { ValueType } from '@opentelemetry/api'
-import { collect, collectLeaders, type CollectedFollower } from '../lag-map/collect.js'
+import { collect, collectLeaders } from '../lag-map/collect.js'
 import type { Feed } from '../lag-map/feed.js'
+import type { CollectedFollower } from '../lag-map/follower-lag.js'
 import type { ReplicationLagGauge } from '../lag-map/replication-lag-gauge.js'
+import { toNumber } from '../lag-map/seqno.js'
 import { VERSION } from './version.js'
 
 /** The instrumentation scope of every metric. */
@@ -75,25 +77,25 @@ const RETAINED_SEQNO = metric('replication_retained_seqno', '{seqno}', INT, {
 const LEADER_SEQNO = metric('replication_leader_seqno', '{seqno}', DOUBLE, {
   of: 'leader',
   description: "The newest seqno in the leader's log.",
-  read: Number,
+  read: toNumber,
 })
 
 const APPLIED_SEQNO = metric('replication_applied_seqno', '{seqno}', DOUBLE, {
   of: 'follower',
   description: 'The newest seqno that a follower has applied.',
-  read: ({ appliedSeqno }) => numberOf(appliedSeqno),
+  read: ({ appliedSeqno }) => (appliedSeqno === undefined ? undefined : toNumber(appliedSeqno)),
 })
 
 const FOLLOWER_CONNECTED = metric('replication_follower_connected', '{follower}', INT, {
   of: 'follower from elsewhere',
   description: 'Whether a follower of a source or of another thread is connected: 1 or 0.',
-  read: ({ connected }) => numberOf(connected),
+  read: ({ connected }) => flagOf(connected),
 })
 
 const SOURCE_UP = metric('replication_source_up', '{source}', INT, {
   of: 'source',
   description: 'Whether the last read of a source succeeded: 1 or 0.',
-  read: ({ isUp }) => numberOf(isUp),
+  read: ({ isUp }) => flagOf(isUp),
 })
 
 const LAST_SUCCESS = metric('replication_source_last_success_timestamp_seconds', 's', DOUBLE, {
@@ -102,8 +104,9 @@ const LAST_SUCCESS = metric('replication_source_last_success_timestamp_seconds',
   read: ({ isUp, lastSuccessSeconds }) => (isUp === undefined ? undefined : lastSuccessSeconds),
 })
 
-function numberOf(value: bigint | boolean | undefined): number | undefined {
-  return value === undefined ? undefined : Number(value)
+function flagOf(value: boolean | undefined): number | undefined {
+  if (value === undefined) return undefined
+  return value ? 1 : 0
 }
 
 /** What to report of a lag map. */
