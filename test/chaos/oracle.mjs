@@ -1,7 +1,6 @@
 import { covers, during, overlaps, spansOf } from '../support/spans.mjs'
 import { Truth } from '../support/truth.mjs'
 import { Page } from './page.mjs'
-
 /** @import { Finding, Verdict } from './page.mjs' */
 /** @import { Recording } from './world.mjs' */
 /** @typedef {Finding & { at: number, monitor: string, during: string[] }} Failure */

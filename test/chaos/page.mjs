@@ -188,7 +188,9 @@ export class Page {
       const most =
         ownTime.from < leaderTime.from ? this.truth.behind(subject, ownTime)[kind] : least
       const since = ownTime.from < from ? this.truth.behindSince(subject, ownTime)[kind] : 0
-      const high = Math.max(most.high, since)
+      // Slots are saved at checkpoints: a leader that was killed starts again with older ones.
+      const isSaved = what === 'retained' && this.during.includes('leader restarted')
+      const high = isSaved ? Infinity : Math.max(most.high, since)
       const compareWith = (/** @type {Range} */ range) =>
         compare(`${what} of ${name}`, shown, kind === 'lag' ? range : this.#widened(range))
       const known = kind === 'lag' ? Infinity : this.#knownMillis(name)

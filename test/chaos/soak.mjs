@@ -4,7 +4,6 @@ import { createRandom } from '../servers/load.mjs'
 import { scrape, startMonitors } from '../servers/monitors.mjs'
 import { INCIDENTS } from './incidents.mjs'
 import { World } from './world.mjs'
-
 /** @import { KafkaCluster } from '../servers/kafka.mjs' */
 /** @import { Program } from '../servers/monitors.mjs' */
 /** @import { Servers } from '../servers/servers.mjs' */

@@ -29,6 +29,8 @@ export interface FollowerOptions {
 interface Slot {
   /** What its standby had replayed when it was last connected. */
   applied?: bigint | undefined
+  /** What it held when its server had started again: slots are saved at checkpoints, so that can be old. */
+  saved?: bigint | undefined
   /** A `standby` has reported a replay position at least once. A `receiver` never has: pg_receivewal does not. */
   user?: 'standby' | 'receiver'
 }
@@ -43,6 +45,7 @@ export class Followers {
   private readonly names = new StableNames()
   private system = ''
   private timeline = 0n
+  private started: string | undefined
   /** How often the node has come back with an older position on its timeline. */
   private restores = 0
   private epoch = ''
@@ -56,7 +59,7 @@ export class Followers {
   read({ node, rows, problems }: Answer): Omit<ShardReading, 'shard'> {
     const { leader, in_recovery } = node
     this.updateEpoch(node)
-    const problem = [...problems, ...this.updateSlots(rows)].join('; ')
+    const problem = [...problems, ...this.updateSlots(rows, node.started)].join('; ')
     const named = this.nameFollowers(rows.filter((row) => this.isMeasured(row, in_recovery)))
     // A standby has all that its standbys have. If they are ahead, its newest position is not known at the moment.
     const isAhead = ({ applied = 0n, slot_type }: Row) =>
@@ -104,9 +107,11 @@ export class Followers {
   }
 
   /** @returns what is wrong with slots that are not reported as followers. */
-  private updateSlots(rows: readonly Row[]): string[] {
+  private updateSlots(rows: readonly Row[], started: string | undefined): string[] {
     const before = this.slots
+    const isStarted = started !== this.started
     this.slots = new Map()
+    this.started = started
     return rows.flatMap((row) => {
       const { slot_name: name, connection, applied } = row
       if (name === undefined) return []
@@ -114,6 +119,7 @@ export class Followers {
       const isNew = !row.connected && applied === undefined && row.lost === undefined
       const slot: Slot = (isNew ? undefined : before.get(name)) ?? {}
       this.slots.set(name, slot)
+      if (isStarted) slot.saved = applied
       if (row.slot_type === 'physical' && connection !== undefined) {
         slot.applied = applied ?? slot.applied
         if (applied !== undefined) slot.user = 'standby'
@@ -201,9 +207,11 @@ export class Followers {
   private toReading(replica: string, row: Row, leader: bigint | undefined): FollowerReading {
     const slot = row.slot_name === undefined ? undefined : this.slots.get(row.slot_name)
     const { applied: current, received, retained } = row
-    const { applied: last = current } = slot ?? {}
-    // What a slot without a connection holds was received. Its standby may have replayed less.
-    const applied = current !== undefined && last !== undefined && current < last ? current : last
+    const { applied: last = current, saved } = slot ?? {}
+    // What a slot without a connection holds was received. Its standby may have replayed less. If it holds less than that, an
+    // older standby has used it since.
+    const isOlder = current !== undefined && last !== undefined && current < last
+    const applied = isOlder && current !== saved ? current : last
     // The WAL stream of a base backup may use the slot of the standby that the backup is for.
     const isBackup = onlyReceives(row)
     const isConnected = row.connected === true && !isBackup

@@ -222,6 +222,14 @@ describe('a physical slot without a connection', () => {
       // The slot keeps an older position.
       [[{ ...IDLE_SLOT, applied: '700' }], at(700n)],
     ],
+    [
+      'has the position up to which its standby had replayed, not the saved one, after its server was killed',
+      [[SLOT], at(900n)],
+      [[{ ...IDLE_SLOT, started: '2', applied: '700' }], at(900n)],
+      [[{ ...IDLE_SLOT, started: '2', applied: '700' }], at(900n)],
+      // An older standby has used it.
+      [[{ ...IDLE_SLOT, started: '2', applied: '650' }], at(650n)],
+    ],
     ['has the position that it keeps if its standby was never seen', [[IDLE_SLOT], at(950n)]],
     [
       'is removed when it is dropped and created again',
