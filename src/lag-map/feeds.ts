@@ -18,7 +18,7 @@ export class Feeds {
   readonly lone = new Map<Leader, number>()
   /** When leaders were sampled last, once that has begun. */
   lastSampling: Sampling | undefined = undefined
-  /** What the last collection filled. If none were left, V8 would forget the code compiled for it at each full garbage collection. */
+  /** Only kept because V8 forgets a class's shape, and the code compiled for it, if a garbage collection finds no instance. */
   collected: CollectedFollower | undefined = undefined
   /** Changes when a choice of {@link leaderOf} can have become wrong. */
   private version = ++newestVersion

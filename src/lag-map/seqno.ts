@@ -33,7 +33,7 @@ function toBigInt(value: number): bigint {
   return BigInt.asUintN(52, doubleBits[0] as bigint)
 }
 
-/** `Number(value)`, in the same way back. */
+/** `Number(value)` of a seqno or a difference: the reverse of {@link toBigInt}. */
 export function toNumber(value: bigint): number {
   if (BigInt.asUintN(52, value) !== value) return Number(value)
   doubleBits[0] = TWO_TO_52_BITS + value
