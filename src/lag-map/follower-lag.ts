@@ -1,7 +1,7 @@
 import type { Feed, Follower, FollowerAttributes, Leader } from './feed.js'
 import { lagBetween, toNumber } from './seqno.js'
 
-/** What the feeds say about one follower at one moment. */
+/** @internal What the feeds say about one follower at one moment. */
 export class CollectedFollower {
   attributes: FollowerAttributes = { shard: '' }
   follower: Follower | undefined = undefined
@@ -72,7 +72,7 @@ export class CollectedFollower {
   }
 }
 
-/** Whether a follower is connected to its leader. */
+/** @internal Whether a follower is connected to its leader. */
 export function isConnected(feed: Feed, { status }: Follower): boolean {
   return status ? status.isConnected : feed.isOpen
 }
