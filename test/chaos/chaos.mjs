@@ -27,6 +27,7 @@ const { values } = parseArgs({
     incidents: { type: 'string', default: '1000' },
     seed: { type: 'string', default: `${Math.floor(Math.random() * 1e6)}` },
     ci: { type: 'boolean', default: false },
+    exporter: { type: 'boolean', default: false },
     soak: { type: 'boolean', default: false },
     replay: { type: 'string' },
     shrink: { type: 'boolean', default: false },
@@ -56,7 +57,8 @@ async function run(system, given) {
   return withServers(async (servers) => {
     const started = await kind.start(servers)
     const { shard } = started
-    const { programs, gates } = await startMonitors(servers, { [shard]: started })
+    const exporter = values.exporter ? system : undefined
+    const { programs, gates } = await startMonitors(servers, { [shard]: started }, { exporter })
     const world = new World(kind, started, shard, programs, gates[shard])
     const plan = given ?? draw(system, world.incidents)
     const before = sleep(WARM_UP - 1000).then(() => world.measure())
@@ -67,7 +69,7 @@ async function run(system, given) {
 }
 
 /** @param {{ plan: Plan, recording: Recording }} run */
-const withVerdicts = ({ plan, recording }) => ({ plan, recording, ...judge(recording) })
+const withVerdicts = (run) => ({ ...run, ...judge(run.recording) })
 
 /** @template T @param {(servers: Servers) => Promise<T>} use */
 async function withServers(use) {

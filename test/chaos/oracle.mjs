@@ -7,7 +7,7 @@ import { Page } from './page.mjs'
 
 const MINUTE = 60_000
 
-/** Compares each number that the monitors showed with what can have been true. The counts are by kind of incident. @param {Recording} recording */
+/** Compares each number that the monitors showed with what can have been true. The counts are by kind of incident, and by monitor. @param {Recording} recording */
 export function judge(recording) {
   const truth = new Truth(recording)
   /** @type {Map<string, Record<Verdict, number>>} */
@@ -36,7 +36,8 @@ export function judge(recording) {
     if (times.length > 15 && Math.min(...times.slice(-20)) > most) fail('a slow page', at, monitor)
     const page = new Page(recording, truth, scrape, { slowest: Math.max(...times.slice(-5)), seen })
     for (const finding of page.judge()) {
-      for (const name of page.during) {
+      if (page.misses.test(finding.what)) continue
+      for (const name of [...page.during, monitor]) {
         const count = counts.get(name) ?? { right: 0, late: 0, silent: 0, false: 0, open: 0 }
         count[finding.verdict]++
         counts.set(name, count)

@@ -1,5 +1,4 @@
-import { back, covers, during } from '../support/spans.mjs'
-import { overlaps, spansOf } from '../support/spans.mjs'
+import { back, covers, during, overlaps, spansOf } from '../support/spans.mjs'
 import { GAP_MILLIS } from '../support/truth.mjs'
 import { HOUR } from './incidents.mjs'
 
@@ -36,7 +35,8 @@ export class Page {
     const slack = SLACK_MILLIS + 2 * slowest + 2 * answered
     const { effects, monitors } = recording
     const monitor = monitors.find(({ name }) => name === scrape.monitor)
-    const { pollMillis = 0, timeoutMillis = 0, program } = monitor ?? {}
+    const { pollMillis = 0, timeoutMillis = 0, program, misses = '^$' } = monitor ?? {}
+    this.misses = new RegExp(misses)
     const own = effects.filter(({ target }) => target === program)
     const spansWith = (/** @type {string} */ kind) =>
       spansOf(own.filter((each) => each.kind === kind))
@@ -132,7 +132,8 @@ export class Page {
     // What a follower has not received, it has not applied.
     const isMore = (received ?? 0) > (lag ?? 0)
     if (isMore) yield { verdict: 'false', what: `receive lag of ${name}`, shown: received }
-    const isMissing = lag === undefined ? connected === 1 : lag > 0 && seconds === undefined
+    const isAgeMissing = seconds === undefined && !this.misses.test('age of')
+    const isMissing = lag === undefined ? connected === 1 : lag > 0 && isAgeMissing
     if (isMissing && this.isUp && this.#isWell(name))
       yield { verdict: 'silent', what: `lag of ${name}` }
   }

@@ -27,7 +27,7 @@ export async function soak(servers, seed, millis) {
   const systems = Object.fromEntries(all.map(({ name, system }) => [name, system]))
   const kafka = /** @type {KafkaCluster} */ (/** @type {unknown} */ (systems['kafka']))
   await kafka.addPartitions(MORE)
-  const { programs, gates } = await startMonitors(servers, systems, /command/)
+  const { programs, gates } = await startMonitors(servers, systems, { names: /command/ })
   const worlds = all.map(({ name, kind, system }) => {
     const shard = /^kafka|^nats/.test(system.url) ? system.shard : name
     const world = new World(kind, system, shard, programs, gates[name])
@@ -74,8 +74,7 @@ async function watch(program, worlds, millis) {
   /** @type {Set<string>} */
   const faults = new Set()
   let last = { cpu: 0, lines: 0 }
-  const end = performance.now() + millis
-  while (performance.now() < end) {
+  for (const end = performance.now() + millis; performance.now() < end;) {
     const { heapUsed, rss, handles, cpu } = await program.measure()
     const lines = program.log.length
     usage.push({

@@ -35,16 +35,13 @@ export class World {
     this.system = system
     this.shard = shard
     this.programs = programs
+    this.monitors = programs.flatMap(({ monitors }) => monitors)
     this.ownGates = gates
   }
 
   /** What passes between the monitors and each node. @returns {Readonly<Record<string, Gate>>} */
   get #gates() {
     return { ...this.ownGates, ...this.system.gates }
-  }
-
-  get #monitors() {
-    return this.programs.flatMap(({ monitors }) => monitors)
   }
 
   get connections() {
@@ -96,7 +93,7 @@ export class World {
     return {
       ...{ ...this.#record, knows, shard, origin: performance.timeOrigin, end: performance.now() },
       shown: Object.fromEntries([...nodes].map((name) => [name, label(name)])),
-      monitors: this.#monitors,
+      monitors: this.monitors,
       logs: Object.fromEntries(this.programs.map(({ name, log }) => [name, log.filter(isOwn)])),
       faults: this.#faults,
     }
@@ -198,7 +195,7 @@ export class World {
     const nodes = () => this.system.nodes ?? []
     return [
       repeat({ millis: this.pause.sample, list: nodes, act: sample, isOver }),
-      repeat({ millis: this.pause.page, list: () => this.#monitors, act: read, isOver }),
+      repeat({ millis: this.pause.page, list: () => this.monitors, act: read, isOver }),
     ]
   }
 }

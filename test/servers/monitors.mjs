@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { startExporter } from './exporters.mjs'
 import { freePort, until } from './postgres/processes.mjs'
 import { parsePrometheusText } from './prometheus-text.mjs'
 
-/** One page of metrics. @typedef {{ name: string, program: string, pollMillis: number, timeoutMillis: number, port: number }} Monitor */
+/** One page of metrics. `misses` is a pattern of what it does not report, and `read` reads it if it is not ours. @typedef {{ name: string, program: string, pollMillis: number, timeoutMillis: number, port: number, misses?: string, read?: () => Promise<Series[]> }} Monitor */
 /** A number of a page. @typedef {{ metric: string, source: string | undefined, shard: string | undefined, replica: string | undefined, value: number }} Series */
 /** What a program uses. The time of its processor is in milliseconds. @typedef {{ heapUsed: number, rss: number, handles: number, cpu: number }} Resources */
 
@@ -84,9 +85,10 @@ export class Program {
  *
  * @param {import('./servers.mjs').Servers} servers
  * @param {Readonly<Record<string, import('./system.js').System>>} systems
- * @param {RegExp} [names] of the programs. Default: all.
+ * @param {{ names?: RegExp, exporter?: string | undefined }} [options] the names of the programs, by default all, and of the
+ *   one system that its exporter monitors too.
  */
-export async function startMonitors(servers, systems, names = /./) {
+export async function startMonitors(servers, systems, { names = /./, exporter } = {}) {
   /** @type {Record<string, Record<string, import('./gate.mjs').Gate>>} */
   const gates = {}
   const sources = await Promise.all(
@@ -107,6 +109,11 @@ export async function startMonitors(servers, systems, names = /./) {
   )
   servers.onStop(() => Promise.all(programs.map((each) => each.stop())))
   await Promise.all(programs.map((each) => each.start()))
+  const [name, system] = Object.entries(systems)[0] ?? []
+  if (exporter && name && system) {
+    const url = sources[0]?.url ?? ''
+    programs.push(await startExporter(servers, exporter, system, { url, gates: gates[name] ?? {} }))
+  }
   return { programs, gates }
 }
 
@@ -151,7 +158,8 @@ export function grown(before, after) {
 }
 
 /** Returns what a monitor shows: nothing if it does not answer. @param {Monitor} monitor */
-export async function scrape({ port }) {
+export async function scrape({ port, read }) {
+  if (read) return check(await read())
   const signal = AbortSignal.timeout(5000)
   const page = await fetch(`http://127.0.0.1:${port}/metrics`, { signal })
     .then((response) => response.text())
@@ -167,9 +175,14 @@ function parsePage(page) {
       .map(({ name: metric, labels: { source, shard, replica }, value }) => {
         return { metric, source, shard, replica, value }
       })
-    const impossible = series.filter(({ value }) => !(value >= 0))
-    return { series, faults: impossible.map((each) => JSON.stringify(each)) }
+    return check(series)
   } catch (error) {
     return { series: [], faults: [String(error)] }
   }
+}
+
+/** @param {Series[]} series */
+function check(series) {
+  const impossible = series.filter(({ value }) => !(value >= 0))
+  return { series, faults: impossible.map((each) => JSON.stringify(each)) }
 }
