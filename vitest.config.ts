@@ -64,7 +64,7 @@ const onSdk3: TestProjectConfiguration[] = [
     resolve: { alias: [...self, ...sdk3] },
     test: {
       name: 'e2e-sdk3',
-      include: ['test/e2e/collector.e2e.test.ts'],
+      include: ['test/e2e/exporters.e2e.test.ts'],
       testTimeout: 120_000,
       hookTimeout: 120_000,
     },

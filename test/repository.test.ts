@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ReplicationLagInstrumentation } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, test } from 'vitest'
-import { findAnchors, findLinks, readPages, type Page } from './docs/markdown.js'
+import { findAnchors, findLinks, readPages, type Page } from './docs/pages.js'
 import { listFiles, readJson, readText, repository } from './support/repository.js'
 
 interface Manifest {

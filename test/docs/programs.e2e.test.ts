@@ -14,9 +14,7 @@ import { describeInstalled, useStarted } from '../sources/contract.js'
 import { useBuiltPackage } from '../support/built-package.js'
 import { createLogin, TestCluster } from '../support/postgres.js'
 import { readText } from '../support/repository.js'
-import { isProgram } from './code-blocks.js'
-import { findBlocks, readPages, type Block } from './markdown.js'
-import { startProgram } from './page-programs.js'
+import { findBlocks, isProgram, readPages, startProgram, type Block } from './pages.js'
 
 // Runs every program of the pages that polls a system, as it is printed: while its servers are up, while they are dead, when
 // they are back, and with a wrong password.

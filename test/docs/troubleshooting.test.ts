@@ -10,7 +10,7 @@ import { pointsOf } from '../support/polling.js'
 import { recordLog } from '../support/postgres-monitor.js'
 import { createLogin, createPool, startCluster } from '../support/postgres.js'
 import { readText } from '../support/repository.js'
-import { findTableRows } from './markdown.js'
+import { findTableRows } from './pages.js'
 
 const { cluster, primary } = await startCluster()
 await createLogin(cluster, primary, 'refused', 'right')
@@ -50,11 +50,11 @@ function poolWith(config: pg.PoolConfig): Promise<pg.Pool> {
 
 const path = 'docs/troubleshooting.md'
 const rows = findTableRows({ path, text: readText(path) })
-const start = rows.findIndex(({ cells }) => cells[0] === 'in the log') + 1
-const end = rows.findIndex(({ cells }, index) => index > start && cells[0]?.startsWith('symptom'))
+const start = rows.findIndex(([heading]) => heading === 'in the log') + 1
+const end = rows.findIndex(([text], index) => index > start && text?.startsWith('symptom'))
 const symptoms = rows
   .slice(start, end)
-  .map(({ cells }) => ({ logged: cells[0]?.split(', ') ?? [], cause: cells[1] ?? '' }))
+  .map(([logged = '', cause = '']) => ({ logged: logged.split(', '), cause }))
 
 test('every cause of a source that cannot be read is tried', () => {
   expect(symptoms.map(({ cause }) => cause).sort()).toEqual(Object.keys(MISTAKES).sort())

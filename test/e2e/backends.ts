@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
-import { cacheFolder, findProgram, run, Servers, type Server } from '../servers/servers.mjs'
+import { cacheFolder, findProgram, Servers, type Server } from '../servers/servers.mjs'
 
 /** Where `npm run e2e:install` puts what it builds. */
 const cache = cacheFolder('replication-lag-e2e/bin')
@@ -16,17 +16,14 @@ async function find(installed: string | undefined, built: string): Promise<strin
 /** The programs that are installed, by name. */
 export const prometheus2 = await find('prometheus', 'prometheus-2')
 export const prometheus3 = await find(undefined, 'prometheus-3')
-const promtool = await find('promtool', 'promtool-2')
+export const promtool = await find('promtool', 'promtool-2')
 export const collector = await find(undefined, 'collector')
-export const victoriaMetrics = await find(undefined, 'victoria-metrics')
-export const vmalert = await find(undefined, 'vmalert')
+export const vmalertTool = await find(undefined, 'vmalert-tool')
 
 // In CI nothing may be missing.
-const all = [prometheus2, prometheus3, promtool, collector, victoriaMetrics, vmalert]
-if (process.env['REQUIRE_SERVERS'] && all.includes(undefined)) {
-  throw new Error(
-    'expected Prometheus 2 and 3, promtool, the Collector and VictoriaMetrics: npm run e2e:install',
-  )
+const all = { prometheus2, prometheus3, promtool, collector, vmalertTool }
+if (process.env['REQUIRE_SERVERS'] && Object.values(all).includes(undefined)) {
+  throw new Error(`expected ${Object.keys(all).join(', ')}: npm run e2e:install`)
 }
 
 /** Servers that end with the test. */
@@ -34,12 +31,6 @@ export async function createServers(): Promise<Servers> {
   const servers = await Servers.create()
   onTestFinished(() => servers.stop())
   return servers
-}
-
-/** The version of a program, for the output of the tests. */
-export async function versionOf(program: string): Promise<string> {
-  const output = await run(program, ['--version'])
-  return output.split('\n')[0] ?? ''
 }
 
 /** A series, and its value now. */
@@ -76,13 +67,8 @@ export class Prometheus {
       job_name,
       static_configs: [{ targets: urls.map((url) => new URL(url).host) }],
     }))
-    const interval = '1s'
     const config = {
-      global: {
-        scrape_interval: interval,
-        scrape_timeout: interval,
-        evaluation_interval: interval,
-      },
+      global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
       rule_files: rules,
       scrape_configs: jobs,
     }
@@ -131,95 +117,48 @@ export class Prometheus {
 
 /** An OpenTelemetry Collector. Its ports stay the same over a restart. */
 export class Collector {
-  private server: Server | undefined
+  /** The process that runs now. */
+  declare process: Server
 
   private constructor(
     private readonly servers: Servers,
-    private readonly program: string,
-    private readonly folder: string,
     readonly grpcUrl: string,
     readonly httpUrl: string,
     /** What it serves to Prometheus. */
     readonly metricsUrl: string,
   ) {}
 
-  /** @param forwardTo the OTLP endpoint that it passes metrics on to. */
-  static async start(
-    servers: Servers,
-    program: string,
-    { forwardTo }: { forwardTo?: string } = {},
-  ): Promise<Collector> {
-    const [grpc, http, metrics] = [await freePort(), await freePort(), await freePort()]
-    const folder = await servers.folderOf('collector')
-    const noQueue = { sending_queue: { enabled: false }, retry_on_failure: { enabled: false } }
-    const exporters = {
-      file: { path: join(folder, 'metrics.jsonl'), flush_interval: '100ms' },
-      prometheus: { endpoint: `127.0.0.1:${metrics}` },
-      ...(forwardTo && { otlp_http: { metrics_endpoint: forwardTo, ...noQueue } }),
-    }
+  static async start(): Promise<Collector> {
+    const servers = await createServers()
+    const [grpc, http, metrics] = [await freePort(), await freePort(), await freePort()].map(
+      (port) => `127.0.0.1:${port}`,
+    )
     const config = {
-      receivers: {
-        otlp: {
-          protocols: {
-            grpc: { endpoint: `127.0.0.1:${grpc}` },
-            http: { endpoint: `127.0.0.1:${http}` },
-          },
-        },
-      },
+      receivers: { otlp: { protocols: { grpc: { endpoint: grpc }, http: { endpoint: http } } } },
       processors: { batch: { timeout: '100ms' } },
-      exporters,
+      exporters: { prometheus: { endpoint: metrics } },
       service: {
         telemetry: { metrics: { level: 'none' } },
         pipelines: {
-          metrics: {
-            receivers: ['otlp'],
-            processors: ['batch'],
-            exporters: Object.keys(exporters),
-          },
+          metrics: { receivers: ['otlp'], processors: ['batch'], exporters: ['prometheus'] },
         },
       },
     }
+    const folder = await servers.folderOf('collector')
     await writeFile(join(folder, 'config.yaml'), JSON.stringify(config))
-    const collector = new Collector(
-      servers,
-      program,
-      folder,
-      `http://127.0.0.1:${grpc}`,
-      `http://127.0.0.1:${http}/v1/metrics`,
-      `http://127.0.0.1:${metrics}/metrics`,
-    )
-    await collector.restart()
-    return collector
+    const urls = [`http://${grpc}`, `http://${http}/v1/metrics`, `http://${metrics}/metrics`]
+    const started = new Collector(servers, ...(urls as [string, string, string]))
+    await started.restart()
+    return started
   }
 
   async restart(): Promise<void> {
-    const server = await this.servers.start('collector', this.program, ['--config', 'config.yaml'])
-    this.server = server
+    const parameters = ['--config', 'config.yaml']
+    const server = await this.servers.start('collector', collector ?? '', parameters)
+    this.process = server
     await this.servers.until('the Collector is ready', async () => {
       if (server.hasExited) throw new Error(server.output)
       return (await fetch(this.metricsUrl)).ok
     })
-  }
-
-  async stop(): Promise<void> {
-    await this.server?.kill('SIGTERM')
-  }
-
-  /** Makes it hang. */
-  freeze(): void {
-    this.server?.freeze()
-  }
-
-  thaw(): void {
-    this.server?.thaw()
-  }
-
-  /** The batches in its file. */
-  async batches(): Promise<unknown[]> {
-    const text = await readFile(join(this.folder, 'metrics.jsonl'), 'utf8')
-    return text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as unknown)
   }
 }

@@ -53,10 +53,9 @@ GOBIN=$bin go install -trimpath -tags remove_all_sd \
   -ldflags '-s -w -X github.com/prometheus/common/version.Version=3.16.0' \
   github.com/prometheus/prometheus/cmd/prometheus@v0.316.0
 mv "$bin/prometheus" "$bin/prometheus-3"
-# The second engine for the alert rules.
-vm=github.com/VictoriaMetrics/VictoriaMetrics/app
+# The second engine for the alert rules, which has VictoriaMetrics built in.
 GOBIN=$bin go install -trimpath -ldflags '-s -w' \
-  $vm/victoria-metrics@v1.151.0 $vm/vmalert@v1.151.0
+  github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert-tool@v1.151.0
 # Debian has NATS 2.9.
 GOBIN=$bin go install -trimpath -ldflags '-s -w' github.com/nats-io/nats-server/v2@v2.15.2
 echo 'All is installed.'

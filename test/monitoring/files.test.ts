@@ -1,37 +1,36 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { parse, stringify } from 'yaml'
-import { findAnchors } from '../docs/markdown.js'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { findAnchors } from '../docs/pages.js'
 import { eventually } from '../support/eventually.js'
-import { listFiles, readJson, readText } from '../support/repository.js'
+import { listFiles, readJson, readText, repository, run } from '../support/repository.js'
 import { ScriptedSource } from '../support/scripted-source.js'
-import {
-  DASHBOARD,
-  RULES,
-  hasPromtool,
-  readDashboard,
-  readRules,
-  run,
-  type Rule,
-  type RuleGroups,
-} from './files.js'
 
+const RULES = 'docs/monitoring/rules.yml'
+const DASHBOARD = 'docs/monitoring/dashboard.json'
 const RUNBOOK = 'docs/monitoring/runbook.md'
+
+interface Rule {
+  readonly record?: string
+  readonly alert?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
 const manifest = readJson('package.json') as { homepage: string }
-const alerts = readRules().filter((rule): rule is Rule & { alert: string } => 'alert' in rule)
+const spec = parse(readText(RULES)) as { groups: { rules: Rule[] }[] }
+const rules = spec.groups.flatMap((group) => group.rules)
+const alerts = rules.filter((rule) => rule.alert !== undefined)
 
 describe('alerts', () => {
   test.each(alerts)('have a severity, a summary and a runbook: $alert', (rule) => {
+    const { summary, description, runbook_url: runbook } = rule.annotations ?? {}
     expect(rule.labels?.['severity']).toMatch(/^(?:warning|critical)$/)
-    expect(rule.annotations?.['summary']).toMatch(/\S.*\.$/)
-    expect(rule.annotations?.['description']).toMatch(/^\S.*\.$/)
-    const anchor = rule.alert.toLowerCase()
-    expect(rule.annotations?.['runbook_url']).toBe(
-      `${manifest.homepage.replace('#readme', `/blob/main/${RUNBOOK}`)}#${anchor}`,
-    )
+    expect(summary).toMatch(/\S.*\.$/)
+    expect(description).toMatch(/^\S.*\.$/)
+    const page = manifest.homepage.replace('#readme', `/blob/main/${RUNBOOK}`)
+    const anchor = rule.alert?.toLowerCase() ?? ''
+    expect(runbook).toBe(`${page}#${anchor}`)
     expect(findAnchors({ path: RUNBOOK, text: readText(RUNBOOK) })).toContain(anchor)
   })
 
@@ -42,11 +41,13 @@ describe('alerts', () => {
   })
 })
 
+/** Runs a program of `docs/monitoring`. */
+const print = (program: string, ...args: string[]) =>
+  run(repository, process.execPath, `docs/monitoring/${program}`, ...args)
+
 test('the manifest for the Prometheus Operator has the same rules', async () => {
-  const program = 'docs/monitoring/prometheus-rule.mjs'
   const options = ['--namespace', 'monitoring', '--label', 'release=a=b', '--label', 'team=db']
-  const manifest = await run(process.execPath, program, ...options)
-  expect(parse(manifest)).toEqual({
+  expect(parse(await print('prometheus-rule.mjs', ...options))).toEqual({
     apiVersion: 'monitoring.coreos.com/v1',
     kind: 'PrometheusRule',
     metadata: {
@@ -54,49 +55,21 @@ test('the manifest for the Prometheus Operator has the same rules', async () => 
       namespace: 'monitoring',
       labels: { release: 'a=b', team: 'db' },
     },
-    spec: parse(readText(RULES)) as RuleGroups,
+    spec,
   })
-  const plain = parse(await run(process.execPath, program)) as { metadata: unknown }
+  const plain = parse(await print('prometheus-rule.mjs')) as { metadata: unknown }
   expect(plain.metadata).toEqual({ name: 'replication-lag' })
-  const other = await run(process.execPath, program, '--runbook', 'https://wiki.example/lag')
+  const other = await print('prometheus-rule.mjs', '--runbook', 'https://wiki.example/lag')
   const addresses = [...other.matchAll(/runbook_url: (.*)#\w+$/gm)].map(([, address]) => address)
   expect(new Set(addresses)).toEqual(new Set(['https://wiki.example/lag']))
 })
 
-const { panels, templating } = readDashboard()
-const content = panels.filter(({ type }) => type !== 'row')
-const queries = content.flatMap(({ title = '', targets = [] }) =>
-  targets.map(({ refId, expr }) => ({ title, refId, expr })),
-)
-
-test('the dashboard is what its program makes', async () => {
-  const printed = await run(process.execPath, 'docs/monitoring/dashboard.mjs', '--print')
-  expect(printed).toBe(readText(DASHBOARD))
-})
-
-describe('variables', () => {
-  test('are all used, and no other is', () => {
-    const used = new Set(
-      [...readText(DASHBOARD).matchAll(/\$\{?([a-z]+)\}?/g)].map(([, name]) => name),
-    )
-    expect([...used].sort()).toEqual(templating.list.map(({ name }) => name).sort())
-  })
-})
-
-describe.skipIf(!hasPromtool)('queries (need promtool: apt-get install prometheus)', () => {
-  test('are valid PromQL', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'replication-lag-dashboard-'))
-    onTestFinished(() => rm(folder, { recursive: true, force: true }))
-    const rules = queries.map(({ expr }, index) => ({
-      record: `query:${index}`,
-      expr: expr.replace('$behind', '30').replace('$kept', '10e9'),
-    }))
-    const file = join(folder, 'rules.yml')
-    await writeFile(file, stringify({ groups: [{ name: 'dashboard', rules }] }))
-    await expect(run('promtool', 'check', 'rules', file)).resolves.toContain(
-      `${queries.length} rules found`,
-    )
-  })
+test('the dashboard is what its program makes, and uses all of its variables and no other', async () => {
+  const text = readText(DASHBOARD)
+  expect(await print('dashboard.mjs', '--print')).toBe(text)
+  const used = [...text.matchAll(/\$\{?([a-z]+)\}?/g)].map(([, name]) => name)
+  const { templating } = readJson(DASHBOARD) as { templating: { list: { name: string }[] } }
+  expect(new Set(used)).toEqual(new Set(templating.list.map(({ name }) => name)))
 })
 
 /** The names of all metrics, and of their attributes: what a gauge reports that has everything. */
@@ -106,51 +79,44 @@ async function collectNames() {
   const follower = { replica: 'r1', appliedSeqno: 10, receivedSeqno: 10, retainedSeqno: 5 }
   const read = await eventually(() => source.last)
   read.answer({ shards: [{ shard: 'a', leaderSeqno: 10, followers: [follower] }] })
-  const metrics = await eventually(async () => {
+  const collected = await eventually(async () => {
     const { scopeMetrics } = (await producer.collect()).resourceMetrics
-    const collected = scopeMetrics.flatMap(({ metrics }) => metrics)
-    const names = collected.map(({ descriptor }) => descriptor.name)
-    expect(names).toContain('replication_lag_seqno')
-    return collected
+    const all = scopeMetrics.flatMap(({ metrics }) => metrics)
+    expect(all.map(({ descriptor }) => descriptor.name)).toContain('replication_lag_seqno')
+    return all
   })
   await producer.shutdown()
-  const attributes = metrics.flatMap(({ dataPoints }) =>
-    dataPoints.flatMap((point) => Object.keys(point.attributes)),
-  )
   return {
-    metrics: metrics.map(({ descriptor }) => descriptor.name).sort(),
-    attributes: [...new Set(attributes)],
+    metrics: collected.map(({ descriptor }) => descriptor.name).sort(),
+    attributes: collected.flatMap(({ dataPoints }) =>
+      dataPoints.flatMap((point) => Object.keys(point.attributes)),
+    ),
   }
 }
 
 const { metrics, attributes } = await collectNames()
 const pages = listFiles('docs').filter((path) => path.endsWith('.md'))
+const files = ['README.md', RULES, DASHBOARD, 'test/monitoring/rules.test.yml', ...pages]
 
-/** The names of metrics in a string. Those of recording rules have a colon. */
-function namesIn(text: string): string[] {
-  return [...text.matchAll(/(?<![\w:/.-])replication_[a-z_]*[a-z](?![\w:])/g)].map(([name]) => name)
+/** The names of metrics in a file. Those of recording rules have a colon. */
+function namesIn(path: string): string[] {
+  const names = /(?<![\w:/.-])replication_[a-z_]*[a-z](?![\w:])/g
+  return [...readText(path).matchAll(names)].map(([name]) => name)
 }
 
 describe('the names of metrics', () => {
-  test.each(['README.md', RULES, DASHBOARD, 'test/monitoring/rules.test.yml', ...pages])(
-    'are those that the package reports: %s',
-    (path) => {
-      expect(namesIn(readText(path)).filter((name) => !metrics.includes(name))).toEqual([])
-    },
-  )
-
-  test.each(metrics)('occur in the rules or on the dashboard, and in the docs: %s', (name) => {
-    const watched = [RULES, DASHBOARD].flatMap((path) => namesIn(readText(path)))
-    expect(watched).toContain(name)
-    expect(namesIn(readText('docs/metrics.md'))).toContain(name)
+  test.each(files)('exist: %s', (path) => {
+    expect(namesIn(path).filter((name) => !metrics.includes(name))).toEqual([])
+    const recorded = [...readText(path).matchAll(/\breplication:\w+/g)].map(([name]) => name)
+    const known = rules.map(({ record }) => record)
+    expect(recorded.filter((name) => !known.includes(name))).toEqual([])
   })
 
-  test('of recording rules are those that rules.yml records', () => {
-    const recorded = readRules().flatMap(({ record }) => record ?? [])
-    for (const path of ['README.md', RULES, DASHBOARD, ...pages]) {
-      const names = [...readText(path).matchAll(/\breplication:\w+/g)].map(([name]) => name)
-      expect(names.filter((name) => !recorded.includes(name))).toEqual([])
-    }
+  test('all occur in the rules or on the dashboard, and in the docs', () => {
+    const watched = [RULES, DASHBOARD].flatMap(namesIn)
+    expect(metrics.filter((name) => !watched.includes(name))).toEqual([])
+    const documented = namesIn('docs/metrics.md')
+    expect(metrics.filter((name) => !documented.includes(name))).toEqual([])
   })
 })
 

@@ -4,7 +4,7 @@ import {
   ReplicationLagInstrumentation,
 } from 'opentelemetry-instrumentation-replication-lag'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { importProgram } from '../docs/page-programs.js'
+import { importProgram } from '../docs/pages.js'
 import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'

@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib'
 import protobuf from 'protobufjs'
 import { listen } from './http.js'
 
-// The part of OTLP 1.x that tests read and write. Fields and numbers are those of open-telemetry/opentelemetry-proto. All are in
+// The part of OTLP 1.x that tests read. Fields and numbers are those of open-telemetry/opentelemetry-proto. All are in
 // one package, which the wire format does not know.
 const proto = `
   syntax = "proto3";
@@ -21,9 +21,7 @@ const proto = `
   message Data { repeated Point data_points = 1; }
   message Point {
     repeated KeyValue attributes = 7;
-    fixed64 time_unix_nano = 3;
     oneof value { double as_double = 4; sfixed64 as_int = 6; }
-    uint32 flags = 8;
   }
   message KeyValue { string key = 1; AnyValue value = 2; }
   message AnyValue { string string_value = 1; }`
@@ -123,25 +121,4 @@ function pointsOf(message: protobuf.Message): OtlpPoint[] {
 
 function toRecord(attributes: Attributes): Record<string, string> {
   return Object.fromEntries(attributes.map(({ key, value }) => [key, value?.stringValue ?? '']))
-}
-
-/** Encodes the points of one series of a gauge, for OTLP/HTTP in protobuf. `stale` says that the series has ended. */
-export function encodeGauge(
-  name: string,
-  labels: readonly { readonly label: string; readonly value: string }[],
-  points: readonly { readonly time: number; readonly value: number | 'stale' }[],
-): Uint8Array<ArrayBuffer> {
-  const attributes = labels.map(({ label, value }) => ({
-    key: label,
-    value: { stringValue: value },
-  }))
-  const dataPoints = points.map(({ time, value }) => ({
-    attributes,
-    timeUnixNano: `${time}000000000`,
-    // What has no recorded value is stale.
-    ...(value === 'stale' ? { flags: 1 } : { asDouble: value }),
-  }))
-  const metric = { name, gauge: { dataPoints } }
-  const request = { resourceMetrics: [{ scopeMetrics: [{ metrics: [metric] }] }] }
-  return new Uint8Array(Request.encode(Request.fromObject(request)).finish())
 }

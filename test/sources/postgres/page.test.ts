@@ -7,7 +7,7 @@ import { eventually } from '../../support/eventually.js'
 import { startCluster } from '../../support/postgres.js'
 import { Program } from '../../support/program.js'
 import { listFiles, readText } from '../../support/repository.js'
-import { findBlocks } from '../../docs/markdown.js'
+import { findBlocks } from '../../docs/pages.js'
 
 const built = await useBuiltPackage()
 const { cluster, primary } = await startCluster()
