@@ -10,58 +10,34 @@ import { startOtlpReceiver } from '../support/otlp-receiver.js'
 import { createLogin, startCluster, write } from '../support/postgres.js'
 import { parsePrometheusText } from '../support/prometheus.js'
 
-/** The command, as it runs in this process. */
-interface RunningCommand {
-  stdout: string
-  stderr: string
-  /** Resolves with the exit code. */
-  readonly ended: Promise<number>
-}
-
 /** Runs the command in this process until the end of the test, so that its coverage counts. One at a time. */
-function runCommand(
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): RunningCommand {
+function runCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   let end: (code: number) => void = () => undefined
-  const command = {
-    stdout: '',
-    stderr: '',
-    ended: new Promise<number>((resolve) => (end = resolve)),
-  }
+  /** Resolves with the exit code. */
+  const ended = new Promise<number>((resolve) => (end = resolve))
+  const command = { stdout: '', stderr: '', ended }
   vi.resetModules()
   for (const name of ['REPLICATION_LAG_SOURCES', 'REPLICATION_LAG_CONFIG'])
     vi.stubEnv(name, undefined)
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
   const { argv } = process
   process.argv = ['node', 'replication-lag', ...args]
-  const capture = (stream: 'stdout' | 'stderr') =>
+  for (const stream of ['stdout', 'stderr'] as const) {
     vi.spyOn(process[stream], 'write').mockImplementation((text, done?: unknown) => {
       command[stream] += String(text)
       if (typeof done === 'function') queueMicrotask(done as () => void)
       return true
     })
-  const spies = [
-    capture('stdout'),
-    capture('stderr'),
-    vi.spyOn(process, 'exit').mockImplementation((code) => {
-      end(Number(code ?? 0))
-      return undefined as never
-    }),
-  ]
-  const timers: ReturnType<typeof setInterval>[] = []
-  const { setInterval } = globalThis
-  spies.push(
-    vi.spyOn(globalThis, 'setInterval').mockImplementation((...parameters: [() => void]) => {
-      const timer = setInterval(...parameters)
-      timers.push(timer)
-      return timer
-    }) as never,
-  )
+  }
+  vi.spyOn(process, 'exit').mockImplementation((code) => {
+    end(Number(code ?? 0))
+    return undefined as never
+  })
+  const timers = vi.spyOn(globalThis, 'setInterval').mock.results
   onTestFinished(() => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.removeAllListeners(signal)
-    for (const timer of timers) clearInterval(timer)
-    for (const spy of spies) spy.mockRestore()
+    for (const { value } of timers) clearInterval(value as NodeJS.Timeout)
+    vi.restoreAllMocks()
     process.stdout.removeAllListeners('error')
     process.argv = argv
     vi.unstubAllEnvs()
@@ -89,7 +65,14 @@ describe('the command', () => {
     const standby = await cluster.startStandby({ name: 'standby_1', of: primary })
     const receiver = await startOtlpReceiver()
     onTestFinished(() => receiver.close())
-    const command = runCommand([...serving, ORDERS], {
+    const folder = await mkdtemp(join(tmpdir(), 'replication-lag-command-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const [path, passwordFile] = [join(folder, 'config.json'), join(folder, 'password')]
+    await writeFile(passwordFile, `${PASSWORD}\n`)
+    const sources = [{ name: 'orders', url: primary.url('monitor'), passwordFile }]
+    await writeFile(path, JSON.stringify({ sources, pollIntervalMillis: 100, positions: true }))
+    const command = runCommand(serving, {
+      REPLICATION_LAG_CONFIG: path,
       OTEL_EXPORTER_OTLP_ENDPOINT: new URL(receiver.url).origin,
       OTEL_METRIC_EXPORT_INTERVAL: '500',
     })
@@ -99,8 +82,9 @@ describe('the command', () => {
       ),
     )
     await eventually(async () => {
-      const { value } = await metricsOf(command.stdout)
+      const { find, value } = await metricsOf(command.stdout)
       expect(value('replication_lag_seqno', { shard: 'orders', replica: 'standby_1' })).toBe(0)
+      expect(find('replication_leader_seqno')).toHaveLength(1)
       expect(receiver.points('replication_lag_seqno').at(-1)).toMatchObject({
         value: 0,
         resource: { 'service.name': 'replication-lag' },
@@ -197,7 +181,7 @@ describe('the command with --once', () => {
         {
           name: 'postgres:gone',
           up: false,
-          error: expect.stringContaining('ECONNREFUSED') as string,
+          error: expect.stringContaining('ECONNREFUSED') as unknown,
         },
         { name: 'postgres:wrong', up: false },
       ],
@@ -220,102 +204,67 @@ describe('the command with --once', () => {
   })
 })
 
-/** What a user got wrong, so that the command cannot start. */
-interface Mistake {
-  readonly name: string
-  readonly args: readonly string[]
-  /** Part of the one line that says what to do. */
-  readonly message: string
-  readonly env?: Readonly<Record<string, string>>
-}
-
 /** Any fragment of the password. */
 const SECRET = /hunt|unter|ter2/
 
 const NOWHERE = 'orders=postgres://monitor@127.0.0.1:1/postgres'
+const OTLP = { OTEL_METRICS_EXPORTER: 'otlp' }
 
-/** Each is one line, and exit code 2. environment.test.ts has all mistakes in a list of sources and in the file. */
-const MISTAKES: readonly Mistake[] = [
-  { name: 'nothing to poll', args: [], message: 'nothing to poll: name a source, as in replica' },
-  {
-    name: 'no name',
-    args: [`postgres://u:${PASSWORD}@db`],
-    message: 'argument 1: expected name=url, as in orders=',
-  },
-  {
-    name: 'one name twice',
-    args: ['a=redis://a', 'a=redis://b'],
-    message: 'argument 2: expected a name other than a',
-  },
-  {
-    name: 'a misspelled option',
-    args: ['--prot', '80', NOWHERE],
-    message: "Unknown option '--prot'. See replication-lag",
-  },
-  {
-    name: 'an option without a value',
-    args: [NOWHERE, '--port'],
-    message: "Option '--port <value>' argument missing",
-  },
-  {
-    name: 'a port that is not a number',
-    args: ['--port', '80a', NOWHERE],
-    message: '--port: expected a number from 0',
-  },
-  {
-    name: '--max-seconds alone',
-    args: ['--max-seconds', '3', NOWHERE],
-    message: '--max-seconds: use it with --once or',
-  },
-  {
-    name: 'no seconds',
-    args: ['--once', '--max-seconds', '-1', NOWHERE],
-    message: '--max-seconds',
-  },
-  {
-    name: 'a host that does not exist',
-    args: ['--host', 'nowhere.invalid', NOWHERE],
-    message: 'check --host',
-  },
-  {
-    name: 'a host of another machine',
-    args: ['--host', '192.0.2.1', NOWHERE],
-    message: 'check --host',
-  },
-  {
-    name: 'a port of the environment that is not a number',
-    args: [NOWHERE],
-    env: { OTEL_EXPORTER_PROMETHEUS_PORT: '80a' },
-    message: 'OTEL_EXPORTER_PROMETHEUS_PORT: expected a number from 0 to 65535, got "80a"',
-  },
-  {
-    name: 'an interval that is not a number',
-    args: [NOWHERE],
-    env: { OTEL_METRIC_EXPORT_INTERVAL: '10s' },
-    message: 'OTEL_METRIC_EXPORT_INTERVAL: expected a number from 1 to 2147483647, got "10s"',
-  },
-  {
-    name: 'a timeout that is not a number',
-    args: [NOWHERE],
-    env: { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_TIMEOUT: '-1' },
-    message: 'OTEL_EXPORTER_OTLP_TIMEOUT: expected a number from 1 to 2147483647, got "-1"',
-  },
-  {
-    name: 'an unknown exporter',
-    args: [NOWHERE],
-    env: { OTEL_METRICS_EXPORTER: 'prometheus, none' },
-    message: 'OTEL_METRICS_EXPORTER: expected prometheus, otlp or both, got none',
-  },
-  {
-    name: 'an unknown protocol',
-    args: [NOWHERE],
-    env: { OTEL_METRICS_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_PROTOCOL: 'http' },
-    message: 'OTEL_EXPORTER_OTLP_PROTOCOL: expected one of grpc, http/json, http/protobuf, got',
-  },
+/** What a user got wrong, and part of the one line that says what to do. environment.test.ts has all mistakes in sources. */
+const MISTAKES: [
+  name: string,
+  args: string[],
+  message: string,
+  env?: Readonly<Record<string, string>>,
+][] = [
+  ['nothing to poll', [], 'nothing to poll: name a source, as in replica'],
+  ['no name', [`postgres://u:${PASSWORD}@db`], 'argument 1: expected name=url, as in orders='],
+  ['one name twice', ['a=redis://a', 'a=redis://b'], 'argument 2: expected a name other than a'],
+  [
+    'a misspelled option',
+    ['--prot', '80', NOWHERE],
+    "Unknown option '--prot'. See replication-lag",
+  ],
+  ['an option without a value', [NOWHERE, '--port'], "Option '--port <value>' argument missing"],
+  ['no number in --port', ['--port', '80a', NOWHERE], '--port: expected a number from 0'],
+  ['--max-seconds alone', ['--max-seconds', '3', NOWHERE], '--max-seconds: use it with --once or'],
+  ['no seconds', ['--once', '--max-seconds', '-1', NOWHERE], '--max-seconds'],
+  ['a host that does not exist', ['--host', 'nowhere.invalid', NOWHERE], 'check --host'],
+  ['a host of another machine', ['--host', '192.0.2.1', NOWHERE], 'check --host'],
+  [
+    'no number in a port of the environment',
+    [NOWHERE],
+    'OTEL_EXPORTER_PROMETHEUS_PORT: expected a number from 0 to 65535, got "80a"',
+    { OTEL_EXPORTER_PROMETHEUS_PORT: '80a' },
+  ],
+  [
+    'no number in an interval',
+    [NOWHERE],
+    'OTEL_METRIC_EXPORT_INTERVAL: expected a number from 1 to 2147483647, got "10s"',
+    { OTEL_METRIC_EXPORT_INTERVAL: '10s' },
+  ],
+  [
+    'a negative timeout',
+    [NOWHERE],
+    'OTEL_EXPORTER_OTLP_TIMEOUT: expected a number from 1 to 2147483647, got "-1"',
+    { ...OTLP, OTEL_EXPORTER_OTLP_TIMEOUT: '-1' },
+  ],
+  [
+    'an unknown exporter',
+    [NOWHERE],
+    'OTEL_METRICS_EXPORTER: expected prometheus, otlp or both, got none',
+    { OTEL_METRICS_EXPORTER: 'prometheus, none' },
+  ],
+  [
+    'an unknown protocol',
+    [NOWHERE],
+    'OTEL_EXPORTER_OTLP_PROTOCOL: expected one of grpc, http/json, http/protobuf, got',
+    { ...OTLP, OTEL_EXPORTER_OTLP_PROTOCOL: 'http' },
+  ],
 ]
 
 describe('the command exits with 2 and one line:', () => {
-  test.each(MISTAKES)('$name', async ({ args, message, env }) => {
+  test.each(MISTAKES)('%s', async (_, args, message, env) => {
     const command = runCommand(args, env)
     expect(await command.ended).toBe(2)
     expect(command.stderr).toMatch(/^replication-lag: [^\n]+\n$/)
@@ -333,24 +282,6 @@ describe('the command exits with 2 and one line:', () => {
     expect(command.stderr).toBe(
       `replication-lag: port ${port} is in use by another process. Choose another one with --port\n`,
     )
-  })
-})
-
-test('the command reads its configuration from a file', async () => {
-  await cluster.startStandby({ name: 'standby_9', of: primary })
-  const folder = await mkdtemp(join(tmpdir(), 'replication-lag-command-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
-  const path = join(folder, 'config.json')
-  const passwordFile = join(folder, 'password')
-  await writeFile(passwordFile, `${PASSWORD}\n`)
-  const sources = [{ name: 'orders', url: primary.url('monitor'), passwordFile }]
-  await writeFile(path, JSON.stringify({ sources, pollIntervalMillis: 100, positions: true }))
-  const command = runCommand(serving, {
-    REPLICATION_LAG_CONFIG: path,
-    OTEL_METRICS_EXPORTER: 'prometheus',
-  })
-  await eventually(async () => {
-    expect((await metricsOf(command.stdout)).find('replication_leader_seqno')).toHaveLength(1)
   })
 })
 

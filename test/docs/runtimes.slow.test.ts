@@ -1,12 +1,12 @@
 import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PostgresCluster } from '../servers/postgres/cluster.mjs'
 import { freePort } from '../servers/postgres/processes.mjs'
-import { pack } from '../package/packed.js'
+import { pack, useFolder } from '../support/built-package.js'
 import { run } from '../support/repository.js'
 
 // What docs/runtimes.md says, tried with the packed package. npm installs the runtimes, once, and the SDKs.
@@ -27,8 +27,7 @@ afterAll(() => cluster.stop())
 const primary = await cluster.startPrimary()
 await cluster.startStandby({ name: 'standby_1', of: primary })
 
-const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-runtimes-')))
-afterAll(() => rm(folder, { recursive: true, force: true }))
+const folder = await useFolder()
 
 let tools: string
 beforeAll(async () => {
@@ -114,11 +113,11 @@ console.log(gauge.lagSeqno('orders'))
 `
 
 test('Deno needs no right for a gauge, and the environment for an attachment', async () => {
-  const program = join(folder, 'SDK 2', 'attach.mjs')
-  const attach =
-    "import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'\nnew ReplicationLagMetricProducer()\nconsole.log('attached')\n"
+  const attach = `import { ReplicationLagMetricProducer } from 'opentelemetry-instrumentation-replication-lag'
+    new ReplicationLagMetricProducer()
+    console.log('attached')`
   await writeFile(join(folder, 'SDK 2', 'gauge.mjs'), USES_THE_GAUGE)
-  await writeFile(program, attach)
+  await writeFile(join(folder, 'SDK 2', 'attach.mjs'), attach)
   const denoRun = (...parameters: string[]) => execute('SDK 2', deno(), ['run', ...parameters])
   expect((await denoRun('gauge.mjs')).stdout).toBe('42')
   await expect(denoRun('attach.mjs')).rejects.toThrow(/Requires env access to "OTEL_SDK_DISABLED"/)
@@ -127,6 +126,7 @@ test('Deno needs no right for a gauge, and the environment for an attachment', a
 })
 
 describe('register reports without code', () => {
+  // command.e2e.test.ts runs it in Node.
   const sdk = `import { metrics } from '@opentelemetry/api'
     import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
     import { MeterProvider } from '@opentelemetry/sdk-metrics'
@@ -142,16 +142,13 @@ describe('register reports without code', () => {
   const register = 'opentelemetry-instrumentation-replication-lag/register'
 
   test.each<[string, () => string, string[], string]>([
-    ['Node', () => node, ['--import', './sdk.mjs', '--import', register], ''],
     ['Bun', bun, ['--preload', './sdk.mjs', '--preload', register], ''],
     ['Deno', deno, ['run', '--allow-all'], `import './sdk.mjs'\nimport '${register}'\n`],
   ])('in %s', async (name, program, parameters, imports) => {
     const project = join(folder, 'SDK 2')
     await writeFile(join(project, 'sdk.mjs'), sdk)
     await writeFile(join(project, `${name}.mjs`), imports + application)
-    const env = {
-      REPLICATION_LAG_SOURCES: `orders=${primary.url()}`,
-    }
+    const env = { REPLICATION_LAG_SOURCES: `orders=${primary.url()}` }
     const { stdout } = await execute('SDK 2', program(), [...parameters, `${name}.mjs`], env)
     expect(stdout).toBe('reported')
   })
@@ -174,27 +171,19 @@ describe('Jest', () => {
   })
 })
 
-describe('a bundle of esbuild', () => {
+test('a bundle of esbuild works, and leaves the API out as CommonJS, or as an ES module with this package', async () => {
   const bundle = async (format: 'esm' | 'cjs', ...external: string[]) => {
-    const project = join(folder, 'SDK 2')
-    await writeFile(join(project, 'gauge.mjs'), USES_THE_GAUGE)
+    await writeFile(join(folder, 'SDK 2', 'gauge.mjs'), USES_THE_GAUGE)
     const file = `bundle-${external.length}.${format === 'esm' ? 'mjs' : 'cjs'}`
     const options = ['--bundle', '--platform=node', `--format=${format}`, `--outfile=${file}`]
     const externals = external.map((name) => `--external:${name}`)
     await execute('SDK 2', join(tools, 'esbuild'), ['gauge.mjs', ...options, ...externals])
-    return execute('SDK 2', node, [file])
+    return (await execute('SDK 2', node, [file])).stdout
   }
   const API = '@opentelemetry/api'
-
-  test('works in both formats', async () => {
-    expect((await bundle('esm')).stdout).toBe('42')
-    expect((await bundle('cjs')).stdout).toBe('42')
-  })
-
-  test('may leave the API out as CommonJS, and as an ES module only with this package', async () => {
-    expect((await bundle('cjs', API)).stdout).toBe('42')
-    await expect(bundle('esm', API)).rejects.toThrow(/Dynamic require of "@opentelemetry\/api"/)
-    const name = 'opentelemetry-instrumentation-replication-lag'
-    expect((await bundle('esm', API, name)).stdout).toBe('42')
-  })
+  expect(await bundle('esm')).toBe('42')
+  expect(await bundle('cjs')).toBe('42')
+  expect(await bundle('cjs', API)).toBe('42')
+  await expect(bundle('esm', API)).rejects.toThrow(/Dynamic require of "@opentelemetry\/api"/)
+  expect(await bundle('esm', API, 'opentelemetry-instrumentation-replication-lag')).toBe('42')
 })

@@ -1,27 +1,22 @@
 import { json } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { freePort } from '../servers/postgres/processes.mjs'
+import { startProgram } from '../docs/pages.js'
 import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startCluster } from '../support/postgres.js'
-import { Program } from '../support/program.js'
-import { parsePrometheusText, type Exposition } from '../support/prometheus.js'
 
-const EXAMPLE = 'docs/examples/auto-instrumented'
+const EXAMPLE = './docs/examples/auto-instrumented'
+const PG = '@opentelemetry/instrumentation-pg'
 const { cluster, primary } = await startCluster()
-
 const built = await useBuiltPackage()
-
-interface Attribute {
-  readonly key: string
-  readonly value: { readonly stringValue?: string }
-}
 
 interface Span {
   readonly traceId: string
-  readonly name: string
-  readonly attributes: readonly Attribute[]
+  readonly attributes: readonly {
+    readonly key: string
+    readonly value: { readonly stringValue?: string }
+  }[]
   readonly scope: string
 }
 
@@ -35,9 +30,10 @@ interface TracesRequest {
   }[]
 }
 
-async function startTracesReceiver() {
+/** Starts the service, and receives its traces. */
+async function start(parameters: string[], variables: Record<string, string> = {}) {
   const spans: Span[] = []
-  const server = await listen((request, response) => {
+  const receiver = await listen((request, response) => {
     void json(request).then((body) => {
       const { resourceSpans } = body as TracesRequest
       for (const { scope, spans: some } of resourceSpans.flatMap(({ scopeSpans }) => scopeSpans)) {
@@ -46,24 +42,16 @@ async function startTracesReceiver() {
       response.setHeader('content-type', 'application/json').end('{}')
     })
   })
-  onTestFinished(() => server.close())
-  return { url: server.url, spans }
-}
-
-async function start(parameters: string[], variables: Record<string, string> = {}) {
-  const receiver = await startTracesReceiver()
-  const port = await freePort()
+  onTestFinished(() => receiver.close())
   const { host, user, database } = primary.connectionConfig()
-  const program = new Program([...parameters, `${EXAMPLE}/service.mjs`], {
-    cwd: built.folder,
+  const service = await startProgram(built.folder, `import '${EXAMPLE}/service.mjs'`, {
+    parameters,
     env: {
-      PORT: '0',
       PGHOST: host,
       PGPORT: String(primary.port),
       PGUSER: user,
       PGDATABASE: database,
       OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
-      OTEL_EXPORTER_PROMETHEUS_PORT: String(port),
       OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: receiver.url,
       OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json',
       OTEL_BSP_SCHEDULE_DELAY: '100',
@@ -72,85 +60,66 @@ async function start(parameters: string[], variables: Record<string, string> = {
       ...variables,
     },
   })
-  onTestFinished(() => program.stop())
-  const [, url = ''] = await program.untilPrinted(/^(http:\S+)$/m)
-  return {
-    program,
-    spans: receiver.spans,
-    url,
-    scrape: async () => {
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`)
-      return parsePrometheusText(await response.text())
-    },
-  }
+  await service.program.untilPrinted(/^http:\S+$/m)
+  return { ...service, spans }
 }
-
-/** Waits until the source was read this often. */
-async function untilPolled(scrape: () => Promise<Exposition>, times: number) {
-  const reads = new Set<number>()
-  await eventually(async () => {
-    const read = (await scrape()).value('replication_source_last_success_timestamp_seconds')
-    if (read !== undefined) reads.add(read)
-    expect(reads.size).toBeGreaterThanOrEqual(times)
-  })
-}
-
-/** Calls the service between two polls. Returns what was reported when it has ended. */
-async function observe({ program, spans, url, scrape }: Awaited<ReturnType<typeof start>>) {
-  await untilPolled(scrape, 1)
-  const response = await fetch(`${url}/time`)
-  expect(await response.json()).toHaveProperty('time')
-  await untilPolled(scrape, 2)
-  const metrics = await scrape()
-  program.kill('SIGTERM')
-  expect(await program.ended).toEqual({ code: 0, signal: null })
-  const request = spans.find((span) => attributeOf(span, 'http.target', 'url.path') === '/time')
-  return { metrics, request, pgSpans: spans.filter(({ scope }) => scope === PG) }
-}
-
-const PG = '@opentelemetry/instrumentation-pg'
 
 function attributeOf({ attributes }: Span, ...keys: string[]) {
   return attributes.find(({ key }) => keys.includes(key))?.value.stringValue
 }
 
-const SELECT = { db_operation_name: 'SELECT', otel_scope_name: PG }
-
 describe('a service with auto-instrumentation', { timeout: 120_000 }, () => {
-  async function reportsBoth(service: Awaited<ReturnType<typeof start>>, replica: string) {
-    const { metrics, request, pgSpans } = await observe(service)
+  test.each([
+    ['by otel.mjs', [`--import=${EXAMPLE}/otel.mjs`]],
+    [
+      'without code',
+      [
+        '--import=@opentelemetry/auto-instrumentations-node/register',
+        '--import=opentelemetry-instrumentation-replication-lag/register',
+      ],
+    ],
+  ])('keeps its own telemetry and reports its followers %s', async (way, parameters) => {
+    const replica = way.replaceAll(/\W/g, '_')
+    await cluster.startStandby({ name: replica, of: primary })
+    const { program, scrape, spans, url } = await start(parameters, {
+      ...(way === 'without code' && {
+        OTEL_METRICS_EXPORTER: 'prometheus',
+        REPLICATION_LAG_SOURCES: `orders=${primary.url()}`,
+      }),
+    })
+    const reads = new Set<number>()
+    const untilRead = (times: number) =>
+      eventually(async () => {
+        const { value } = await scrape()
+        const read = value('replication_source_last_success_timestamp_seconds')
+        if (read !== undefined) reads.add(read)
+        expect(reads.size).toBeGreaterThanOrEqual(times)
+      })
+    // Its request is between two polls.
+    await untilRead(1)
+    expect(await (await fetch(`${url}/time`)).json()).toHaveProperty('time')
+    await untilRead(2)
+    const metrics = await scrape()
+    program.kill('SIGTERM')
+    expect(await program.ended).toEqual({ code: 0, signal: null })
+
+    const request = spans.find((span) => attributeOf(span, 'http.target', 'url.path') === '/time')
     expect(request).toBeDefined()
+    const pgSpans = spans.filter(({ scope }) => scope === PG)
     const queries = pgSpans.map((span) => attributeOf(span, 'db.statement', 'db.query.text'))
     expect(queries).toContain('select now() as time')
     // A poll would be a trace of its own.
     expect(pgSpans.filter(({ traceId }) => traceId !== request?.traceId)).toEqual([])
-    expect(metrics.value('db_client_operation_duration_count', SELECT)).toBe(1)
+    const select = { db_operation_name: 'SELECT', otel_scope_name: PG }
+    expect(metrics.value('db_client_operation_duration_count', select)).toBe(1)
     expect(metrics.value('replication_lag_seqno', { shard: 'orders', replica })).toBe(0)
-  }
-
-  test('keeps its own telemetry and reports its followers by otel.mjs', async () => {
-    await cluster.startStandby({ name: 'standby_1', of: primary })
-    await reportsBoth(await start([`--import=./${EXAMPLE}/otel.mjs`]), 'standby_1')
-  })
-
-  test('keeps its own telemetry and reports its followers without code', async () => {
-    await cluster.startStandby({ name: 'standby_2', of: primary })
-    const imports = [
-      '--import=@opentelemetry/auto-instrumentations-node/register',
-      '--import=opentelemetry-instrumentation-replication-lag/register',
-    ]
-    const service = await start(imports, {
-      OTEL_METRICS_EXPORTER: 'prometheus',
-      REPLICATION_LAG_SOURCES: `orders=${primary.url()}`,
-    })
-    await reportsBoth(service, 'standby_2')
   })
 
   test('runs on without metrics if their port is taken, and says so in one line', async () => {
     const other = await listen(() => undefined)
     onTestFinished(() => other.close())
     const { port } = new URL(other.url)
-    const { program, url } = await start([`--import=./${EXAMPLE}/otel.mjs`], {
+    const { program, url } = await start([`--import=${EXAMPLE}/otel.mjs`], {
       OTEL_EXPORTER_PROMETHEUS_PORT: port,
     })
     expect((await fetch(`${url}/time`)).status).toBe(200)

@@ -65,33 +65,18 @@ test('a follower waits for segments that are not written yet', async () => {
   expect(gauge.lagSeqno('orders')).toBe(0)
 })
 
-test('a follower that connects again gets the segments that it does not have', async () => {
-  const { openLeader, openFollower } = await createMachine()
-  const leader = await openLeader()
-  const follower = await openFollower()
-  const shipments: Shipment[] = []
-  const transport = createTransport(leader, shipments)
-  await append(leader, 10)
-  follower.connect(transport)
-  await follower.apply(4)
-
-  follower.connect(transport)
-  await follower.apply(6)
-
-  expect(follower.seqno).toBe(10n)
-  expect(shipments.map(({ after }) => after)).toEqual([0n, 4n])
-  await shipments[0]?.ended
-})
-
-test('a restarted follower has its state and its lag, and continues', async () => {
+test('a follower continues after its last segment, with its state and its lag', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
-  const transport = createTransport(leader)
   const follower = await openFollower('a')
-  follower.connect(transport)
+  const shipments: Shipment[] = []
+  const transport = createTransport(leader, shipments)
   await leader.append({ first: 'value', second: 'value' })
   await leader.append({ first: null })
-  await append(leader, 3)
+  await append(leader, 8)
+  follower.connect(transport)
+  await follower.apply(4)
+  follower.connect(transport)
   await follower.apply(3)
   follower.disconnect()
   gauge.remove('orders', 'a')
@@ -99,11 +84,13 @@ test('a restarted follower has its state and its lag, and continues', async () =
   const restarted = await openFollower('a')
 
   expect([restarted.get('first'), restarted.get('second')]).toEqual([undefined, 'value'])
-  expect(gauge.lagSeqno('orders', 'a')).toBe(2)
+  expect(gauge.lagSeqno('orders', 'a')).toBe(3)
   restarted.connect(transport)
-  await restarted.apply(2)
-  expect(restarted.get('newest')).toBe('5')
+  await restarted.apply(3)
+  expect(restarted.get('newest')).toBe('10')
   expect(gauge.lagSeqno('orders', 'a')).toBe(0)
+  expect(shipments.map(({ after }) => after)).toEqual([0n, 4n, 7n])
+  await shipments[0]?.ended
 })
 
 test('a follower whose leader lost segments is refused, with a negative lag', async () => {
@@ -164,29 +151,23 @@ test('a segment that is incomplete or damaged is torn', () => {
   expect(() => decodeSegment(Buffer.concat([segment, segment]))).toThrow(TornSegmentError)
 })
 
-test('a reopened leader continues after its newest segment', async () => {
-  const { gauge, openLeader } = await createMachine()
-  await append(await openLeader(), 12)
-  gauge.remove('orders')
-
-  const leader = await openLeader()
-
-  expect(gauge.leader('orders').load()).toBe(12n)
-  await expect(leader.append({})).resolves.toBe(13n)
-})
-
-test.for([0, 5, 20])(
-  'a reopened leader replaces a segment that a crash tore after %i bytes',
-  async (length) => {
+test.for([
+  { crash: 'no crash', length: undefined, newest: 12n },
+  { crash: 'a crash before the first byte', length: 0, newest: 11n },
+  { crash: 'a crash after 5 bytes', length: 5, newest: 11n },
+  { crash: 'a crash after 20 bytes', length: 20, newest: 11n },
+])(
+  'a reopened leader continues after its newest whole segment: $crash',
+  async ({ length, newest }) => {
     const { gauge, leaderFolder, openLeader } = await createMachine()
-    await append(await openLeader(), 3)
-    await truncate(segmentFile(leaderFolder, 3), length)
+    await append(await openLeader(), 12)
+    if (length !== undefined) await truncate(segmentFile(leaderFolder, 12), length)
     gauge.remove('orders')
 
     const leader = await openLeader()
 
-    expect(gauge.leader('orders').load()).toBe(2n)
-    await expect(leader.append({ key: 'again' })).resolves.toBe(3n)
-    expect(decodeSegment(await leader.log.read(3n)).changes).toEqual({ key: 'again' })
+    expect(gauge.leader('orders').load()).toBe(newest)
+    await expect(leader.append({ key: 'again' })).resolves.toBe(newest + 1n)
+    expect(decodeSegment(await leader.log.read(newest + 1n)).changes).toEqual({ key: 'again' })
   },
 )

@@ -1,10 +1,6 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { cp, mkdtemp, realpath, rm, symlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { stripVTControlCharacters } from 'node:util'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { etcd } from '../servers/etcd.mjs'
 import { jetstream } from '../servers/jetstream.mjs'
 import { kafka } from '../servers/kafka.mjs'
@@ -14,24 +10,20 @@ import { postgres } from '../servers/postgres.mjs'
 import { currentRedis, redis } from '../servers/redis.mjs'
 import type { System } from '../servers/system.js'
 import { describeInstalled, useStarted } from '../sources/contract.js'
+import { install, pack, useFolder } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen } from '../support/http.js'
 import { startCluster } from '../support/postgres.js'
-import { Program } from '../support/program.js'
+import { Program, startInTerminal } from '../support/program.js'
 import { repository } from '../support/repository.js'
-import { install, pack } from './packed.js'
 
 // The command and `register` as a user has them: installed from the tarball, in a process of their own.
 
-const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-command-')))
-afterAll(() => rm(folder, { recursive: true, force: true }))
+const folder = await useFolder()
 const project = join(folder, 'project')
 /** A project that has nothing but the package, the API and one package of the SDK. */
 const bare = join(folder, 'bare')
 const { cluster, primary } = await startCluster()
-
-/** What takes longer looks broken. */
-const PATIENCE_MILLIS = 5000
 
 const binOf = (cwd: string) => join(cwd, 'node_modules/.bin/replication-lag')
 const PROMETHEUS = '@opentelemetry/exporter-prometheus'
@@ -61,8 +53,8 @@ async function run(args: readonly string[], env?: Readonly<Record<string, string
 }
 
 interface Metric {
-  readonly name: string
-  readonly points: readonly { readonly value: number }[]
+  name: string
+  points: { value: number }[]
 }
 
 /** Starts a program without a line about replication lag. */
@@ -76,10 +68,9 @@ function startWithoutCode(flag: '--import' | '--require', url: string) {
   /** Returns the values of a metric that were printed last. */
   const latest = (name: string): number[] => {
     const lines = program.stdout.split('\n').slice(0, -1)
-    const metric = lines
-      .map((line) => JSON.parse(line) as Metric)
-      .findLast((each) => each.name === name)
-    return metric?.points.map(({ value }) => value).sort((a, b) => a - b) ?? []
+    const metrics = lines.map((line) => JSON.parse(line) as Metric)
+    const points = metrics.findLast((each) => each.name === name)?.points ?? []
+    return points.map(({ value }) => value).sort((a, b) => a - b)
   }
   return { program, latest }
 }
@@ -92,7 +83,6 @@ beforeAll(async () => {
 }, 120_000)
 
 test('names each package that is missing, and how to install it', async () => {
-  const orders = `orders=${primary.url()}`
   const missing = async (args: string[], env: Record<string, string> = {}) => {
     const { code, stderr } = await run(args, env, bare)
     expect(code).toBe(2)
@@ -100,14 +90,15 @@ test('names each package that is missing, and how to install it', async () => {
   }
   const install = (name: string) =>
     `the package ${name} is missing. Install it: npm install ${name}\n`
-  expect(await missing([orders])).toBe(`replication-lag: orders: ${install('pg')}`)
-  for (const [url, name] of [
-    ['redis://a', 'ioredis'],
-    ['mysql://a', 'mysql2'],
-    ['mariadb://a', 'mysql2'],
-    ['kafka://a?groups=b', 'kafkajs'],
+  const orders = `orders=${primary.url()}`
+  for (const [source, name] of [
+    [orders, 'pg'],
+    ['orders=redis://a', 'ioredis'],
+    ['orders=mysql://a', 'mysql2'],
+    ['orders=mariadb://a', 'mysql2'],
+    ['orders=kafka://a?groups=b', 'kafkajs'],
   ] as const) {
-    expect(await missing(['--once', `a=${url}`])).toBe(`replication-lag: a: ${install(name)}`)
+    expect(await missing([source])).toBe(`replication-lag: orders: ${install(name)}`)
   }
   await link(bare, CLIENTS)
   expect(await missing([orders])).toBe(`replication-lag: ${install(PROMETHEUS)}`)
@@ -173,46 +164,36 @@ for (const kind of [postgres, redis, currentRedis, mariadb, mysql, jetstream, et
   })
 }
 
-describe('a signal', () => {
-  test('ends it with 0 within the time that the docs say if nobody takes the last export', async () => {
-    const silent = await listen(() => undefined)
-    onTestFinished(() => silent.close())
-    const program = start(['--port', '0', `orders=${primary.url()}`], {
-      OTEL_EXPORTER_OTLP_ENDPOINT: silent.url,
-    })
-    await program.untilPrinted(/^Polling/)
-    const begin = performance.now()
-    program.kill('SIGTERM')
-    expect(await program.ended).toEqual({ code: 0, signal: null })
-    expect(performance.now() - begin).toBeLessThan(PATIENCE_MILLIS + 500)
+test('a signal ends it with 0 within the time that the docs say if nobody takes the last export', async () => {
+  const silent = await listen(() => undefined)
+  onTestFinished(() => silent.close())
+  const program = start(['--port', '0', `orders=${primary.url()}`], {
+    OTEL_EXPORTER_OTLP_ENDPOINT: silent.url,
   })
+  await program.untilPrinted(/^Polling/)
+  const begin = performance.now()
+  program.kill('SIGTERM')
+  expect(await program.ended).toEqual({ code: 0, signal: null })
+  expect(performance.now() - begin).toBeLessThan(5500)
 })
 
 test('in a terminal, it shows a table that changes', async () => {
   await cluster.startStandby({ name: 'wide', of: primary, slot: 'wide' })
   // Ctrl-C reaches the shell too, which then continues.
   const command = `trap : INT; stty cols 60 rows 24; ${process.execPath} ${binOf(project)} --port 0 orders='${primary.url()}'; echo "code $?"`
-  const child = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
-    cwd: project,
-    env: { PATH: process.env['PATH'], TERM: 'xterm-256color' },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const ended = once(child, 'close')
-  onTestFinished(async () => {
-    child.stdin.write('\x03')
-    await ended
-  })
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
-  const text = () => stripVTControlCharacters(output).replaceAll('\r', '')
-  await eventually(() => expect(text()).toMatch(/orders\/wide .*0\.\d s.* yes/))
-  child.stdin.write('\x03')
-  await ended
-  expect(text()).toMatch(/REPLICA +LAG +SECONDS +NOT RECEIVED +CONNECTED/)
-  expect(text()).toMatch(/code 0\n/)
-  const lines = text().split('\n')
-  expect(lines.filter((line) => line.length > 60)).toEqual([])
+  const terminal = startInTerminal(command, { cwd: project })
+  await eventually(() => expect(terminal.text()).toMatch(/orders\/wide .*0\.\d s.* yes/))
+  expect(terminal.text()).toMatch(/REPLICA +LAG +SECONDS +NOT RECEIVED +CONNECTED/)
+  expect(
+    terminal
+      .text()
+      .split('\n')
+      .filter((line) => line.length > 60),
+  ).toEqual([])
   // It is drawn again in the same place.
   // eslint-disable-next-line no-control-regex
-  expect(output).toMatch(/\u001b\[\d+A\r\u001b\[J/)
+  await eventually(() => expect(terminal.output).toMatch(/\u001b\[\d+A\r\u001b\[J/))
+  terminal.press('\x03')
+  await terminal.ended
+  expect(terminal.text()).toMatch(/code 0\n/)
 })

@@ -1,17 +1,33 @@
-import { cp, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { publint } from 'publint'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { describeApi } from '../../build/api.mjs'
-import { readText, repository, run } from '../support/repository.js'
-import { documents, entryPoints, install, manifest, otherExports, pack } from './packed.js'
-import type { PackedPackage } from './packed.js'
+import { install, pack, useFolder, type PackedPackage } from '../support/built-package.js'
+import { readJson, readText, repository, run } from '../support/repository.js'
 
-const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-package-')))
-afterAll(() => rm(folder, { recursive: true, force: true }))
+const manifest = readJson('package.json') as {
+  readonly name: string
+  readonly files: readonly string[]
+  readonly exports: Readonly<Record<string, string | { import: string }>>
+}
 
+/** What users import or require, and the ES module that they get. */
+const entryPoints = Object.entries(manifest.exports).flatMap(([path, files]) =>
+  typeof files === 'string'
+    ? []
+    : { specifier: join(manifest.name, path), facade: files.import.replace(/^\.\//, '') },
+)
+
+/** The exports that are no modules: the rules, the dashboard and package.json. */
+const otherExports = Object.entries(manifest.exports).flatMap(([path, file]) =>
+  typeof file === 'string'
+    ? { path, specifier: join(manifest.name, path), file: file.replace(/^\.\//, '') }
+    : [],
+)
+
+const folder = await useFolder()
 /** A project of a user, with the package installed. */
 const project = join(folder, 'project')
 
@@ -23,9 +39,13 @@ beforeAll(async () => {
 
 describe('the packed package', () => {
   test('holds the build and the documents, and nothing else', () => {
-    const files = entryPoints.flatMap(({ facade }) => [
-      ...[facade, facade.replace('.mjs', '.js'), facade.replace('.mjs', '.d.mts')],
-    ])
+    const files = entryPoints.flatMap(({ facade }) =>
+      ['.mjs', '.js', '.d.mts'].map((ending) => facade.replace('.mjs', ending)),
+    )
+    const documents = [
+      ...['package.json', 'README.md', 'LICENSE'],
+      ...manifest.files.filter((file) => file !== 'dist'),
+    ]
     const command = ['dist/cli/index.js', 'dist/cli/table.js']
     const expected = [...files, ...command, 'dist/package.json', ...documents]
     const isOther = (file: string) => /^dist\/(?:chunks\/[a-z-]+\.js|.*\.d\.ts)$/.test(file)

@@ -1,6 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { vi } from 'vitest'
+import { stripVTControlCharacters } from 'node:util'
+import { onTestFinished, vi } from 'vitest'
 import { childrenOf, send } from '../servers/postgres/processes.mjs'
 
 /** How a program ended. One of the two is null. */
@@ -71,6 +73,33 @@ export class Program {
     await vi.waitUntil(() => !family.some(isRunning), { timeout: 5_000 }).catch(() => undefined)
     for (const pid of family.filter(isRunning)) send(pid, 'SIGKILL')
   }
+}
+
+/** Starts a command in a terminal, that of `script`, until the end of the test. */
+export function startInTerminal(command: string, { cwd, env }: ProgramSurroundings) {
+  const child = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
+    cwd,
+    env: { PATH: process.env['PATH'], TERM: 'xterm-256color', ...env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const terminal = {
+    /** What is on it since the last key. */
+    output: '',
+    ended: once(child, 'close'),
+    /** The output without colors and movements of the cursor. */
+    text: () => stripVTControlCharacters(terminal.output).replaceAll('\r', ''),
+    press(key: string) {
+      terminal.output = ''
+      child.stdin.write(key)
+    },
+  }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (terminal.output += text))
+  // Ctrl-C, because a signal to `script` does not reach the command.
+  onTestFinished(async () => {
+    if (child.exitCode === null) child.stdin.write('\x03')
+    await terminal.ended
+  })
+  return terminal
 }
 
 export interface ProgramSurroundings {
