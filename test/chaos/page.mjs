@@ -163,7 +163,7 @@ export class Page {
     const { fromOneNode = false, lostMillis = 0 } = this.recording.knows
     const since = { ...this.#settled, from: this.#settled.from - lostMillis }
     const isOnly = (/** @type {boolean} */ value, /** @type {Span} */ time) => {
-      const samples = this.truth.samplesIn(name, time.from, time.to)
+      const samples = this.truth.samplesIn(name, time.from, time.to + SLACK_MILLIS)
       return samples.length > 0 && samples.every(({ linked }) => linked === value)
     }
     const isApart = isOnly(false, since) && !overlaps(this.truth.gaps.get(name) ?? [], since)
