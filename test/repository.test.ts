@@ -5,21 +5,11 @@ import { expect, test } from 'vitest'
 import { findAnchors, findLinks, readPages, type Page } from './docs/pages.js'
 import { listFiles, readJson, readText, repository } from './support/repository.js'
 
-interface Manifest {
-  readonly name: string
-  readonly version: string
-  readonly homepage: string
+const manifest = readJson('package.json') as Record<'name' | 'version' | 'homepage', string>
+const lock = readJson('package-lock.json') as {
+  version: string
+  packages: Record<string, { resolved?: string; integrity?: string }>
 }
-
-interface Lock {
-  readonly version: string
-  readonly packages: Readonly<
-    Record<string, { readonly resolved?: string; readonly integrity?: string }>
-  >
-}
-
-const manifest = readJson('package.json') as Manifest
-const lock = readJson('package-lock.json') as Lock
 
 test('the package reports its own name and version', () => {
   const instrumentation = new ReplicationLagInstrumentation({ enabled: false })
@@ -85,12 +75,7 @@ test('the links of the documentation lead to files and headings that exist', () 
   const pages = readPages()
   const anchors = new Map(pages.map((page) => [page.path, findAnchors(page)]))
   expect(pages.flatMap((page) => brokenLinks(page, anchors))).toEqual([])
-  const wrong = {
-    path: 'docs/README.md',
-    text: '[a](#none) [b](none.md) [c](../README.md#metrics)',
-  }
-  expect(brokenLinks(wrong, anchors)).toEqual([
-    'docs/README.md:1: #none',
-    'docs/README.md:1: none.md',
-  ])
+  const path = 'docs/README.md'
+  const wrong = { path, text: '[a](#none) [b](none.md) [c](../README.md#metrics)' }
+  expect(brokenLinks(wrong, anchors)).toEqual([`${path}:1: #none`, `${path}:1: none.md`])
 })

@@ -5,10 +5,9 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
-import { listen } from '../support/http.js'
+import { listen, parsePrometheusText } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
 import { createLogin, startCluster, write } from '../support/postgres.js'
-import { parsePrometheusText } from '../support/prometheus.js'
 
 /** Runs the command in this process until the end of the test, so that its coverage counts. One at a time. */
 function runCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}) {

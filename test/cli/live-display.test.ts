@@ -9,11 +9,9 @@ import { WatchedSource } from '../../src/cli/watched-source.js'
 /** A terminal that remembers what is on it. */
 class FakeTerminal extends EventEmitter {
   written = ''
+  rows = 24
 
-  constructor(
-    public columns: number,
-    public rows = 24,
-  ) {
+  constructor(public columns: number) {
     super()
   }
 
@@ -29,10 +27,11 @@ class FakeTerminal extends EventEmitter {
   }
 }
 
-function createDisplay(terminal: FakeTerminal, ...sources: WatchedSource[]) {
+function createDisplay(columns: number, ...sources: WatchedSource[]) {
+  const terminal = new FakeTerminal(columns)
   const display = new LiveDisplay(sources, terminal as never)
   display.start('Polling postgres:orders. Metrics: http://localhost:9464/metrics')
-  return display
+  return { terminal, display }
 }
 
 /** A source that was read once. */
@@ -68,8 +67,7 @@ function fail(): never {
 
 describe('the table in a terminal', () => {
   test('has a line for each follower, by name, with the last minute as a chart', async () => {
-    const terminal = new FakeTerminal(120)
-    const display = createDisplay(terminal, await orders())
+    const { terminal, display } = createDisplay(120, await orders())
     display.update([paused])
     display.update([{ ...paused, lagSeconds: 10 }, gone])
     expect(terminal.lines).toEqual([
@@ -87,9 +85,8 @@ describe('the table in a terminal', () => {
   })
 
   test.each([40, 60, 80, 120])('fits %d columns', async (columns) => {
-    const terminal = new FakeTerminal(columns)
     const long = { ...gone, replica: 'a-follower-with-a-long-name.'.repeat(4) }
-    const display = createDisplay(terminal, await watched('postgres:orders', fail))
+    const { terminal, display } = createDisplay(columns, await watched('postgres:orders', fail))
     display.log('warn', `the endpoint ${'x'.repeat(200)} does not answer`)
     for (let second = 0; second < 90; second++) display.update([paused, long])
     expect(terminal.lines.filter((line) => line.length > columns)).toEqual([])
@@ -99,14 +96,15 @@ describe('the table in a terminal', () => {
   })
 
   test('fits its height, and shows the worst followers', async () => {
-    const terminal = new FakeTerminal(80, 12)
+    const { terminal, display } = createDisplay(80, await orders())
+    terminal.rows = 12
     const followers = Array.from({ length: 100 }, (_, index) => ({
       ...paused,
       replica: `r${index}`,
       lagSeconds: index === 30 ? 7 : index % 2,
     }))
     const unknown = { shard: 'orders', replica: 'new', connected: true }
-    createDisplay(terminal, await orders()).update([...followers, unknown, gone])
+    display.update([...followers, unknown, gone])
     expect(terminal.lines.length).toBeLessThan(12)
     const text = terminal.lines.join('\n')
     expect(text).toMatch(/orders\/r30 +2/)
@@ -116,8 +114,7 @@ describe('the table in a terminal', () => {
   })
 
   test('is drawn in the same place, and again when the size changes', async () => {
-    const terminal = new FakeTerminal(120)
-    const display = createDisplay(terminal, await orders())
+    const { terminal, display } = createDisplay(120, await orders())
     display.update([paused])
     const height = terminal.lines.length
     terminal.written = ''
@@ -131,7 +128,6 @@ describe('the table in a terminal', () => {
   })
 
   test('says what is wrong with each source', async () => {
-    const terminal = new FakeTerminal(200)
     const failing = await watched('postgres:a', fail)
     const alone = await watched('redis:b', () => ({ shards: [] }))
     const unread = await watched('kafka:c', () => ({
@@ -142,7 +138,7 @@ describe('the table in a terminal', () => {
     }))
     const invalid = await watched('custom', () => ({ shards: 7 }) as never)
     const waiting = new WatchedSource({ name: 'd', read: () => new Promise(() => undefined) })
-    createDisplay(terminal, failing, alone, unread, invalid, waiting)
+    const { terminal } = createDisplay(200, failing, alone, unread, invalid, waiting)
     expect(terminal.lines).toEqual([
       expect.any(String),
       '',
@@ -158,8 +154,7 @@ describe('the table in a terminal', () => {
   })
 
   test('shows the newest messages below, but not those about sources twice', async () => {
-    const terminal = new FakeTerminal(80)
-    const display = createDisplay(terminal, await watched('postgres:a', fail))
+    const { terminal, display } = createDisplay(80, await watched('postgres:a', fail))
     for (const message of ['one', 'two', 'three', 'four']) display.log('warn', message)
     display.log('error', 'source "postgres:a" cannot be read: ECONNREFUSED')
     display.log('info', 'source "postgres:b" can be read again')
@@ -168,15 +163,14 @@ describe('the table in a terminal', () => {
   })
 
   test('lets no name move the cursor', async () => {
-    const terminal = new FakeTerminal(80)
-    createDisplay(terminal, await orders()).update([{ ...paused, replica: '\u001b[2Jx\n' }])
+    const { terminal, display } = createDisplay(80, await orders())
+    display.update([{ ...paused, replica: '\u001b[2Jx\n' }])
     expect(terminal.written).not.toContain('\u001b[2J')
     expect(terminal.lines[3]).toMatch(/^orders\/\?\[2Jx\? /)
   })
 
   test('has colors, unless NO_COLOR is set', async () => {
-    const terminal = new FakeTerminal(80)
-    const display = createDisplay(terminal, await orders())
+    const { terminal, display } = createDisplay(80, await orders())
     const caughtUp = { ...paused, replica: 'a', lagSeconds: 0 }
     const behind = { ...paused, replica: 'b' }
     const unknown = { shard: 'orders', replica: 'c', lagSeqno: 3, connected: true }

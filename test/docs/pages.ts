@@ -11,7 +11,7 @@ import { expect, onTestFinished } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { eventually } from '../support/eventually.js'
 import { Program } from '../support/program.js'
-import { parsePrometheusText } from '../support/prometheus.js'
+import { parsePrometheusText } from '../support/http.js'
 import { listFiles, readText } from '../support/repository.js'
 
 /** A Markdown file. */

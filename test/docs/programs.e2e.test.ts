@@ -82,6 +82,10 @@ function dropDuplicates(text: string): string {
 }
 
 const AUTO = 'docs/examples/auto-instrumented'
+const env = {
+  ...{ OTEL_TRACES_EXPORTER: 'none', OTEL_LOGS_EXPORTER: 'none' },
+  OTEL_NODE_RESOURCE_DETECTORS: 'env',
+}
 const EXAMPLES: Program[] = [
   {
     name: 'docs/examples/service',
@@ -98,7 +102,7 @@ const EXAMPLES: Program[] = [
     name: `${AUTO}, with otel.mjs`,
     text: `import './${AUTO}/service.mjs'`,
     parameters: [`--import=./${AUTO}/otel.mjs`],
-    env: { OTEL_LOG_LEVEL: 'warn' },
+    env: { ...env, OTEL_LOG_LEVEL: 'warn' },
   },
   {
     name: `${AUTO}, without code`,
@@ -107,15 +111,9 @@ const EXAMPLES: Program[] = [
       '--import=@opentelemetry/auto-instrumentations-node/register',
       '--import=opentelemetry-instrumentation-replication-lag/register',
     ],
-    env: { OTEL_METRICS_EXPORTER: 'prometheus' },
+    env: { ...env, OTEL_METRICS_EXPORTER: 'prometheus' },
   },
-].map((program) => ({
-  ...program,
-  env: {
-    ...{ OTEL_TRACES_EXPORTER: 'none', OTEL_LOGS_EXPORTER: 'none' },
-    ...{ OTEL_NODE_RESOURCE_DETECTORS: 'env', ...program.env },
-  },
-}))
+]
 
 async function run({ text, parameters = [], env }: Program, target: Target, password?: string) {
   const program = await startProgram(built.folder, text, {
@@ -131,10 +129,7 @@ async function run({ text, parameters = [], env }: Program, target: Target, pass
     (await scrape()).find('replication_source_up').map((each) => each.value)
   return {
     ...program,
-    isUp: () =>
-      until(async () => {
-        expect(await states()).toContain(1)
-      }),
+    isUp: () => until(async () => expect(await states()).toContain(1)),
     /** Waits until it reports that it reads nothing, and why. Its service works. */
     isDown: (reason: RegExp) =>
       until(async () => {

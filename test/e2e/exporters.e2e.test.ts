@@ -12,7 +12,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { ATTACHMENTS, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
 import { eventually } from '../support/eventually.js'
-import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'
+import { parsePrometheusText, serveMetrics } from '../support/http.js'
 import { repository } from '../support/repository.js'
 import {
   Collector,

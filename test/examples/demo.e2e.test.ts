@@ -6,19 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import type { TestContext } from 'vitest'
 import { findProgram } from '../servers/servers.mjs'
 import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { isRunning, Program, SLOW_MACHINE, startInTerminal } from '../support/program.js'
-import { parsePrometheusText } from '../support/prometheus.js'
+import { parsePrometheusText } from '../support/http.js'
 
 // The demo, as users start it: with the build of the package.
 
 const built = await useBuiltPackage()
 
 /** Starts the demo with a temporary folder of its own, so that the test sees what it leaves there. */
-async function startDemo({ onTestFinished }: TestContext, ...parameters: string[]) {
+async function startDemo(...parameters: string[]) {
   const folder = await mkdtemp(join(tmpdir(), 'replication-lag-demo-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   // If root starts the demo, another user runs the servers.
@@ -35,14 +34,13 @@ async function startDemo({ onTestFinished }: TestContext, ...parameters: string[
 const READING =
   /^\d\d:\d\d:\d\d( {2,3}orders\/standby_[12] (\d+\.\d s|-)( disconnected)?){2}( {3}[A-Z].*\.)?$/
 
-describe.concurrent('the demo', () => {
-  test('reports its standbys until Ctrl-C', async (context) => {
-    const { expect, onTestFinished } = context
+describe('the demo', () => {
+  test('reports its standbys until Ctrl-C', async () => {
     const holder = createServer().listen(9464, '127.0.0.1')
     onTestFinished(() => void holder.close())
     // If another program has the port, that serves the same purpose.
     await once(holder, 'listening').catch(() => undefined)
-    const { demo, folder } = await startDemo(context)
+    const { demo, folder } = await startDemo()
     const [, url = ''] = await demo.untilPrinted(
       /^PostgreSQL on 127\.0\.0\.1, .*\nMetrics: (http:\S+)\n/m,
     )
@@ -73,9 +71,8 @@ describe.concurrent('the demo', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  test('leaves nothing behind when Ctrl-C comes while it starts', async (context) => {
-    const { expect } = context
-    const { demo, folder } = await startDemo(context)
+  test('leaves nothing behind when Ctrl-C comes while it starts', async () => {
+    const { demo, folder } = await startDemo()
     await vi.waitFor(async () => expect(await readdir(folder)).toHaveLength(1), SLOW_MACHINE)
     const family = demo.family()
     demo.kill('SIGINT')
@@ -87,9 +84,8 @@ describe.concurrent('the demo', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  test('rejects a wrong duration', async (context) => {
-    const { expect } = context
-    const { demo, folder } = await startDemo(context, '--duration', '1h')
+  test('rejects a wrong duration', async () => {
+    const { demo, folder } = await startDemo('--duration', '1h')
 
     expect(await demo.ended).toEqual({ code: 2, signal: null })
     expect(demo.stdout).toBe('')

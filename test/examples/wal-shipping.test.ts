@@ -50,21 +50,6 @@ function segmentFile(folder: string, seqno: number) {
   return join(folder, `${String(seqno).padStart(20, '0')}.segment`)
 }
 
-test('a follower waits for segments that are not written yet', async () => {
-  const { gauge, openLeader, openFollower } = await createMachine()
-  const leader = await openLeader()
-  const follower = await openFollower()
-  follower.connect(createTransport(leader))
-
-  const applied = follower.apply(2)
-  await append(leader, 1)
-  await leader.append({ newest: null })
-  await applied
-
-  expect(follower.get('newest')).toBeUndefined()
-  expect(gauge.lagSeqno('orders')).toBe(0)
-})
-
 test('a follower continues after its last segment, with its state and its lag', async () => {
   const { gauge, openLeader, openFollower } = await createMachine()
   const leader = await openLeader()
@@ -86,8 +71,11 @@ test('a follower continues after its last segment, with its state and its lag', 
   expect([restarted.get('first'), restarted.get('second')]).toEqual([undefined, 'value'])
   expect(gauge.lagSeqno('orders', 'a')).toBe(3)
   restarted.connect(transport)
-  await restarted.apply(3)
-  expect(restarted.get('newest')).toBe('10')
+  // One segment is not written yet.
+  const applied = restarted.apply(4)
+  await append(leader, 1)
+  await applied
+  expect(restarted.get('newest')).toBe('11')
   expect(gauge.lagSeqno('orders', 'a')).toBe(0)
   expect(shipments.map(({ after }) => after)).toEqual([0n, 4n, 7n])
   await shipments[0]?.ended
@@ -136,17 +124,15 @@ test('a segment that is incomplete or damaged is torn', () => {
   const segment = encodeSegment(2n ** 64n - 1n, changes)
 
   expect(decodeSegment(segment)).toEqual({ seqno: 2n ** 64n - 1n, changes })
-  for (let length = 0; length < segment.length; length++) {
-    expect(() => decodeSegment(segment.subarray(0, length))).toThrow(TornSegmentError)
+  for (let index = 0; index < segment.length; index++) {
+    const short = segment.subarray(0, index)
     // A crash can also leave a file of the right length without its content.
     const zeroed = Buffer.alloc(segment.length)
-    segment.copy(zeroed, 0, 0, length)
-    expect(() => decodeSegment(zeroed)).toThrow(TornSegmentError)
-  }
-  for (let index = 0; index < segment.length; index++) {
+    short.copy(zeroed)
     const damaged = Buffer.from(segment)
     damaged.writeUInt8(damaged.readUInt8(index) ^ 1, index)
-    expect(() => decodeSegment(damaged)).toThrow(TornSegmentError)
+    for (const torn of [short, zeroed, damaged])
+      expect(() => decodeSegment(torn)).toThrow(TornSegmentError)
   }
   expect(() => decodeSegment(Buffer.concat([segment, segment]))).toThrow(TornSegmentError)
 })

@@ -13,7 +13,7 @@ import { Prometheus, prometheus2 } from '../e2e/backends.js'
 import { PostgresSystem } from '../servers/postgres.mjs'
 import { Servers } from '../servers/servers.mjs'
 import { eventually } from '../support/eventually.js'
-import { serveMetrics } from '../support/prometheus.js'
+import { serveMetrics } from '../support/http.js'
 import { readJson, readText, repository } from '../support/repository.js'
 
 // The alerts and the dashboard, each on a real PostgreSQL that a real Prometheus sees through a source.

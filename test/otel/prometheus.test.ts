@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { importProgram } from '../docs/pages.js'
 import { ATTACHMENTS, provide, reportTo } from '../support/attachments.js'
 import { ODD_NAMES } from '../support/bad-input.js'
-import { parsePrometheusText, serveMetrics } from '../support/prometheus.js'
+import { parsePrometheusText, serveMetrics } from '../support/http.js'
 
 const METRIC = 'replication_lag_seqno'
 

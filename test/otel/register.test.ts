@@ -7,9 +7,8 @@ import { expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
 import { provide } from '../support/attachments.js'
 import { eventually } from '../support/eventually.js'
-import { listen } from '../support/http.js'
+import { listen, serveMetrics } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
-import { serveMetrics } from '../support/prometheus.js'
 import { setUpRegister } from '../support/register.js'
 
 // What `register` does to the readers of an SDK that it did not start.

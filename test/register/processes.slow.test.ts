@@ -7,7 +7,7 @@ import { useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { startCluster } from '../support/postgres.js'
 import { Program } from '../support/program.js'
-import { parsePrometheusText } from '../support/prometheus.js'
+import { parsePrometheusText } from '../support/http.js'
 
 // A service of several processes or threads has one poller, and the port of /metrics is its own.
 

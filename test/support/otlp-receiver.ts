@@ -60,18 +60,8 @@ interface Received {
   }[]
 }
 
-/** An OTLP/HTTP metrics backend. */
-export interface OtlpReceiver {
-  /** For an exporter's `url` option. */
-  readonly url: string
-  /** Why exports were refused. */
-  readonly refusals: readonly string[]
-  /** All points of a metric that were received, in order of arrival. */
-  readonly points: (metric: string) => OtlpPoint[]
-  readonly close: () => Promise<void>
-}
-
-export async function startOtlpReceiver(): Promise<OtlpReceiver> {
+/** Starts an OTLP/HTTP metrics backend. */
+export async function startOtlpReceiver() {
   const points: OtlpPoint[] = []
   const refusals: string[] = []
   const server = await listen((request, response) => {
@@ -93,9 +83,12 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
     })
   })
   return {
+    /** For an exporter's `url` option. */
     url: `${server.url}/v1/metrics`,
+    /** Why exports were refused. */
     refusals,
-    points: (metric) => points.filter((point) => point.metric === metric),
+    /** All points of a metric that were received, in order of arrival. */
+    points: (metric: string) => points.filter((point) => point.metric === metric),
     close: server.close,
   }
 }
