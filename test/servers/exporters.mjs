@@ -9,7 +9,7 @@ import { parsePrometheusText } from './prometheus-text.mjs'
 /** @import { System } from './system.js' */
 
 /**
- * What the exporter of a system reads: the addresses of the nodes with the login, and what a node is called in the metrics.
+ * What the exporter of a system reads: the addresses of the nodes with the login, and what a node is called in the metrics: '' if it is not known.
  * @typedef {{ user: string, password: string, hosts: readonly string[], shard: string, labelOf: (port: string) => string }} Target
  */
 /** What one node shows. A page is missing if it does not answer. @typedef {{ host: string, page: Exposition | undefined }} NodePage */
@@ -175,7 +175,7 @@ export async function startExporter(servers, system, started, through) {
   const labelOf = (/** @type {string} */ port) => {
     const [node = ''] = Object.entries(ports ?? {}).find((each) => `${each[1]}` === port) ?? []
     const named = Object.entries(started.gates ?? {}).find((each) => `${each[1].port}` === port)
-    return through.gates[node] ? `${HOST}:${through.gates[node].port}` : (named?.[0] ?? port)
+    return through.gates[node] ? `${HOST}:${through.gates[node].port}` : (named?.[0] ?? '')
   }
   const target = { user, password, hosts: hosts.split(','), shard, labelOf }
   const [name, port] = [program ?? `${system} itself`, await freePort()]
@@ -207,7 +207,7 @@ export async function startExporter(servers, system, started, through) {
 function toSeries({ up, followers }, shard) {
   const ofFollowers = followers.flatMap(({ replica, ...numbers }) =>
     Object.entries(numbers).flatMap(([name, value]) => {
-      const isKnown = value !== undefined && !Number.isNaN(value)
+      const isKnown = replica !== '' && value !== undefined && !Number.isNaN(value)
       return isKnown
         ? { metric: `replication_${name}`, source: undefined, shard, replica, value }
         : []
