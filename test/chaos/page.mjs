@@ -127,7 +127,7 @@ export class Page {
     else if (isShown) yield this.#judgeConnected(name, connected)
     else if (this.isUp && this.#isWell() && this.#isSame(name))
       yield { verdict: 'silent', what: name }
-    yield* this.#judgeAbsence(name, { lag, connected })
+    if (this.isUp || !this.misses.test('old')) yield* this.#judgeAbsence(name, { lag, connected })
     yield* this.#judgeNumbers(name, { lag, age: seconds && seconds * 1000, received, retained })
     // What a follower has not received, it has not applied.
     const isMore = (received ?? 0) > (lag ?? 0)

@@ -20,7 +20,7 @@ import { parsePrometheusText } from './prometheus-text.mjs'
  * @property {(target: Target, port: number) => { parameters?: string[], env?: Record<string, string> }} [start]
  * @property {(target: Target) => readonly string[]} paths of the pages, one for each node, or their whole URLs
  * @property {(pages: readonly NodePage[], target: Target) => { up: boolean, followers: Follower[] }} show
- * @property {RegExp} misses what it does not report at all
+ * @property {RegExp} misses what it does not report at all. `old`: the last numbers while it cannot read the leader.
  */
 
 const HOST = '127.0.0.1'
@@ -36,7 +36,7 @@ const EXPORTERS = {
       env: { REDIS_ADDR: '', REDIS_USER: user, REDIS_PASSWORD: password },
     }),
     paths: ({ hosts }) => hosts.map((host) => `/scrape?target=redis://${host}`),
-    misses: /last success/,
+    misses: /old|last success/,
     // The leader lists its replicas. Each node says whether it answers.
     show(pages, { labelOf }) {
       const leader = pages.find(
@@ -47,9 +47,12 @@ const EXPORTERS = {
         pages.find(({ host }) => host === replica)?.page?.value('redis_up') === 1
       const rows = leader?.page?.find('redis_connected_slave_offset_bytes') ?? []
       const ages = leader?.page?.find('redis_connected_slave_lag_seconds') ?? []
+      const named = [leader?.host, ...rows.map(({ labels }) => labelOf(labels['slave_port'] ?? ''))]
+      const left = () => pages.find(({ host }) => !named.includes(host))?.host ?? ''
       const followers = rows.map(({ labels, value }) => {
         const { slave_port: port = '', slave_state: state } = labels
-        const replica = labelOf(port)
+        // One that announces another port is the one that is left.
+        const replica = labelOf(port) || left()
         const age = ages.find((each) => each.labels['slave_port'] === port)?.value
         const isConnected = state === 'online' && isUp(replica)
         return {
@@ -71,7 +74,7 @@ const EXPORTERS = {
       },
     }),
     paths: () => ['/metrics'],
-    misses: /last success|age of|received of/,
+    misses: /old|last success|age of|received of/,
     show([{ page } = {}]) {
       const slots = page?.find('pg_replication_slots_active') ?? []
       const retained = page?.find('pg_replication_slots_pg_wal_lsn_diff') ?? []
@@ -87,7 +90,7 @@ const EXPORTERS = {
   },
   etcd: {
     paths: ({ hosts }) => hosts.map((host) => `http://${host}/metrics`),
-    misses: /last success|age of/,
+    misses: /old|last success|age of/,
     show(pages, { labelOf }) {
       const isLeader = (/** @type {NodePage} */ { page }) =>
         page?.value('etcd_server_is_leader') === 1
@@ -117,7 +120,7 @@ const EXPORTERS = {
       },
     }),
     paths: () => ['/metrics'],
-    misses: /last success|age of/,
+    misses: /old|last success|age of/,
     show([{ page } = {}], { shard }) {
       const [topic_name = '', partition_id = ''] = shard.split('/')
       const labels = { topic_name, partition_id }
@@ -137,7 +140,7 @@ const EXPORTERS = {
       env: { MYSQLD_EXPORTER_PASSWORD: password },
     }),
     paths: ({ hosts }) => hosts.map((host) => `/probe?target=${host}`),
-    misses: /last success|lag of|source_up/,
+    misses: /old|last success|lag of|source_up/,
     show(pages) {
       const isUp = (/** @type {NodePage} */ { page }) => page?.value('mysql_up') === 1
       const followers = pages.flatMap((each) => {
