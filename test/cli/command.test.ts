@@ -1,9 +1,9 @@
 import { diag } from '@opentelemetry/api'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { freePort } from '../servers/postgres/processes.mjs'
+import { makeFolder } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { listen, parsePrometheusText } from '../support/http.js'
 import { startOtlpReceiver } from '../support/otlp-receiver.js'
@@ -64,8 +64,7 @@ describe('the command', () => {
     const standby = await cluster.startStandby({ name: 'standby_1', of: primary })
     const receiver = await startOtlpReceiver()
     onTestFinished(() => receiver.close())
-    const folder = await mkdtemp(join(tmpdir(), 'replication-lag-command-'))
-    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const folder = await makeFolder()
     const [path, passwordFile] = [join(folder, 'config.json'), join(folder, 'password')]
     await writeFile(passwordFile, `${PASSWORD}\n`)
     const sources = [{ name: 'orders', url: primary.url('monitor'), passwordFile }]

@@ -1,10 +1,10 @@
 import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
+import { makeFolder } from '../support/built-package.js'
 import { hasSdk3, readJson, repository, run } from '../support/repository.js'
 import { findBlocks, isProgram, PROGRAMS, readPages, type Block } from './pages.js'
 
@@ -47,8 +47,7 @@ declare function askMyDatabase(signal: AbortSignal): Promise<{
  * of the package. It is removed at the end of the test.
  */
 async function createTypedProject(sdk: '.' | 'test/sdk/v3', ...files: string[]): Promise<string> {
-  const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-types-')))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const folder = await makeFolder()
   const project = join(folder, 'project')
   for (const file of ['package.json', 'tsconfig.json', 'src', ...files]) {
     await cp(join(repository, file), join(project, file), {

@@ -1,13 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, readdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { findProgram } from '../servers/servers.mjs'
-import { useBuiltPackage } from '../support/built-package.js'
+import { makeFolder, useBuiltPackage } from '../support/built-package.js'
 import { eventually } from '../support/eventually.js'
 import { isRunning, Program, SLOW_MACHINE, startInTerminal } from '../support/program.js'
 import { parsePrometheusText } from '../support/http.js'
@@ -18,8 +16,7 @@ const built = await useBuiltPackage()
 
 /** Starts the demo with a temporary folder of its own, so that the test sees what it leaves there. */
 async function startDemo(...parameters: string[]) {
-  const folder = await mkdtemp(join(tmpdir(), 'replication-lag-demo-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const folder = await makeFolder()
   // If root starts the demo, another user runs the servers.
   await chmod(folder, 0o755)
   const demo = new Program(['docs/demo/demo.mjs', ...parameters], {

@@ -1,5 +1,4 @@
-import { mkdtemp, rm, truncate } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ReplicationLagGauge } from 'opentelemetry-instrumentation-replication-lag'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -11,12 +10,12 @@ import {
   TornSegmentError,
 } from '../../docs/examples/wal-shipping/segment-log.mjs'
 import { ship, Transport } from '../../docs/examples/wal-shipping/shipping.mjs'
+import { makeFolder } from '../support/built-package.js'
 import { listen } from '../support/http.js'
 
 /** One machine. Its nodes can be opened again in the same folders. */
 async function createMachine(shard = 'orders') {
-  const folder = await mkdtemp(join(tmpdir(), 'wal-shipping-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
+  const folder = await makeFolder()
   const gauge = new ReplicationLagGauge()
   return {
     gauge,

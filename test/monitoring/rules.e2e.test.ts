@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { promtool, vmalertTool } from '../e2e/backends.js'
+import { makeFolder } from '../support/built-package.js'
 import { readText, repository, run } from '../support/repository.js'
 
 const RULES = 'docs/monitoring/rules.yml'
@@ -50,8 +50,7 @@ describe.skipIf(!promtool)('the rules in Prometheus (apt-get install prometheus)
 const BEGIN = Date.UTC(2000, 0, 1) / 1000
 
 test.skipIf(!vmalertTool)('the rules fire at the same minutes in VictoriaMetrics', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'replication-lag-rules-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const folder = await makeFolder()
   const converted = {
     rule_files: [join(repository, RULES)],
     evaluation_interval: '1m',

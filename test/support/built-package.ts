@@ -1,15 +1,18 @@
 import { cp, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 import { repository, run } from './repository.js'
 
-/** A temporary folder, for all tests of a file. Call it at the top of the file. */
-export async function useFolder(): Promise<string> {
+/** Makes a temporary folder, and has it removed, by default at the end of the test. */
+export async function makeFolder(atEnd: (remove: () => Promise<void>) => void = onTestFinished) {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'replication-lag-')))
-  afterAll(() => rm(folder, { recursive: true, force: true }))
+  atEnd(() => rm(folder, { recursive: true, force: true }))
   return folder
 }
+
+/** A temporary folder, for all tests of a file. Call it at the top of the file. */
+export const useFolder = () => makeFolder(afterAll)
 
 /** A temporary folder with the built package. */
 export interface BuiltPackage {
