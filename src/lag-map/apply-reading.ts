@@ -66,7 +66,7 @@ function sampleLeader(
   sampling: Sampling,
 ): void {
   const { feed, shard } = leader
-  const slowest = feeds.slowestOf(leader, feed, feed.followers.get(shard), sampling.at)
+  const slowest = feeds.slowestOf(leader, feed.followers.get(shard), sampling.at)
   const moments: ParsedMoment[] = []
   for (const { status } of followers) if (status.comparedWith) moments.push(status.comparedWith)
   if (moments.length > 1) moments.sort((a, b) => a.at - b.at)

@@ -99,18 +99,18 @@ export class ShardFollowers {
     return replica === undefined ? this.unnamed : this.replicas?.get(replica)
   }
 
-  /** Returns what the slowest follower has applied: 0 if one has applied nothing, or without `countNew` then the others. */
-  slowest(countNew: boolean): bigint | undefined {
+  /** Returns what the slowest follower has applied. One without a position may have applied nothing. */
+  slowest(): bigint | undefined {
     const { unnamed, replicas } = this
-    let slowest = unnamed && slowerOf(undefined, unnamed, countNew)
-    if (replicas) for (const each of replicas.values()) slowest = slowerOf(slowest, each, countNew)
+    let slowest = unnamed && slowerOf(undefined, unnamed)
+    if (replicas) for (const each of replicas.values()) slowest = slowerOf(slowest, each)
     return slowest
   }
 }
 
-function slowerOf(slowest: bigint | undefined, follower: Follower, countNew: boolean) {
-  const applied = follower.status?.appliedUpTo ?? follower.load() ?? (countNew ? 0n : undefined)
-  return applied === undefined || (slowest !== undefined && slowest <= applied) ? slowest : applied
+function slowerOf(slowest: bigint | undefined, follower: Follower): bigint {
+  const applied = follower.status?.appliedUpTo ?? follower.load() ?? 0n
+  return slowest !== undefined && slowest <= applied ? slowest : applied
 }
 
 /** Called when an entry is added or removed. */

@@ -116,14 +116,14 @@ export class Feeds {
    * Other feeds are asked only if they can have followers of the shard too.
    * @param followers those that one feed has.
    */
-  slowestOf(leader: Leader, feed: Feed, followers: ShardFollowers | undefined, now: number) {
+  slowestOf(leader: Leader, followers: ShardFollowers | undefined, now: number) {
     const { shard } = leader
-    if (followers && !this.contested.has(shard)) return followers.slowest(feed.writer !== 'source')
+    if (followers && !this.contested.has(shard)) return followers.slowest()
     let slowest: bigint | undefined
     for (const other of this.all) {
       const others = other.followers.get(shard)
       if (!others || this.leaderOf(other, others, now) !== leader) continue
-      const applied = others.slowest(other.writer !== 'source')
+      const applied = others.slowest()
       if (slowest === undefined || (applied !== undefined && applied < slowest)) slowest = applied
     }
     return slowest

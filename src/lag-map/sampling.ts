@@ -28,7 +28,7 @@ function sampleLeaders(feeds: Feeds): void {
     for (const followers of feed.followers.values()) {
       const leader = feeds.leaderOf(feed, followers, sampling.at)
       if (!leader || !isDue(leader)) continue
-      const slowest = feeds.slowestOf(leader, feed, followers, sampling.at)
+      const slowest = feeds.slowestOf(leader, followers, sampling.at)
       leader.sample(leader.load() as bigint, slowest, sampling)
     }
   }

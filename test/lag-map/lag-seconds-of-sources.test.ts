@@ -66,6 +66,19 @@ describe('lag in seconds of a follower from a source', () => {
     }
   })
 
+  it('counts from the first reading for a follower whose position became known later', async () => {
+    for (let poll = 0; poll < 4; poll++) {
+      await read(100 + poll, { r1: undefined, r2: 100 + poll })
+      await pass(INTERVAL)
+    }
+    await read(104, { r1: 50, r2: 104 })
+    expect([seconds('r1'), seconds('r2')]).toEqual([20, 0])
+    await pass(INTERVAL)
+    await read(104, { r1: 102, r2: 104 })
+    // The entry after 102 was written between the third and the fourth reading.
+    expect(seconds('r1')).toBe(10)
+  })
+
   it('is unknown for a follower whose position is', async () => {
     for (let poll = 0; poll < 3; poll++) {
       await read(100, { r1: undefined })
