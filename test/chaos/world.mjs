@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { repeat, writeUntil } from '../servers/load.mjs'
-import { scrape } from '../servers/monitors.mjs'
+import { Program, scrape } from '../servers/monitors.mjs'
 import { INCIDENTS } from './incidents.mjs'
 
 /** @import { Gate } from '../servers/gate.mjs' */
-/** @import { Monitor, Program, Series } from '../servers/monitors.mjs' */
+/** @import { Monitor, Series } from '../servers/monitors.mjs' */
 /** @import { Knowledge, NodeState, System, SystemKind } from '../servers/system.js' */
 /** @import { Span } from '../support/spans.mjs' */
 /** @import { Call, EffectKind, Incident, Planned, Subject } from './incidents.mjs' */
@@ -87,15 +87,14 @@ export class World {
     // Where the URL names the nodes, the metrics do too.
     const label = (/** @type {string} */ name) =>
       system.ports ? `127.0.0.1:${this.#gates[name]?.port}` : name
-    const { knows = {} } = system
+    const programs = this.programs.filter((each) => each instanceof Program)
     const isOwn = (/** @type {{ text: string }} */ { text }) =>
       this.own.test(text) || !text.includes('source "')
     return {
-      ...{ ...this.#record, knows, shard, origin: performance.timeOrigin, end: performance.now() },
+      ...{ ...this.#record, shard, knows: system.knows ?? {}, monitors: this.monitors },
+      ...{ origin: performance.timeOrigin, end: performance.now(), faults: this.#faults },
       shown: Object.fromEntries([...nodes].map((name) => [name, label(name)])),
-      monitors: this.monitors,
-      logs: Object.fromEntries(this.programs.map(({ name, log }) => [name, log.filter(isOwn)])),
-      faults: this.#faults,
+      logs: Object.fromEntries(programs.map(({ name, log }) => [name, log.filter(isOwn)])),
     }
   }
 

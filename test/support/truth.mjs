@@ -165,7 +165,10 @@ export class Truth {
     const begins = this.#effects.filter(({ kind }) => /stopped|changed/.test(kind))
     const least = overlaps(spansOf(begins), { from, to }) ? 0 : Infinity
     const low = Math.min(least, ...all.map((each) => each.low))
-    return { low, high: Math.max(...all.map(({ high }) => high)) }
+    // What it wrote right before that may not have been sampled.
+    const changes = this.#effects.filter(({ kind }) => kind === 'changed')
+    const isCut = overlaps(spansOf(changes), { from, to })
+    return { low, high: isCut ? Infinity : Math.max(...all.map(({ high }) => high)) }
   }
 
   /** The name under which what a node has received can be asked for, in place of what it has applied. @param {string} name */
