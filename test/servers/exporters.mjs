@@ -90,7 +90,8 @@ const EXPORTERS = {
   },
   etcd: {
     paths: ({ hosts }) => hosts.map((host) => `http://${host}/metrics`),
-    misses: /old|last success|age of/,
+    // A member that was added is not asked.
+    misses: /old|last success|age of|learner/,
     show(pages, { labelOf }) {
       const isLeader = (/** @type {NodePage} */ { page }) =>
         page?.value('etcd_server_is_leader') === 1
