@@ -144,10 +144,13 @@ const EXPORTERS = {
     misses: /old|last success|lag of|source_up/,
     show(pages) {
       const isUp = (/** @type {NodePage} */ { page }) => page?.value('mysql_up') === 1
+      const isLeader = (/** @type {NodePage} */ each) =>
+        isUp(each) && !each.page?.find('mysql_slave_status_slave_io_running')[0]
+      // A node that does not answer is a follower if another one leads.
       const followers = pages.flatMap((each) => {
         const [io] = each.page?.find('mysql_slave_status_slave_io_running') ?? []
         const [behind] = each.page?.find('mysql_slave_status_seconds_behind_master') ?? []
-        if (isUp(each) && !io) return []
+        if (isLeader(each) || (!io && !pages.some(isLeader))) return []
         return [
           { replica: each.host, lag_seconds: behind?.value, follower_connected: io?.value ?? 0 },
         ]
