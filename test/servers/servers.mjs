@@ -11,7 +11,7 @@ import { Gate } from './gate.mjs'
 /** The servers that can run here, as Linux names their processes: at most 15 characters each. */
 const PROGRAMS =
   'postgres initdb cp redis-server valkey-server mariadbd mariadb-install mysqld ld-linux-x86-64 nats-server etcd ' +
-  'etcd-3.6 java prometheus prometheus-3 collector victoria-metric vmalert redis_exporter postgres_export kminion ' +
+  'etcd-3.6 java prometheus prometheus-3 collector vmalert-tool redis_exporter postgres_export kminion ' +
   'mysqld_exporter'
 
 /** Servers on this machine's loopback interface, in a temporary folder. They end with this process, whatever becomes of it. */
