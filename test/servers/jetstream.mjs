@@ -128,7 +128,8 @@ export class JetStreamCluster extends Voters {
   publish(subject, count) {
     return this.use(async (connection) => {
       const client = jetstreamClient(connection)
-      const publish = () => client.publish(subject, 'x')
+      // It may throw, and what was sent before would then be rejected unhandled.
+      const publish = async () => client.publish(subject, 'x')
       await Promise.all(Array.from({ length: count }, publish))
     })
   }

@@ -212,7 +212,10 @@ await describeInstalled(mysql, () => {
     const [first, second] = [system.member('member-1'), system.member('member-2')]
     for (const next of [second, first]) {
       const [row] = await next.query('select @@server_uuid as uuid')
-      await next.query(`select group_replication_set_as_primary('${String(row?.['uuid'])}')`)
+      // A member that was expelled while it was paused has to rejoin first.
+      await eventually(() =>
+        next.query(`select group_replication_set_as_primary('${String(row?.['uuid'])}')`),
+      )
       system.leader = next
       await system.write(5)
     }
